@@ -1,0 +1,51 @@
+"""Does the gradient arrive? Where is it lost, why, and what is the smallest change that cures it?
+
+    diagnosis = unvanish.diagnose(model, data, loss)
+    print(diagnosis)
+
+Everything here is loaded on first use: ``import unvanish`` does nothing else.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unvanish.cards import explain as explain
+    from unvanish.diagnosis import Diagnosis as Diagnosis
+    from unvanish.diagnosis import Finding as Finding
+    from unvanish.diagnosis import diagnose as diagnose
+    from unvanish.errors import UnvanishError as UnvanishError
+    from unvanish.probe.observe import observe as observe
+    from unvanish.trace import Trace as Trace
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Diagnosis": "unvanish.diagnosis",
+    "Finding": "unvanish.diagnosis",
+    "Trace": "unvanish.trace",
+    "UnvanishError": "unvanish.errors",
+    "diagnose": "unvanish.diagnosis",
+    "explain": "unvanish.cards",
+    "observe": "unvanish.probe.observe",
+}
+
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Trace",
+    "UnvanishError",
+    "diagnose",
+    "explain",
+    "observe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unvanish' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,171 @@
+"""What users pass as ``data``, ``inputs``, ``loss`` and ``forward``, made uniform.
+
+A tuple is always one batch; anything else that iterates is a sequence of batches. ``inputs`` may
+be a tensor, a tuple (positional arguments) or a mapping (keyword arguments).
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.errors import BadInput
+
+Loss = Callable[[Any, Any], Tensor]
+Forward = Callable[[nn.Module, Any], Tensor]
+
+
+def take_batches(data: Any, most: int) -> list[Any]:
+    """The first ``most`` batches of ``data``.
+
+    Raises:
+        BadInput: data is no batch and cannot be iterated, or holds no batch.
+    """
+    if isinstance(data, tuple | Tensor | Mapping):
+        return [data]
+    if not isinstance(data, Iterable):
+        raise BadInput(
+            f"data must be one batch, a tuple (inputs, targets), or an iterable of batches; "
+            f"got {type(data).__name__}."
+        )
+    batches = list(itertools.islice(cast(Iterable[Any], data), most))
+    if not batches:
+        raise BadInput("data is empty: it yielded no batch; pass a tuple (inputs, targets).")
+    return batches
+
+
+def split_batch(batch: Any) -> tuple[Any, Any]:
+    """``(inputs, targets)`` of a batch that goes to ``loss(outputs, targets)``.
+
+    Raises:
+        BadInput: the batch is not a pair.
+    """
+    if isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2:
+        inputs, targets = cast(tuple[Any, Any], batch)
+        return inputs, targets
+    length = f" of length {len(batch)}" if isinstance(batch, tuple | list) else ""
+    raise BadInput(
+        f"data: a batch must be a pair (inputs, targets), got {type(batch).__name__}{length}; "
+        "for any other step pass forward=lambda model, batch: loss."
+    )
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """The model on one batch of inputs: positional for a tuple, keywords for a mapping."""
+    if isinstance(inputs, Mapping):
+        return model(**cast(Mapping[str, Any], inputs))
+    if isinstance(inputs, tuple):
+        return model(*cast(tuple[Any, ...], inputs))
+    return model(inputs)
+
+
+def compute_loss(model: nn.Module, batch: Any, loss: Loss | None, forward: Forward | None) -> Tensor:
+    """The scalar loss of one batch.
+
+    Raises:
+        BadInput: what came back is not a scalar tensor that requires grad.
+    """
+    if forward is not None:
+        value: Any = forward(model, batch)
+        source = "forward(model, batch)"
+    else:
+        inputs, targets = split_batch(batch)
+        value = cast(Loss, loss)(call_model(model, inputs), targets)
+        source = "loss(outputs, targets)"
+    if not isinstance(value, Tensor):
+        raise BadInput(f"{source} must return a scalar tensor, got {type(value).__name__}{_hint(value)}")
+    if value.numel() != 1:
+        raise BadInput(
+            f"{source} must return a scalar, got shape {tuple(value.shape)}: "
+            "reduce it, for example with .mean()."
+        )
+    return value
+
+
+def _hint(value: Any) -> str:
+    if getattr(value, "loss", None) is not None:
+        return "; it has a field .loss: return that."
+    return "; keep it a tensor (no .item(), no float())."
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists, mappings and objects with tensor fields."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        items: Iterable[Any] = cast(Mapping[Any, Any], value).values()
+    elif isinstance(value, tuple | list):
+        items = cast(list[Any], value)
+    else:
+        return []
+    return [tensor for item in items for tensor in tensors_in(item)]
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting with every tensor changed; anything unknown is passed through."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        parts = [map_tensors(item, change) for item in cast(tuple[Any, ...], value)]
+        made = cast(Any, type(cast(object, value)))
+        return made(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, list):
+        return [map_tensors(item, change) for item in cast(list[Any], value)]
+    if type(value) is dict:
+        return {key: map_tensors(item, change) for key, item in cast(dict[Any, Any], value).items()}
+    return value
+
+
+def check_arguments(model: Any, loss: Any, forward: Any, seed: Any) -> None:
+    """Refuse what cannot be observed before anything runs.
+
+    Raises:
+        BadInput: an argument has the wrong type.
+    """
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if forward is None and not callable(loss):
+        raise BadInput(
+            f"loss must be callable, loss(outputs, targets) -> scalar tensor, got "
+            f"{type(loss).__name__}; where a step is not that, pass forward=."
+        )
+    if forward is not None and not callable(forward):
+        raise BadInput(f"forward must be callable, got {type(forward).__name__}.")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise BadInput(f"seed must be a whole number of 0 or more, got {seed!r}.")
+    metas = [name for name, p in model.named_parameters() if p.device.type == "meta"]
+    if metas:
+        raise BadInput(
+            f"parameter {metas[0]} is on the meta device and has no values: "
+            "materialise the model (for example model.to_empty and init) first."
+        )
+
+
+def check_batch(model: nn.Module, batch: Any, index: int) -> None:
+    """Say in one sentence what torch would say from deep inside: wrong device, NaN in the input.
+
+    Raises:
+        BadInput: a tensor of the batch is on another device than the model, or holds NaN or Inf.
+    """
+    devices = {p.device for p in model.parameters()}
+    for tensor in tensors_in(batch):
+        if len(devices) == 1 and tensor.device not in devices and tensor.dim() > 0:
+            (device,) = devices
+            raise BadInput(
+                f"data: batch {index} is on {tensor.device} but the model is on {device}: "
+                f"move one of them, for example batch.to('{device}')."
+            )
+        if tensor.is_floating_point() and tensor.numel():
+            _check_values(tensor.detach(), index)
+
+
+def _check_values(tensor: Tensor, index: int) -> None:
+    # -inf alone is how attention masks are written; NaN and +inf are never meant.
+    bad = int((torch.isnan(tensor) | (tensor == float("inf"))).sum())
+    if bad:
+        raise BadInput(
+            f"data: batch {index} has {bad} NaN or infinite values in a tensor of shape "
+            f"{tuple(tensor.shape)}: clean the input first (torch.nan_to_num, or drop the rows)."
+        )

@@ -1,0 +1,30 @@
+"""What can go wrong, as one small tree.
+
+    UnvanishError
+    ├── BadInput        an argument is not what it must be; says which one and what to pass
+    ├── ModelFailed     the user's own code raised in forward, loss or backward; says where
+    ├── TargetError     a command line TARGET cannot be turned into a model, data and a loss
+    └── MissingExtra    an optional package is not installed; says what to install
+
+Every message says what happened, where (argument or module path) and what to do next.
+"""
+
+
+class UnvanishError(Exception):
+    """Base of every exception that unvanish raises on purpose."""
+
+
+class BadInput(UnvanishError):
+    """An argument is not what it must be."""
+
+
+class ModelFailed(UnvanishError):
+    """The user's own code raised while it was observed; the cause is chained."""
+
+
+class TargetError(UnvanishError):
+    """A command-line target cannot be turned into a model, data and a loss."""
+
+
+class MissingExtra(UnvanishError):
+    """An optional package is not installed."""

@@ -1,0 +1,1 @@
+"""Looking at a model: the only place (with ``watch``) that registers hooks."""

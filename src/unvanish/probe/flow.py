@@ -1,0 +1,75 @@
+"""Where values flowed in one forward pass: the operations in order, and what they read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+WEIGHTED = frozenset(
+    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d matmul mm bmm "
+    "addmm baddbmm einsum bilinear multi_head_attention_forward scaled_dot_product_attention "
+    "rnn_tanh rnn_relu lstm gru rnn_tanh_cell rnn_relu_cell lstm_cell gru_cell embedding".split()
+)
+NORMALIZING = frozenset("layer_norm batch_norm group_norm instance_norm rms_norm normalize".split())
+MULTIPLYING = frozenset(("mul", "multiply"))
+EXITS = frozenset(("numpy", "item", "tolist", "__array__"))
+WRITTEN_INFINITE = frozenset("masked_fill where full full_like fill empty empty_like".split())
+
+
+@dataclass(slots=True)
+class Call:
+    """One tensor operation. ``inputs`` are earlier calls, ``leaves`` are parameter names."""
+
+    function: str
+    module: str
+    number: int
+    own: bool
+    inputs: tuple[int, ...]
+    leaves: tuple[str, ...]
+    grad_in: bool
+    grad_out: bool
+    node: Any = None
+    output_rms: float | None = None
+    spread: float | None = None
+    made: bool = False
+    channels_first: bool = False
+
+
+@dataclass(slots=True)
+class BadValue:
+    """An op whose output was not finite although its inputs were."""
+
+    call: int
+    nans: int
+    infinite: int
+    low: float | None
+    high: float | None
+    zeros: int
+
+
+@dataclass(slots=True)
+class Flow:
+    """What one forward pass did, in order."""
+
+    calls: list[Call] = field(default_factory=list[Call])
+    bad: list[BadValue] = field(default_factory=list[BadValue])
+    exits: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    loss_call: int | None = None
+
+    def ancestors(self, start: Iterable[int]) -> set[int]:
+        """These calls and every call whose value flowed into them."""
+        seen = set(start)
+        pending = list(seen)
+        while pending:
+            for source in self.calls[pending.pop()].inputs:
+                if source not in seen:
+                    seen.add(source)
+                    pending.append(source)
+        return seen
+
+    def consumers(self) -> dict[int, list[int]]:
+        """For every call the later calls that read its output."""
+        out: dict[int, list[int]] = {}
+        for index, call in enumerate(self.calls):
+            for source in call.inputs:
+                out.setdefault(source, []).append(index)
+        return out

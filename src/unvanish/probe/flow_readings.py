@@ -1,0 +1,173 @@
+"""Records read off the value flow: activations with their neighbours, cuts, first bad values."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.probe.activations import ActivationCall, ActivationReader
+from unvanish.probe.flow import MULTIPLYING, NORMALIZING, WEIGHTED, WRITTEN_INFINITE, Flow
+from unvanish.trace import Activation, Cut, Nonfinite
+
+
+def activation_readings(reader: ActivationReader, flow: Flow) -> tuple[Activation, ...]:
+    """One record for every activation call, with what feeds it and what it feeds."""
+    consumers = flow.consumers()
+    near_loss = _near_loss(flow)
+    return tuple(_activation(site, flow, consumers, near_loss) for site in reader.sites.values())
+
+
+def _activation(
+    site: ActivationCall, flow: Flow, consumers: dict[int, list[int]], near_loss: set[int]
+) -> Activation:
+    batches = site.batches
+    alive = site.alive
+    dead = int((~alive).sum()) if alive is not None else None
+    units = alive.numel() if alive is not None else None
+    slope = site.derivative_square
+    known = site.flow_call < len(flow.calls)
+    return Activation(
+        module=site.module,
+        call=site.call,
+        function=site.function,
+        input_rms=math.sqrt(site.input_square / batches),
+        input_mean=site.input_sum / batches,
+        output_rms=math.sqrt(site.output_square / batches),
+        derivative_rms=None if slope is None else math.sqrt(slope / batches),
+        saturated_share=None if site.saturated is None else site.saturated / batches,
+        dead_share=dead / units if dead is not None and units else None,
+        dead_units=dead,
+        units=units,
+        elements=site.elements,
+        fed_by=_fed_by(flow, site.flow_call) if known else None,
+        gate=known and _is_gate(flow, consumers, site.flow_call),
+        feeds_loss=site.flow_call in near_loss,
+    )
+
+
+def _fed_by(flow: Flow, index: int) -> str | None:
+    """Module path of the nearest weighted op before this call, through norms and views."""
+    current = index
+    while flow.calls[current].inputs:
+        current = flow.calls[current].inputs[0]
+        if flow.calls[current].function in WEIGHTED:
+            return flow.calls[current].module
+    return None
+
+
+def _is_gate(flow: Flow, consumers: dict[int, list[int]], index: int) -> bool:
+    """Whether the output multiplies another signal, directly or through views."""
+    pending, seen = list(consumers.get(index, ())), set[int]()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        call = flow.calls[current]
+        if call.function in MULTIPLYING and len(call.inputs) > 1:
+            return True
+        if call.function not in WEIGHTED and len(call.inputs) == 1 and not call.leaves:
+            pending += consumers.get(current, ())
+    return False
+
+
+def _near_loss(flow: Flow) -> set[int]:
+    """Calls from which the loss is reached without passing a weight or a norm."""
+    if flow.loss_call is None:
+        return set()
+    seen = {flow.loss_call}
+    pending = [flow.loss_call]
+    while pending:
+        for source in flow.calls[pending.pop()].inputs:
+            if source not in seen and flow.calls[source].function not in WEIGHTED | NORMALIZING:
+                seen.add(source)
+                pending.append(source)
+    return seen
+
+
+def find_cuts(flow: Flow, unreached: set[str]) -> tuple[Cut, ...]:
+    """Where values of parameters without gradient went on and their gradient did not."""
+    if not unreached:
+        return ()
+    carried = _carried_parameters(flow, unreached)
+    to_loss = flow.ancestors([flow.loss_call]) if flow.loss_call is not None else set[int]()
+    cuts = [
+        Cut(
+            operation=_cut_name(flow, index),
+            module=call.module,
+            parameters=tuple(sorted(carried[index])),
+            to_loss=index in to_loss,
+        )
+        for index, call in enumerate(flow.calls)
+        if carried[index] and not call.grad_out and _had_gradient(flow, index)
+    ]
+    for operation, module, index in flow.exits:
+        if carried[index]:
+            cuts.append(
+                Cut(
+                    operation=operation,
+                    module=module,
+                    parameters=tuple(sorted(carried[index])),
+                    to_loss=_reenters(flow, index, to_loss),
+                )
+            )
+    return tuple(cuts)
+
+
+def _carried_parameters(flow: Flow, wanted: set[str]) -> list[set[str]]:
+    carried: list[set[str]] = []
+    for call in flow.calls:
+        mine = {leaf for leaf in call.leaves if leaf in wanted}
+        for source in call.inputs:
+            mine |= carried[source]
+        carried.append(mine)
+    return carried
+
+
+def _had_gradient(flow: Flow, index: int) -> bool:
+    """Whether this call is the first without gradient on its way."""
+    call = flow.calls[index]
+    return call.grad_in or bool(call.leaves and not call.inputs)
+
+
+def _cut_name(flow: Flow, index: int) -> str:
+    name = flow.calls[index].function
+    stops = ("detach", "data", "argmax", "argmin", "round", "long", "int", "topk", "sort", "to", "gt", "lt")
+    return name if name in stops else f"{name} under no_grad"
+
+
+def _reenters(flow: Flow, index: int, to_loss: Iterable[int]) -> bool:
+    """Whether a tensor made from plain numbers after this exit flows into the loss."""
+    return any(i > index and flow.calls[i].made and flow.calls[i].function in _MAKERS for i in to_loss)
+
+
+_MAKERS = frozenset(("tensor", "as_tensor", "from_numpy", "asarray", "full"))
+
+
+def nonfinite_forward(flow: Flow, loss: float) -> list[Nonfinite]:
+    """The first op that made NaN or Inf out of finite numbers and led to a loss that is neither.
+
+    An infinity that the loss survives was meant (a masked score); so is one written on purpose.
+    """
+    if math.isfinite(loss) or not flow.bad:
+        return []
+    leading = flow.ancestors([flow.loss_call]) if flow.loss_call is not None else None
+    candidates = [bad for bad in flow.bad if leading is None or bad.call in leading]
+    made = [bad for bad in candidates if bad.nans] + [
+        bad for bad in candidates if flow.calls[bad.call].function not in WRITTEN_INFINITE
+    ]
+    if not made:
+        return []
+    bad = min(made, key=lambda b: b.call)
+    call = flow.calls[bad.call]
+    return [
+        Nonfinite(
+            phase="forward",
+            operation=call.function,
+            module=call.module,
+            call=call.number,
+            kind="nan" if bad.nans else "inf",
+            count=bad.nans + bad.infinite,
+            input_min=bad.low,
+            input_max=bad.high,
+            input_zeros=bad.zeros,
+        )
+    ]

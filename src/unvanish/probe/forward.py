@@ -1,0 +1,197 @@
+"""Every tensor operation of the forward pass as it happens: values, and where they flow.
+
+A torch function mode sees functional calls, module internals and ``no_grad`` regions alike. It
+keeps numbers and weak references, never tensors, so the memory of the step stays what it was.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from unvanish.batches import tensors_in
+from unvanish.kinds import activation_name
+from unvanish.preserve import ParameterKeeper
+from unvanish.probe.activations import ActivationReader
+from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
+from unvanish.probe.spans import ModuleSpans
+from unvanish.signals import extremes, rms, spread_between_samples
+
+class ForwardRecorder(TorchFunctionMode):
+    """Records a :class:`Flow` while it is entered."""
+
+    def __init__(
+        self,
+        spans: ModuleSpans,
+        parameters: dict[int, str],
+        keeper: ParameterKeeper,
+        activations: ActivationReader,
+    ) -> None:
+        super().__init__()
+        self.flow = Flow()
+        self.failed: str | None = None
+        self._spans = spans
+        self._parameters = parameters
+        self._keeper = keeper
+        self._activations = activations
+        self._made_by: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._grad_tensors: set[int] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = function_name(func)
+        inputs = list(_tensors(args, kwargs))
+        in_place = writes_in_place(name, kwargs)
+        if in_place and inputs:
+            self._keeper.before_write(inputs[0])
+        activation = activation_name(name) if inputs else None
+        before = self._activations.look(func, args, kwargs) if activation else None
+        grad_in = any(t.requires_grad for t in inputs)
+        sources = self._sources(inputs)
+        try:
+            output = func(*args, **kwargs)
+        except Exception:
+            self.failed = self.failed or name
+            raise
+        made = tensors_in(output) if not isinstance(output, Tensor) else [output]
+        if in_place and not made:
+            made = inputs[:1]
+        if made:
+            index = self._add(name, inputs, sources, grad_in, made, in_place)
+            if activation and before is not None:
+                self._activations.read(activation, before, made[0], self._spans, self.flow, index)
+        elif name in EXITS and sources[0]:
+            self.flow.exits.append((name, self._spans.path, sources[0][0]))
+        return output
+
+    def producer(self, tensor: Tensor) -> int | None:
+        """The call that made this tensor, if it was seen."""
+        entry = self._made_by.get(id(tensor))
+        return entry[1] if entry is not None and entry[0]() is tensor else None
+
+    def _sources(self, inputs: list[Tensor]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        calls: list[int] = []
+        leaves: list[str] = []
+        for tensor in inputs:
+            call = self.producer(tensor)
+            if call is not None:
+                calls.append(call)
+            elif (leaf := self._parameters.get(id(tensor))) is not None:
+                leaves.append(leaf)
+        return tuple(calls), tuple(leaves)
+
+    def _add(
+        self,
+        name: str,
+        inputs: list[Tensor],
+        sources: tuple[tuple[int, ...], tuple[str, ...]],
+        grad_in: bool,
+        made: list[Tensor],
+        in_place: bool,
+    ) -> int:
+        index = len(self.flow.calls)
+        first = made[0]
+        call = Call(
+            name.rstrip("_") if not name.startswith("__") else name.strip("_"),
+            self._spans.path,
+            self._spans.call,
+            self._spans.inside_model,
+            sources[0],
+            sources[1],
+            grad_in,
+            any(t.requires_grad for t in made),
+            node=first.grad_fn if first.requires_grad else None,
+            made=not inputs,
+        )
+        call.channels_first = name.startswith("conv") or (
+            bool(sources[0])
+            and name not in WEIGHTED
+            and first.shape == inputs[0].shape
+            and self.flow.calls[sources[0][0]].channels_first
+        )
+        self.flow.calls.append(call)
+        for tensor in made:
+            if id(tensor) not in self._parameters:
+                self._made_by[id(tensor)] = (weakref.ref(tensor), index)
+            if in_place and tensor._is_view() and tensor._base is not None:
+                self._made_by[id(tensor._base)] = (weakref.ref(tensor._base), index)
+        self._measure(index, call, inputs, first, in_place)
+        return index
+
+    def _measure(
+        self, index: int, call: Call, inputs: list[Tensor], output: Tensor, in_place: bool
+    ) -> None:
+        if not output.is_floating_point() or not output.numel() or output.layout != torch.strided:
+            return
+        twin = None if in_place else _same_memory(output, inputs)
+        if twin is not None:
+            source = self.producer(twin)
+            if source is not None:
+                call.output_rms = self.flow.calls[source].output_rms
+                call.spread = self.flow.calls[source].spread
+            return
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            call.output_rms = rms(output)
+            if not _finite(call.output_rms):
+                self._note_bad(index, inputs, output)
+            elif call.grad_out and output.dim() >= 2:
+                call.spread = spread_between_samples(_few_features(output))
+
+    def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
+        if any(not bool(torch.isfinite(t).all()) for t in inputs if t.is_floating_point()):
+            return
+        limits = [found for t in inputs if (found := extremes(t)) is not None]
+        zeros = sum(int((t == 0).sum()) for t in inputs[:2])
+        nans = int(output.isnan().sum())
+        infinite = int(output.isinf().sum())
+        low = min((pair[0] for pair in limits), default=None)
+        high = max((pair[1] for pair in limits), default=None)
+        self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
+
+
+def function_name(func: Callable[..., Any]) -> str:
+    """The plain name of a torch function, method or property (``relu_``, ``data``, ``add``)."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name == "__get__":
+        return str(getattr(getattr(func, "__self__", None), "__name__", name))
+    return {"__matmul__": "matmul", "__mul__": "mul", "__rmul__": "mul"}.get(name, name)
+
+
+def writes_in_place(name: str, kwargs: dict[str, Any]) -> bool:
+    """Whether a torch function of this name writes into its first argument (or ``out``)."""
+    if name == "__setitem__" or kwargs.get("inplace") is True:
+        return True
+    if name.startswith("__i") and name.endswith("__") and name not in ("__index__", "__int__", "__invert__"):
+        return True
+    return name.endswith("_") and not name.startswith("_")
+
+
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from (t for t in cast(list[Any], value) if isinstance(t, Tensor))
+
+
+def _same_memory(output: Tensor, inputs: list[Tensor]) -> Tensor | None:
+    for tensor in inputs:
+        if tensor.layout == torch.strided and tensor.numel() == output.numel():
+            if tensor.data_ptr() == output.data_ptr():
+                return tensor
+    return None
+
+
+def _few_features(output: Tensor, most: int = 4096) -> Tensor:
+    """At most about ``most`` entries a sample: enough to tell alike from different."""
+    flat = output.detach().reshape(output.shape[0], -1)
+    return flat[:, :: max(flat.shape[1] // most, 1)]
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0

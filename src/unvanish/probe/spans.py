@@ -1,0 +1,163 @@
+"""Which module call made which operation.
+
+Autograd numbers its nodes in the order in which they are made. A module call spans the numbers
+between its start and its end, so the innermost span around a node's number is the call that
+made it. The number is a private name of torch (2.0 to 2.13); it is read here and nowhere else.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+LEAF_NUMBER = 2**64 - 1
+"""Autograd gives leaves (AccumulateGrad) the largest number, so that they run first."""
+
+
+def next_number() -> int:
+    """The number that the next autograd node of this thread will get."""
+    return int(torch._C._autograd._get_sequence_nr())
+
+
+def number_of(node: Any) -> int:
+    """The number of an autograd node; :data:`LEAF_NUMBER` for leaves."""
+    return int(node._sequence_nr())
+
+
+@dataclass(slots=True)
+class Span:
+    """One call of one module: ``start <= number < end`` for the nodes it made, by thread."""
+
+    path: str
+    call: int
+    start: int
+    thread: int
+    own: bool
+    end: int = LEAF_NUMBER
+    module: nn.Module | None = field(default=None, repr=False)
+
+
+EntryHook = Callable[[nn.Module, tuple[Any, ...], str], tuple[Any, ...] | None]
+
+
+class ModuleSpans:
+    """Watches every module call while it is open; owns two global hooks and removes them.
+
+    ``on_entry(module, arguments, path)`` is called when a module of interest starts and may return
+    replaced arguments. Calls made while ``recomputing`` (checkpointing in backward) get spans but
+    no new call number.
+    """
+
+    def __init__(self, model: nn.Module, on_entry: EntryHook | None = None) -> None:
+        self.spans: list[Span] = []
+        self.stack: list[Span] = []
+        self.failed: str | None = None
+        self.recomputing = False
+        self.names = {id(module): name for name, module in model.named_modules()}
+        self.calls: dict[str, int] = {}
+        self._strangers: dict[str, list[int]] = {}
+        self._on_entry = on_entry
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "ModuleSpans":
+        self._handles = [
+            torch_module.register_module_forward_pre_hook(self._enter),
+            torch_module.register_module_forward_hook(self._leave, always_call=True),
+        ]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @property
+    def path(self) -> str:
+        """Path of the innermost module that is running now; "" at the root or outside."""
+        return self.stack[-1].path if self.stack else ""
+
+    @property
+    def call(self) -> int:
+        return self.stack[-1].call if self.stack else 0
+
+    @property
+    def inside_model(self) -> bool:
+        """Whether one of the model's own modules is running."""
+        return any(span.own for span in self.stack)
+
+    def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        path = self.names.get(id(module))
+        own = path is not None
+        if path is None:
+            path = self._name_stranger(module)
+        call = self.calls.get(path, 0)
+        if not self.recomputing:
+            self.calls[path] = call + 1
+        else:
+            call = max(call - 1, 0)
+        span = Span(path, call, next_number(), threading.get_ident(), own, module=module)
+        self.spans.append(span)
+        self.stack.append(span)
+        if self._on_entry is None or self.recomputing:
+            return None
+        return self._on_entry(module, arguments, path)
+
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        if output is None and sys.exc_info()[0] is not None and self.failed is None:
+            self.failed = self.path or type(module).__name__
+        # A module that raised before its own hook ran leaves its span above ours: close both.
+        while self.stack:
+            span = self.stack.pop()
+            span.end = next_number()
+            if span.module is module:
+                break
+
+    def _name_stranger(self, module: nn.Module) -> str:
+        """``parent.<Linear#2>``: a module that is called but not registered in the model."""
+        kind = type(module).__name__
+        known = self._strangers.setdefault(kind, [])
+        if id(module) not in known:
+            known.append(id(module))
+        number = known.index(id(module))
+        parent = f"{self.path}." if self.path else ""
+        return f"{parent}<{kind}#{number}>" if number else f"{parent}<{kind}>"
+
+    def locate(self, numbers: dict[int, int], thread: int) -> dict[int, Span]:
+        """The innermost span of every node number.
+
+        Args:
+            numbers: node index -> node number.
+            thread: the thread that made these nodes.
+
+        Returns:
+            Node index -> span, for the nodes that some span contains.
+        """
+        spans = sorted(
+            (s for s in self.spans if s.thread == thread and s.end > s.start),
+            key=lambda s: (s.start, -s.end),
+        )
+        found: dict[int, Span] = {}
+        open_spans: list[Span] = []
+        position = 0
+        for index, number in sorted(numbers.items(), key=lambda item: item[1]):
+            if number == LEAF_NUMBER:
+                break
+            while position < len(spans) and spans[position].start <= number:
+                open_spans.append(spans[position])
+                position += 1
+            while open_spans and open_spans[-1].end <= number:
+                open_spans.pop()
+            if open_spans:
+                found[index] = open_spans[-1]
+        return found

@@ -1,0 +1,394 @@
+"""Trace: one observation of one model, as plain numbers that survive JSON.
+
+The words used everywhere:
+
+* the gradient *arrives* at an op with respect to the op's output, from the side of the loss;
+* it *leaves* the op along its edges, with respect to each of the op's inputs;
+* ``gain`` is the l2 norm that leaves towards the data divided by the l2 norm that arrived;
+* norms are l2 over all elements of a tensor, taken in float64 or with a float64 rescue where
+  float32 would under- or overflow; shares lie in 0..1; decades are log10 of a ratio of norms.
+
+Absent is never zero: a number that was not measured is ``None``.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unvanish.errors import BadInput
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """The gradient that leaves an op with respect to one of its inputs.
+
+    ``target`` is the index of the op that made this input (``None``: the input needs no
+    gradient); ``slot`` is which output of that op it is. ``side`` is ``"parameter"`` where
+    everything behind the edge is parameters (a weight, its transpose), else ``"data"``.
+    """
+
+    target: int | None
+    slot: int
+    side: str
+    norm: float | None = None
+    zeros: int | None = None
+    nonfinite: int | None = None
+    elements: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Op:
+    """One operation of the backward graph, in execution order from the loss.
+
+    ``kind`` is autograd's name without ``Backward0`` (``"Addmm"``, ``"Sigmoid"``), ``role`` what
+    it does to a gradient (see :mod:`unvanish.kinds`), ``module`` and ``call`` the innermost module
+    call that made it (functional ops fall to the enclosing module). ``norm``, ``zeros``,
+    ``nonfinite`` and ``elements`` describe the gradient that arrived (``None``: none did).
+    ``output_rms`` is the forward root mean square of the op's output where it was seen.
+    ``in_program`` is false for ops that carry gradient only because the observation made the
+    inputs require grad: without it their gradient is never computed.
+    ``inside`` is the index of the checkpoint op that recomputed this op, if one did.
+    """
+
+    index: int
+    kind: str
+    role: str
+    module: str
+    call: int
+    edges: tuple[Edge, ...]
+    norm: float | None = None
+    zeros: int | None = None
+    nonfinite: int | None = None
+    elements: int | None = None
+    output_rms: float | None = None
+    in_program: bool = True
+    parameter: str | None = None
+    inside: int | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Norm of what leaves towards the data; towards parameters where there is no data side."""
+        measured = [edge for edge in self.edges if edge.norm is not None]
+        chosen = [edge for edge in measured if edge.side == "data"] or measured
+        return math.hypot(*(typing.cast(float, e.norm) for e in chosen)) if chosen else None
+
+    @property
+    def gain(self) -> float | None:
+        """``left / norm``; ``None`` where either is unknown or nothing arrived."""
+        left = self.left
+        return left / self.norm if left is not None and self.norm else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkPoint:
+    """A tensor that every path from the loss to the input passes through: the output of ``op``.
+
+    ``decades`` is log10 of the gain of the segment from here to the next point towards the input,
+    ``role`` what that segment is (``"residual"`` where the gradient splits and meets again around
+    weights), ``skip_share`` the share of gradient energy that came to the next point by the skip.
+    """
+
+    op: int
+    norm: float | None
+    output_rms: float | None
+    role: str
+    decades: float | None
+    skip_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A stretch of the trunk with one weighted part: what the depth axis counts.
+
+    Counted from the loss: layer 0 is nearest to it. ``norm`` is the gradient that arrives at the
+    layer's output; ``decades`` splits the log10 gain of the layer by role (``activation``,
+    ``weight``, ``norm``, ``residual``, ``rest``) and adds up to the whole. ``parameters`` are the
+    weights on this stretch; ``elasticity`` is their gradient norm times weight norm: by how much
+    the loss would change if they changed by their own size (first order).
+    ``output_rms`` is the forward scale of the layer's output, ``output_spread`` the share of it
+    that differs between the samples of the batch (0: every sample gives the same output).
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    parameters: tuple[str, ...]
+    norm: float | None
+    decades: dict[str, float]
+    elasticity: float | None
+    output_rms: float | None
+    output_spread: float | None = None
+    skip_share: float | None = None
+    spread: float | None = None
+
+    @property
+    def total(self) -> float:
+        """log10 of the layer's gain: the sum of its split."""
+        return math.fsum(self.decades.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter tensor. ``names`` lists every name it has in the model (tied parameters).
+
+    ``state`` keeps apart what must never be merged: ``"frozen"`` (requires no grad), ``"none"``
+    (not reached: autograd gave None), ``"zero"`` (reached, every entry exactly zero), ``"tiny"``
+    (reached, not zero, but its elasticity is below float32 resolution of the largest one),
+    ``"nonfinite"`` and ``"reached"``. ``snr`` is the norm of the mean gradient over batches divided by the
+    standard error of that mean (``None`` for one batch); ``spread`` is the
+    standard deviation of the gradient norm over batches divided by its mean.
+    ``uses`` counts the ops that the gradient reaches it from, ``used`` says whether the forward
+    pass touched it at all, ``to_loss`` whether its value flowed into the loss.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    state: str
+    weight_norm: float
+    weight_rms: float
+    gradient_norm: float | None = None
+    gradient_rms: float | None = None
+    gradient_max: float | None = None
+    zeros: int | None = None
+    nonfinite: int | None = None
+    elements: int = 0
+    snr: float | None = None
+    spread: float | None = None
+    uses: int = 0
+    used: bool | None = None
+    to_loss: bool | None = None
+    equal_units: bool = False
+    equal_gradients: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    @property
+    def elasticity(self) -> float | None:
+        """``|gradient| * |weight|``: change of the loss if the tensor changed by its own size."""
+        return None if self.gradient_norm is None else self.gradient_norm * self.weight_norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """One call of an activation function, module or functional.
+
+    Shares are over all elements of all batches: ``saturated_share`` where |f'| is below 5 % of the
+    largest |f'| the function has (only for functions flat on both sides), ``dead_share`` the
+    share of units (features or channels) whose output is exactly zero on every sample and place.
+    ``gate`` says that the output multiplies another signal; ``feeds_loss`` that nothing weighted
+    stands between it and the loss.
+    """
+
+    module: str
+    call: int
+    function: str
+    input_rms: float
+    input_mean: float
+    output_rms: float
+    derivative_rms: float | None
+    saturated_share: float | None
+    dead_share: float | None
+    dead_units: int | None
+    units: int | None
+    elements: int
+    fed_by: str | None = None
+    gate: bool = False
+    feeds_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Gradient norm over time steps (``axis="time"``) or positions (``axis="position"``).
+
+    ``norms[t]`` is the norm of dL/dx_t over batch and features; step 0 is the first.
+    ``source`` says what x is: ``"input"`` of a recurrent module, ``"call"`` of a module called
+    once a step (the gradient at its output), or ``"embedding"`` / ``"model input"``.
+    """
+
+    module: str
+    axis: str
+    source: str
+    norms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A place where a value goes on but its gradient does not."""
+
+    operation: str
+    module: str
+    parameters: tuple[str, ...]
+    to_loss: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """A leaf tensor that requires grad and gets gradient but is no parameter of the model.
+
+    ``owner`` says whose it is: ``"unregistered"`` (made or held inside the model's own forward),
+    ``"outside"`` (used outside the model: a loss with weights, another network).
+    """
+
+    shape: tuple[int, ...]
+    module: str
+    operation: str
+    owner: str
+    gradient_norm: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nonfinite:
+    """The first place where NaN or Inf appears, and what went into it."""
+
+    phase: str
+    operation: str
+    module: str
+    call: int
+    kind: str
+    count: int
+    input_min: float | None
+    input_max: float | None
+    input_zeros: int | None
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Under which the observation was made."""
+
+    unvanish: str
+    torch: str
+    python: str
+    device: str
+    dtypes: tuple[str, ...]
+    training: bool
+    seed: int
+    batches: int
+    batch_size: int | None
+    loss: float | None
+    losses: tuple[float, ...]
+    parameters: int
+    trainable: int
+    modules: int
+    inputs_differentiated: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One observation. Made by :func:`unvanish.observe`; plain numbers, no tensors, no model."""
+
+    ops: tuple[Op, ...]
+    trunk: tuple[TrunkPoint, ...]
+    layers: tuple[Layer, ...]
+    parameters: tuple[Parameter, ...]
+    activations: tuple[Activation, ...]
+    profiles: tuple[Profile, ...]
+    cuts: tuple[Cut, ...]
+    strangers: tuple[Stranger, ...]
+    nonfinite: tuple[Nonfinite, ...]
+    conditions: Conditions
+    unseen: tuple[str, ...]
+
+    def parameter(self, name: str) -> Parameter:
+        """The reading of the parameter with this (or an aliased) name.
+
+        Raises:
+            KeyError: no parameter of the observed model has this name.
+        """
+        for parameter in self.parameters:
+            if name in parameter.names:
+                return parameter
+        raise KeyError(name)
+
+    def of_kind(self, kind: str) -> tuple[Op, ...]:
+        """The ops of this kind (``"Sigmoid"``), in execution order from the loss."""
+        return tuple(op for op in self.ops if op.kind == kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists; non-finite numbers become strings."""
+        return {"schema": SCHEMA, **plain(self)}
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Trace":
+        """The trace that :meth:`to_json` wrote.
+
+        Raises:
+            BadInput: another schema, or a field is missing.
+        """
+        if data.get("schema") != SCHEMA:
+            raise BadInput(
+                f"this trace has schema {data.get('schema')!r}, this unvanish reads {SCHEMA}: "
+                "observe the model again with this version."
+            )
+        return restore(cls, {k: v for k, v in data.items() if k != "schema"})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trace":
+        """Read a trace that :meth:`save` wrote."""
+        return cls.from_json(read_json(path))
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file, or one sentence about what is wrong with it."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON ({error}): pass a file that .save() wrote.") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"{path} holds no JSON object: pass a file that .save() wrote.")
+    return typing.cast(dict[str, Any], data)
+
+
+def plain(value: Any) -> Any:
+    """Records to dictionaries, tuples to lists, non-finite floats to their names."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, typing.Mapping):
+        return {str(k): plain(v) for k, v in typing.cast(dict[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in typing.cast(list[Any], value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # "nan", "inf", "-inf": JSON has no other way to say them
+    return value
+
+
+def restore(kind: Any, value: Any) -> Any:
+    """The inverse of :func:`plain`, led by the type annotations of the records.
+
+    Raises:
+        BadInput: a field is missing or unknown.
+    """
+    origin = typing.get_origin(kind)
+    if value is None or kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not type(None)]
+        return restore(inner[0], value)
+    if origin is tuple:
+        return tuple(restore(typing.get_args(kind)[0], item) for item in value)
+    if origin is not None and issubclass(origin, typing.Mapping):
+        return {key: restore(typing.get_args(kind)[1], item) for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        try:
+            made = {name: restore(hints[name], item) for name, item in value.items()}
+            return typing.cast(type[Any], kind)(**made)
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"not a saved {kind.__name__}: {error}.") from error
+    return float(value) if kind is float else value
