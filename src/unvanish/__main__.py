@@ -1,0 +1,5 @@
+"""python -m unvanish"""
+
+from unvanish.cli import main
+
+main()

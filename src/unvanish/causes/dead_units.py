@@ -1,0 +1,71 @@
+"""UV202 dead-units: units that are zero on every sample."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.saturated_activation import place
+from unvanish.trace import Activation
+
+CARD = Card(
+    code="UV202",
+    name="dead-units",
+    title="units output zero on every sample and get no gradient",
+    says="{dead_units:.0f} of {units:.0f} units of {where} are zero on every sample: no gradient "
+    "reaches what feeds them.",
+    what="A rectifier whose input is negative for every sample outputs zero, has slope zero, and can "
+    "never come back by gradient: neither its weights nor its bias get any.",
+    hurts="Dead units are capacity lost for good. A layer that is dead as a whole cuts the net in two.",
+    apart="Half the activations at zero is what ReLU does. A unit is dead only if it is zero on every "
+    "sample and place of every batch seen. At initialisation even samples that look all alike leave "
+    "half of the units on, so a layer is named only if it is dead as a whole or if more are dead than chance leaves "
+    "(half plus three standard deviations of a fair coin).",
+    do="Look for a step that was too large or a bias far below zero; re-initialise the units, or use a leaky "
+    "activation. If the data is far from zero, scale it.",
+    reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and initialization)",
+    clear="at most {dead_share:.0%} of the units of any layer are zero on every sample",
+)
+
+REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Layers dead as a whole, or with more dead units than a symmetric initialisation can leave."""
+    sick = [a for a in case.trace.activations if more_than_chance(a)]
+    if not sick:
+        return
+    whole = [a for a in sick if a.dead_units == a.units]
+    first = (whole or sick)[0]
+    yield found(
+        CARD,
+        "broken" if whole else "harmful",
+        [place(a) for a in (whole or sick)],
+        {
+            "dead_units": float(first.dead_units or 0),
+            "units": float(first.units or 0),
+            "dead_share": first.dead_share,
+            "input_mean": first.input_mean,
+            "input_rms": first.input_rms,
+            "activations": float(len(sick)),
+        },
+        REMEDIES,
+        detail=first.fed_by,
+    )
+
+
+def more_than_chance(activation: Activation) -> bool:
+    """Whether more units are dead than half plus three standard deviations, or all of them."""
+    dead, units = activation.dead_units, activation.units
+    if not dead or not units or activation.gate:
+        return False
+    return dead == units or dead > units / 2 + 3 * math.sqrt(units) / 2
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The largest dead share of a layer."""
+    shares = [a.dead_share for a in case.trace.activations if a.dead_share is not None]
+    return {"dead_share": max(shares)} if shares else None
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("depth-decay",))

@@ -1,0 +1,97 @@
+"""UV301 depth-decay: the gradient vanishes with depth."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Expected, Finding, found
+from unvanish.stretch import Stretch, worst_fall
+
+CARD = Card(
+    code="UV301",
+    name="depth-decay",
+    title="the gradient vanishes with depth",
+    says="The gradient vanishes with depth: it loses {decades_per_layer:.2f} decades a layer over "
+    "{layers:.0f} layers, from {where} on towards the input ({decades:.1f} decades in all).",
+    what="On its way from the loss to the input the gradient is multiplied by a factor below one at "
+    "every layer, so its norm falls exponentially with depth. The account splits each "
+    "layer's factor into what the activation took (its derivative), what the weights took and what norms took.",
+    hurts="Layers near the input get so little gradient that their weights stand still while the "
+    "last layers train alone on features that are close to random.",
+    apart="A small gradient is not enough: it must fall layer by layer with a slope whose whole 95 % "
+    "interval is below zero, no single layer may take half of it, and it must have a consequence: "
+    "the far layers' elasticity (gradient times weight: how much the loss would change if they "
+    "changed by their own size) must lie below the square root of float32's resolution of the near "
+    "ones'. Nets whose signal grows forward as the gradient falls back are fine and are not named.",
+    do="First initialisation, where the weights take the decades; then the activation, where it "
+    "takes them (a sigmoid passes at most 1/4); then normalisation or skip connections.",
+    reference="Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; "
+    "Schoenholz et al. 2017, arXiv:1611.01232",
+    clear="the gradient falls by at most {decades:.1f} decades on its way through {layers:.0f} layers",
+)
+
+REMEDIES = ("reinitialize", "tailored-activation", "swap-activation", "insert-norm", "gated-residual")
+
+
+def find(case: Case) -> Iterable[Finding | Expected]:
+    """The worst fall along the trunk, if it compounds with depth and starves the far layers."""
+    fall = worst_fall(case.trace)
+    if fall is None or -fall.decades < HARMFUL_DECADES or fall.repeats_one_module:
+        return
+    if not compounds(fall) or (fall.slope is not None and not fall.slope.falls):
+        return
+    starved = -min(fall.elasticity or 0.0, 0.0)
+    if starved < HARMFUL_DECADES:
+        if (fall.forward or 0.0) < 0:
+            yield Expected(
+                name="gradient-mirrors-signal",
+                where=(case.trace.layers[fall.end].name,),
+                because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, but the signal is larger there "
+                f"by as much: weight gradients differ by only {starved:.1f} decades",
+                unless="the weight gradients of the first layers fall behind as well",
+            )
+        return
+    severity = "broken" if starved >= BROKEN_DECADES else "harmful"
+    yield found(CARD, severity, places(case, fall), stretch_evidence(fall), _remedies(fall))
+
+
+def compounds(stretch: Stretch) -> bool:
+    """Whether the change is spread over the layers: at least three, none with half of it."""
+    return stretch.count >= 3 and stretch.largest < 0.5
+
+
+def places(case: Case, stretch: Stretch) -> list[str]:
+    """Names of the layers of the stretch, from where it begins (nearest the loss) on."""
+    return [layer.name or "(model)" for layer in case.trace.layers[stretch.start : stretch.end + 1]]
+
+
+def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:
+    """The numbers that show a fall or rise along the trunk, all in decades."""
+    return {
+        "decades": abs(stretch.decades),
+        "decades_per_layer": abs(stretch.per_layer),
+        "slope_low": stretch.slope.low if stretch.slope else None,
+        "slope_high": stretch.slope.high if stretch.slope else None,
+        "layers": float(stretch.count),
+        **{f"{role}_decades": part for role, part in stretch.split.items()},
+        **{f"{role}_decades_per_layer": stretch.typical(role) for role in stretch.split},
+        "elasticity_decades": stretch.elasticity,
+        "signal_decades": stretch.forward,
+    }
+
+
+def _remedies(fall: Stretch) -> tuple[str, ...]:
+    if fall.share("activation") > fall.share("weight"):
+        return ("tailored-activation", "swap-activation", "reinitialize", "insert-norm", "gated-residual")
+    return REMEDIES
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The largest fall there is."""
+    if len(case.trace.layers) < 2:
+        return None
+    fall = worst_fall(case.trace)
+    layers = float(len(case.trace.layers))
+    return {"decades": -fall.decades if fall is not None else 0.0, "layers": layers}
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear)

@@ -1,0 +1,67 @@
+"""UV602 detached: trainable parameters that no path of this loss reaches."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Expected, Finding, found
+from unvanish.trace import Parameter
+
+CARD = Card(
+    code="UV602",
+    name="detached",
+    title="values flow into the loss, their gradient is cut off",
+    says="The gradient is cut by {detail} in {where}: {parameters:.0f} trainable tensors feed the loss but get no gradient.",
+    what="The parameters' values reach the loss, but on the way the autograd graph was left: .detach(), .data, "
+    ".item(), numpy, torch.no_grad(), argmax or a cast to integers.",
+    hurts="These parameters never change, whatever the loss says. The rest trains, so the loss may even fall.",
+    apart="Decided from the graph: autograd gave None although the value flows into the loss. A head that is not in this loss, an expert "
+    "that was not selected or a frozen part is expected and listed as such.",
+    do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
+    reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
+    clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",
+)
+
+REMEDIES = ("rewire",)
+
+
+def find(case: Case) -> Iterable[Finding | Expected]:
+    """Unreached parameters: those cut off on the way to the loss, and those that were not asked for."""
+    unreached = [p for p in case.trace.parameters if p.state == "none"]
+    cut_off: dict[str, None] = {}
+    for cut in case.trace.cuts:
+        lost = [name for name in cut.parameters if name not in cut_off]
+        if cut.to_loss and lost:
+            cut_off |= dict.fromkeys(lost)
+            place = cut.module or "(model)"
+            evidence = {"parameters": float(len(lost))}
+            yield found(CARD, "broken", [place, *lost], evidence, REMEDIES, detail=cut.operation)
+    yield from _expected([p for p in unreached if p.name not in cut_off])
+
+
+def _expected(unreached: list[Parameter]) -> Iterable[Expected]:
+    unused = [p.name for p in unreached if not p.used]
+    aside = [p.name for p in unreached if p.used]
+    if unused:
+        yield Expected(
+            name="not-used-in-this-pass",
+            where=tuple(unused),
+            because="this forward pass did not touch them (another branch, expert or head)",
+            unless="no batch ever uses them",
+        )
+    if aside:
+        yield Expected(
+            name="head-not-in-this-loss",
+            where=tuple(aside),
+            because="their output does not go into this loss",
+            unless="it should",
+        )
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """How many trainable tensors the gradient reaches."""
+    trainable = [p for p in case.trace.parameters if p.state != "frozen"]
+    reached = [p for p in trainable if p.state != "none"]
+    return {"reached": float(len(reached)), "trainable": float(len(trainable))}
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear, exact=True)

@@ -1,0 +1,74 @@
+"""What UV102 and UV103 share: how far weights are from the scale that carries a signal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unvanish.stretch import Stretch
+from unvanish.theory import critical_weight_decades, mended_by_weights
+from unvanish.trace import Activation, Layer, Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """Decades by which the weights of a stretch are off the critical scale, summed over layers.
+
+    ``mendable`` says whether its activations let any weight scale carry a gradient (theory);
+    ``saturated`` is the mean saturated share of its activations.
+    """
+
+    decades: float
+    layers: tuple[str, ...]
+    critical_per_layer: float
+    mendable: bool
+    saturated: float
+
+    @property
+    def per_layer(self) -> float:
+        return self.decades / max(len(self.layers), 1)
+
+
+def deviation(trace: Trace, layers: Sequence[Layer]) -> Deviation | None:
+    """How far the plain (not residual) layers' weight gains are from critical.
+
+    A norm in the layer undoes any weight scale, so weight and norm count together.
+    """
+    by_module = {activation.module: activation for activation in trace.activations}
+    fed: dict[str | None, Activation] = {a.fed_by: a for a in trace.activations}
+    off, critical, names, mendable, saturated = 0.0, 0.0, list[str](), True, list[float]()
+    for layer in layers:
+        if layer.decades["residual"] or not layer.decades["weight"]:
+            continue
+        activation = fed.get(layer.name) or next((by_module[m] for m in layer.modules if m in by_module), None)
+        function = activation.function if activation is not None else None
+        target = critical_weight_decades(function)
+        off += layer.decades["weight"] + layer.decades["norm"] - target
+        critical += target
+        mendable = mendable and mended_by_weights(function)
+        if activation is not None and activation.saturated_share is not None:
+            saturated.append(activation.saturated_share)
+        names.append(layer.name or "(model)")
+    if not names:
+        return None
+    return Deviation(
+        decades=off,
+        layers=tuple(names),
+        critical_per_layer=critical / len(names),
+        mendable=mendable,
+        saturated=sum(saturated) / len(saturated) if saturated else 0.0,
+    )
+
+
+def evidence(found: Deviation, stretch: Stretch | None) -> dict[str, float | None]:
+    """The numbers that show it, in decades."""
+    return {
+        "decades": abs(stretch.decades) if stretch is not None else None,
+        "layers": float(len(found.layers)),
+        "weight_decades_per_layer": found.critical_per_layer + found.per_layer,
+        "critical_decades_per_layer": found.critical_per_layer,
+        "off_decades_per_layer": found.per_layer,
+        "off_factor": 10**found.per_layer,
+        "off_decades": found.decades,
+        "saturated_share": found.saturated or None,
+        "elasticity_decades": stretch.elasticity if stretch is not None else None,
+        "signal_decades": stretch.forward if stretch is not None else None,
+    }

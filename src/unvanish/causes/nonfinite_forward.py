@@ -1,0 +1,48 @@
+"""UV501 nonfinite-forward: the first op that makes NaN or Inf on the way to the loss."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+
+CARD = Card(
+    code="UV501",
+    name="nonfinite-forward",
+    title="the forward pass makes NaN or Inf",
+    says="The loss is not finite. The first op to make it so is {detail} in {where}: {count:.0f} bad "
+    "values out of inputs between {input_min:.3g} and {input_max:.3g}.",
+    what="All inputs of this op were finite and its output is not: log of zero, division by zero, "
+    "square root of a negative number, overflow of exp or of half precision, a softmax over a fully masked row.",
+    hurts="Everything after it is NaN: the loss, all gradients and, after one step, all weights.",
+    apart="Infinities that are written on purpose (attention masks) and that the loss survives are not named.",
+    do="Look at the smallest and largest input: clamp it, add an epsilon inside the log or the root, use "
+    "log_softmax or a ...-with-logits loss, or a wider dtype for this op.",
+    reference="torch.autograd anomaly mode names an op in the backward pass only; this names the forward op",
+    clear="the loss is finite ({loss:.4g})",
+)
+
+REMEDIES = ("guard-operation", "logits-loss", "scale-input", "step-size")
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """The first forward op that turned finite values into NaN or Inf."""
+    for bad in case.trace.nonfinite:
+        if bad.phase == "forward":
+            evidence = {
+                "count": float(bad.count),
+                "input_min": bad.input_min,
+                "input_max": bad.input_max,
+                "input_zeros": float(bad.input_zeros or 0),
+            }
+            where = bad.module or "(model)"
+            yield found(CARD, "broken", [where], evidence, REMEDIES, detail=bad.operation)
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The loss."""
+    loss = case.trace.conditions.loss
+    return {"loss": loss} if loss is not None and math.isfinite(loss) else None
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("nonfinite-backward",), exact=True)

@@ -1,0 +1,86 @@
+"""UV201 saturated-activation: units sit where the function is flat."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.kinds import ACTIVATIONS
+from unvanish.trace import Activation
+
+CARD = Card(
+    code="UV201",
+    name="saturated-activation",
+    title="units sit on the flat ends of their activation",
+    says="{saturated_share:.0%} of the units of {where} are saturated: their pre-activations have an rms of "
+    "{input_rms:.3g}, where the slope of the function is next to nothing.",
+    what="A sigmoid, tanh or hard limit is flat outside a narrow range. A unit counts as saturated "
+    "where its slope is below 5 % of the largest the function has, so that it would take twenty times "
+    "the step to move it as far.",
+    hurts="A saturated unit gives the same output whatever its input and lets no gradient through: "
+    "what feeds it cannot learn.",
+    apart="Only functions flat on both sides count (half of all ReLU units at zero is normal). Gates, "
+    "which multiply another signal, and the output before the loss are meant to saturate and do not "
+    "count. Named only where nine units in ten of a layer are saturated.",
+    do="Look at what feeds it: scale the inputs to unit variance, re-initialise the layer before it, "
+    "or put a norm between.",
+    reference="LeCun et al. 1998, Efficient BackProp; Glorot and Bengio 2010",
+    clear="at most {saturated_share:.0%} of the units of any activation are saturated",
+)
+
+REMEDIES = ("scale-input", "reinitialize", "insert-norm", "swap-activation")
+
+MOSTLY = 0.9
+"""With a tenth of the units moving, a layer's gradient is down to sqrt(0.1), a third: the largest
+loss that one layer may take before it costs more than a plain ReLU layer at default initialisation."""
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Hidden two-sided activations with nearly all units on the flat ends."""
+    worst = sorted(
+        (a for a in case.trace.activations if is_saturated(a)),
+        key=lambda a: -(a.saturated_share or 0.0),
+    )
+    if not worst:
+        return
+    first = worst[0]
+    # The input side decides where it begins: later layers only see what the first one passes.
+    ordered = [a for a in case.trace.activations if a in worst]
+    passed = (first.derivative_rms or 0.0) / ACTIVATIONS[first.function].slope
+    severity = "broken" if passed < 10**-HARMFUL_DECADES else "harmful"
+    yield found(
+        CARD,
+        severity,
+        [place(a) for a in ordered],
+        {
+            "saturated_share": ordered[0].saturated_share,
+            "input_rms": ordered[0].input_rms,
+            "derivative_rms": ordered[0].derivative_rms,
+            "activations": float(len(ordered)),
+        },
+        REMEDIES,
+        detail=ordered[0].fed_by,
+    )
+
+
+def is_saturated(activation: Activation) -> bool:
+    """Whether nearly all units are flat, in a place where that is not meant."""
+    share = activation.saturated_share
+    return share is not None and share >= MOSTLY and not activation.gate and not activation.feeds_loss
+
+
+def place(activation: Activation) -> str:
+    """The module of an activation; the function's name where the model itself calls it."""
+    return activation.module or activation.function
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The largest saturated share of a hidden activation."""
+    shares = [
+        a.saturated_share
+        for a in case.trace.activations
+        if a.saturated_share is not None and not a.gate and not a.feeds_loss
+    ]
+    return {"saturated_share": max(shares)} if shares else None
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("depth-decay",))

@@ -1,0 +1,69 @@
+"""UV401 time-decay: the gradient vanishes over time steps."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.time_profile import TimeCourse, course, time_profiles
+
+CARD = Card(
+    code="UV401",
+    name="time-decay",
+    title="the gradient vanishes over time steps",
+    says="The gradient vanishes over time in {where}: {decades_per_step:.2f} decades a step; "
+    "{lost_steps:.0f} of {steps:.0f} steps get less than rounding error of what the last one gets.",
+    what="In a recurrent module the gradient with respect to step t is a product over all later "
+    "steps. Here that product shrinks step by step (dL/dx_t, measured at the input of the sequence).",
+    hurts="The weight gradient is a sum over steps, so it looks normal, but the early steps are missing from it "
+    "exactly: their terms are below float32's rounding of the sum. The net cannot learn to remember them.",
+    apart="Weight norms cannot show this; the input sequence does. Padding (steps that stop at exact zero at once) "
+    "and losses at every step (a flat profile) are told apart. A decay that stays above rounding is a note.",
+    do="A gate alone is no cure: a default LSTM halves the gradient each step. Raise the forget-gate bias (1 to 3), "
+    "initialise the recurrent weights orthogonal or as identity, read out more steps than the last, or attend.",
+    reference="Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063; "
+    "Tallec and Ollivier 2018, arXiv:1804.11188 (chrono initialisation)",
+    clear="over time the gradient falls by at most {decades:.1f} decades in {steps:.0f} steps",
+)
+
+REMEDIES = ("recurrent-initialization", "gate-bias", "recurrent-cell", "clip")
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Each recurrent module whose profile falls steadily until steps are lost in rounding."""
+    for profile in time_profiles(case.trace.profiles):
+        read = course(profile)
+        if read is None or not read.slope.falls or -read.decades < HARMFUL_DECADES:
+            continue
+        yield found(CARD, _severity(read), [profile.module or "(model)"], time_evidence(read), REMEDIES)
+
+
+def _severity(read: TimeCourse) -> str:
+    if not read.lost:
+        return "note"
+    return "broken" if read.lost >= read.steps / 2 else "harmful"
+
+
+def time_evidence(read: TimeCourse) -> dict[str, float | None]:
+    """The numbers that show a change over time."""
+    return {
+        "decades": abs(read.decades),
+        "decades_per_step": abs(read.slope.value),
+        "slope_low": read.slope.low,
+        "slope_high": read.slope.high,
+        "steps": float(read.steps),
+        "lost_steps": float(read.lost),
+        "largest_norm": read.largest,
+        "far_norm": read.far,
+    }
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The largest fall over time there is."""
+    reads = [r for p in time_profiles(case.trace.profiles) if (r := course(p)) is not None]
+    if not reads:
+        return None
+    worst = min(reads, key=lambda read: read.decades)
+    return {"decades": max(-worst.decades, 0.0), "steps": float(worst.steps)}
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear)

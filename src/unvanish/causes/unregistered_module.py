@@ -1,0 +1,42 @@
+"""UV601 unregistered-module: trained-looking tensors that are no parameters of the model."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+
+CARD = Card(
+    code="UV601",
+    name="unregistered-module",
+    title="the model uses weights that it does not own",
+    says="{tensors:.0f} tensors that require grad are used inside the model but are no parameters of it "
+    "(first in {where}): no optimizer built from model.parameters() will ever train them.",
+    what="Layers kept in a plain Python list, dict or function, or tensors that are not nn.Parameter, get "
+    "gradients, but model.parameters(), .to(device), state_dict and train() pass them by.",
+    hurts="They keep their random values for ever; the rest of the net trains around them.",
+    apart="Decided from the graph: a leaf that requires grad, is reached from the loss, is used inside the model's "
+    "own forward and is in no parameter list. Weights of the loss or of other networks used outside are expected.",
+    do="Keep layers in nn.ModuleList, nn.ModuleDict or nn.Sequential, and tensors in nn.Parameter.",
+    reference="torch.nn.ModuleList",
+)
+
+REMEDIES = ("register-modules",)
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Leaves inside the model that belong to no parameter list."""
+    inside = [s for s in case.trace.strangers if s.owner == "unregistered"]
+    if inside:
+        elements = sum(_count(s.shape) for s in inside)
+        evidence = {"tensors": float(len(inside)), "elements": float(elements)}
+        yield found(CARD, "broken", [s.module or "(model)" for s in inside], evidence, REMEDIES)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+CAUSE = Cause(card=CARD, find=find, exact=True)

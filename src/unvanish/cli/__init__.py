@@ -1,0 +1,56 @@
+"""The command line: one file per command; the only place where an error becomes an exit status.
+
+0 healthy or done · 1 findings · 2 wrong usage or bad input · 3 unvanish failed.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+import unvanish
+from unvanish.cli.diagnose import diagnose
+from unvanish.cli.explain import explain
+from unvanish.errors import UnvanishError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(unvanish.__version__, prog_name="unvanish")
+def commands() -> None:
+    """Find out why a network does not learn: where its gradient is lost, and why."""
+
+
+commands.add_command(diagnose)
+commands.add_command(explain)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        status = commands.main(args=arguments, prog_name="unvanish", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        click.echo("unvanish: interrupted", err=True)
+        return 130
+    except UnvanishError as error:
+        click.echo(f"unvanish: {error}", err=True)
+        return 2
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        said = (str(error).splitlines() or [""])[0]
+        click.echo(
+            f"unvanish: failed with {type(error).__name__}: {said}; this is a fault of unvanish, "
+            "please report it with the lines above",
+            err=True,
+        )
+        return 3
+    return status if isinstance(status, int) else 0

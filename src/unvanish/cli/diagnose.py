@@ -1,0 +1,75 @@
+"""unvanish diagnose TARGET"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unvanish.cli.progress import working
+from unvanish.cli.target import load_target
+
+if TYPE_CHECKING:
+    from unvanish.diagnosis import Diagnosis
+
+
+@click.command()
+@click.argument("target")
+@click.option("--json", "json_file", metavar="FILE", help="Write the diagnosis as JSON ('-': standard output).")
+@click.option("--html", "html_file", metavar="FILE", help="Write the report as one HTML page.")
+@click.option("--language", default="en", show_default=True, help="Language of the report.")
+@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Real steps a copy may take.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed while observing.")
+def diagnose(
+    target: str, json_file: str | None, html_file: str | None, language: str, steps: int, seed: int
+) -> int:
+    """Say whether the gradient arrives in TARGET's model, and if not, where it is lost and why.
+
+    TARGET is file.py:name or package.module:name, where name is a function without arguments that
+    returns (model, data, loss), (model, data, loss, optimizer), or a mapping with those keys.
+    """
+    with working("loading torch and the target"):
+        from unvanish.diagnosis import diagnose as run_diagnosis
+
+        program = load_target(target)
+    with working("observing one forward and one backward pass"):
+        result = run_diagnosis(**program, steps=steps, seed=seed)
+    if json_file != "-":
+        show(result)
+    if json_file:
+        _write_json(result, json_file)
+    if html_file:
+        result.report(_html_name(html_file), language)
+        click.echo(f"\nreport written to {html_file}", err=json_file == "-")
+    return 0 if result.healthy else 1
+
+
+def show(result: "Diagnosis") -> None:
+    """Print the report: in colour on a terminal, as plain text in a pipe."""
+    from rich.console import Console
+
+    from unvanish.report import text
+
+    console = Console(highlight=False, width=None)
+    if console.is_terminal:
+        console.print(text.report(result))
+    else:
+        click.echo(text.render(result))
+
+
+def _write_json(result: "Diagnosis", json_file: str) -> None:
+    from unvanish.errors import BadInput
+
+    if json_file == "-":
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        return
+    try:
+        result.save(json_file)
+    except OSError as error:
+        raise BadInput(f"--json: cannot write {json_file}: {error.strerror}.") from error
+
+
+def _html_name(name: str) -> str:
+    if Path(name).suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--html: {name} must end in .html")
+    return name

@@ -1,0 +1,17 @@
+"""unvanish explain NAME"""
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False)
+def explain(name: str | None) -> None:
+    """Print the card of a finding, by NAME or code; without NAME, list all of them."""
+    from unvanish.cards import explain as find_card
+    from unvanish.causes import CAUSES
+
+    if name is not None:
+        click.echo(find_card(name).text(), nl=False)
+        return
+    for cause in CAUSES:
+        click.echo(f"{cause.card.code}  {cause.card.name:<22} {cause.card.title}")

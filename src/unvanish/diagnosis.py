@@ -1,0 +1,189 @@
+"""diagnose: from a trace to ranked findings, the benign look-alikes, and what was not seen."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unvanish.batches import Forward, Loss
+from unvanish.causes import CAUSES
+from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
+from unvanish.errors import BadInput
+from unvanish.experiments import Bench, OptimizerFactory, check_optimizer
+from unvanish.probe.observe import observe
+from unvanish.report import text, write_report
+from unvanish.trace import Trace, plain, read_json, restore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What is wrong with the gradient flow of a model, most serious first.
+
+    ``findings`` are ranked: by severity, then by precedence of the cause, consequences under what
+    explains them (``finding.because``). ``expected`` are benign look-alikes, ``ruled_out`` what
+    was checked and is not so, with its number, ``blind_spots`` what could not be judged.
+    """
+
+    findings: tuple[Finding, ...]
+    expected: tuple[Expected, ...]
+    ruled_out: tuple[RuledOut, ...]
+    blind_spots: tuple[str, ...]
+    trace: Trace
+
+    @property
+    def healthy(self) -> bool:
+        """No finding of severity broken or harmful."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def __str__(self) -> str:
+        return text.render(self)
+
+    def _repr_html_(self) -> str:
+        return text.render_html(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists."""
+        return {"healthy": self.healthy, **plain(self)}
+
+    def save(self, path: str | Path) -> None:
+        """Write the diagnosis, its trace included, as JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Diagnosis":
+        """Read a diagnosis that :meth:`save` wrote.
+
+        Raises:
+            BadInput: the file is no saved diagnosis.
+        """
+        data = read_json(path)
+        return restore(cls, {key: value for key, value in data.items() if key != "healthy"})
+
+    def report(self, path: str | Path, language: str = "en") -> None:
+        """Write a report: HTML for a name that ends in .html, plain text else.
+
+        Raises:
+            BadInput: a language that there is no report in yet.
+        """
+        write_report(self, path, language)
+
+
+def diagnose(
+    model: nn.Module | Trace,
+    data: Any = None,
+    loss: Loss | None = None,
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None = None,
+    forward: Forward | None = None,
+    steps: int = 0,
+    seed: int = 0,
+    *,
+    batches: int = 4,
+    causes: Sequence[Cause] = CAUSES,
+) -> Diagnosis:
+    """Say whether the gradient arrives; if not, where it is lost and why.
+
+    Args:
+        model: the network, or a :class:`Trace` that was observed before (then nothing is run).
+        data: one batch as a tuple ``(inputs, targets)``, or an iterable of batches.
+        loss: ``loss(outputs, targets) -> scalar tensor``.
+        optimizer: the user's optimizer, or a factory ``params -> Optimizer``; only ever stepped
+            as a copy, on a copy of the model.
+        forward: ``forward(model, batch) -> scalar tensor``, instead of ``loss``.
+        steps: real steps a copy may take, to tell "asleep at step 0" from "dead".
+        seed: of the random state while observing.
+        batches: how many batches of ``data`` to read at most.
+        causes: what to look for, in order of precedence.
+
+    Returns:
+        The diagnosis; ``print`` it.
+
+    Raises:
+        BadInput: an argument or the data cannot be used.
+        ModelFailed: the model or the loss raised.
+
+    >>> import torch, unvanish
+    >>> layers = [torch.nn.Linear(32, 32), torch.nn.Sigmoid()] * 0
+    >>> for _ in range(20):
+    ...     layers += [torch.nn.Linear(32, 32), torch.nn.Sigmoid()]
+    >>> net = torch.nn.Sequential(*layers, torch.nn.Linear(32, 2))
+    >>> batch = torch.randn(64, 32), torch.randint(2, (64,))
+    >>> unvanish.diagnose(net, batch, torch.nn.CrossEntropyLoss()).findings[0].name
+    'depth-decay'
+    """
+    check_optimizer(optimizer)
+    if not isinstance(steps, int) or steps < 0:
+        raise BadInput(f"steps must be a whole number of 0 or more, got {steps!r}.")
+    if isinstance(model, Trace):
+        return judge(Case(trace=model, laboratory=NoLaboratory()), causes)
+    if not isinstance(data, tuple | Mapping | list | torch.Tensor):
+        from unvanish.batches import take_batches
+
+        data = take_batches(data, max(batches, 1))  # an iterator can be read only once
+    trace = observe(model, data, loss, forward, seed, batches=batches)
+    bench = Bench(model, data, loss, forward, optimizer, seed)
+    if steps:
+        bench.after_steps(steps)
+    return judge(Case(trace=trace, laboratory=bench), causes, bench.failures)
+
+
+class NoLaboratory:
+    """For a trace without its model: no experiment can be run."""
+
+    def after_steps(self, steps: int) -> Trace | None:
+        """Always ``None``."""
+        return None
+
+
+def judge(case: Case, causes: Sequence[Cause], failures: Sequence[str] = ()) -> Diagnosis:
+    """Ask every cause, fold consequences under what explains them, rank."""
+    findings: list[Finding] = []
+    expected: list[Expected] = []
+    ruled_out: list[RuledOut] = []
+    blind: list[str] = []
+    for cause in causes:
+        try:
+            met = list(cause.find(case))
+        except Exception as error:  # a check that failed is a blind spot, never a clean bill
+            blind.append(f"{cause.card.name} could not be judged: {error} ({type(error).__name__})")
+            continue
+        findings += [item for item in met if isinstance(item, Finding)]
+        expected += [item for item in met if isinstance(item, Expected)]
+        if not any(isinstance(item, Finding) for item in met) and cause.clear is not None:
+            evidence = cause.clear(case)
+            if evidence is not None:
+                ruled_out.append(RuledOut(name=cause.card.name, evidence=evidence))
+    blind = [*case.trace.unseen, *blind, *failures]
+    return Diagnosis(
+        findings=rank(fold(findings, causes), causes),
+        expected=tuple(expected),
+        ruled_out=tuple(ruled_out),
+        blind_spots=tuple(blind),
+        trace=case.trace,
+    )
+
+
+def fold(findings: Sequence[Finding], causes: Sequence[Cause]) -> list[Finding]:
+    """Mark each finding that another one explains, by the first cause that does."""
+    present = {finding.name for finding in findings}
+    reasons: dict[str, str] = {}
+    for cause in causes:
+        if cause.card.name in present:
+            for name in cause.explains:
+                reasons.setdefault(name, cause.card.name)
+    return [replace(f, because=reasons.get(f.name)) for f in findings]
+
+
+def rank(findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[Finding, ...]:
+    """Causes before consequences, then by severity, then by precedence."""
+    order = {cause.card.name: position for position, cause in enumerate(causes)}
+
+    def key(finding: Finding) -> tuple[bool, bool, int, int]:
+        severity = SEVERITIES.index(finding.severity)
+        note = finding.severity == "note"
+        return note, finding.because is not None, severity, order.get(finding.name, len(order))
+
+    return tuple(sorted(findings, key=key))

@@ -1,0 +1,84 @@
+"""Pictures of the gradient over depth and time, in characters that read at a glance."""
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from unvanish.causes.time_profile import FLOOR, time_profiles
+from unvanish.trace import Trace
+
+FEWEST = 4
+"""Fewer layers are no profile."""
+ROWS = 24
+BAR = 40
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def depth_picture(trace: Trace) -> RenderableType | None:
+    """log10 of the gradient norm at each layer's output, loss side on top; thinned to a screen."""
+    layers = [layer for layer in trace.layers if layer.norm is not None]
+    if len(layers) < FEWEST:
+        return None
+    levels = [log10(layer.norm or 0.0) for layer in layers]
+    kept = thinned(len(layers), ROWS)
+    low, high = min(levels), max(levels)
+    width = max(len(layers[i].name or "(model)") for i in kept)
+    width = min(width, 32)
+    title = "Gradient over depth (log10 of its norm at each layer's output; loss on top, input below)"
+    rows = [Text(title, style="bold")]
+    for index in kept:
+        name = shortened(layers[index].name or "(model)", width)
+        label = "zero" if levels[index] <= math.log10(FLOOR) else f"{levels[index]:7.1f}"
+        rows.append(Text(f"  {name:>{width}} {label:>7} {bar(levels[index], low, high)}"))
+    if len(kept) < len(layers):
+        rows.append(Text(f"  ({len(kept)} of {len(layers)} layers shown)", style="dim"))
+    return Group(*rows)
+
+
+def time_pictures(trace: Trace) -> list[RenderableType]:
+    """One line of blocks per recurrent module: the gradient over time steps, first step left."""
+    pictures: list[RenderableType] = []
+    for profile in time_profiles(trace.profiles)[:4]:
+        levels = [log10(norm) for norm in profile.norms]
+        if max(levels) - min(levels) < 1:
+            continue
+        title = f"Gradient over time in {profile.module or 'the model'} (log10 |dL/dx_t|, first step left)"
+        line = Text(f"  {columns(levels)}  {levels[0]:.1f} ... {levels[-1]:.1f}")
+        pictures.append(Group(Text(title, style="bold"), line))
+    return pictures
+
+
+def log10(norm: float) -> float:
+    """log10, with exact zero at the floor of float32."""
+    return math.log10(max(norm, FLOOR))
+
+
+def thinned(count: int, most: int) -> list[int]:
+    """At most ``most`` indices, evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(position * (count - 1) / (most - 1)) for position in range(most)]
+
+
+def bar(value: float, low: float, high: float) -> str:
+    """A bar whose length is the place of ``value`` between ``low`` and ``high``."""
+    span = max(high - low, 1.0)  # less than a decade of change should look like no change
+    eighths = round((1 - (high - value) / span) * BAR * 8)
+    full, part = divmod(max(eighths, 1), 8)
+    return "█" * full + (_EIGHTHS[part] if part else "")
+
+
+def columns(levels: Sequence[float], most: int = 60) -> str:
+    """The levels as block characters of eight heights."""
+    blocks = "▁▂▃▄▅▆▇█"
+    kept = [levels[i] for i in thinned(len(levels), most)]
+    low, high = min(kept), max(kept)
+    span = max(high - low, 1.0)
+    return "".join(blocks[min(7, int((value - low) / span * 8))] for value in kept)
+
+
+def shortened(name: str, width: int) -> str:
+    """The name, its beginning replaced by an ellipsis where it is too long."""
+    return name if len(name) <= width else "…" + name[-(width - 1) :]

@@ -1,0 +1,197 @@
+"""The terminal report of a diagnosis, also as HTML of the same text."""
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from unvanish.cards import explain
+from unvanish.causes.cause import Finding
+from unvanish.report.profile import depth_picture, time_pictures
+
+if TYPE_CHECKING:
+    from unvanish.diagnosis import Diagnosis
+
+WIDTH = 96
+_STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan"}
+_NEXT = {
+    "reinitialize": "re-initialise these weights for their activation (torch.nn.init: He for ReLU and its kin, orthogonal for tanh)",
+    "tailored-activation": "use an activation whose slope is one on average at this scale",
+    "swap-activation": "swap the activation for one that passes the gradient (ReLU, GELU, SiLU, leaky ReLU)",
+    "insert-norm": "put a normalisation layer before each activation",
+    "gated-residual": "add skip connections around pairs of layers",
+    "scale-residual": "scale each residual branch by 1/sqrt(number of blocks), or start it at zero",
+    "remove-norm": "take batch norm out of the plain stack, or add skips around it",
+    "clip": "clip the gradient norm while it is large (this hides the growth, it does not cure it)",
+    "scale-input": "scale the inputs to zero mean and unit variance",
+    "step-size": "lower the learning rate",
+    "recurrent-initialization": "initialise the recurrent weights orthogonal or as identity",
+    "gate-bias": "set the forget-gate bias to 1 ... 3",
+    "recurrent-cell": "use a gated cell (LSTM, GRU) with that bias",
+    "guard-operation": "make the input of this operation safe (clamp, an epsilon inside, torch.where before it)",
+    "logits-loss": "use a loss that takes logits (cross_entropy, binary_cross_entropy_with_logits)",
+    "register-modules": "keep these layers in nn.ModuleList, nn.ModuleDict or nn.Parameter",
+    "rewire": "remove the cut (.detach(), .data, no_grad, numpy) between these parameters and the loss",
+}
+
+
+def render(diagnosis: "Diagnosis", width: int = WIDTH) -> str:
+    """The report as plain text."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console.print(report(diagnosis))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def render_html(diagnosis: "Diagnosis") -> str:
+    """The report as an HTML fragment for notebooks."""
+    return _recorded(diagnosis).export_html(
+        inline_styles=True, code_format="<pre style='line-height:1.2'>{code}</pre>"
+    )
+
+
+def render_page(diagnosis: "Diagnosis") -> str:
+    """The report as one HTML page that opens offline."""
+    return _recorded(diagnosis).export_html(inline_styles=True)
+
+
+def _recorded(diagnosis: "Diagnosis") -> Console:
+    console = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True)
+    console.print(report(diagnosis))
+    return console
+
+
+def report(diagnosis: "Diagnosis") -> RenderableType:
+    """All parts of the report, top down: verdict, findings, picture, ruled out, next step."""
+    parts: list[RenderableType] = [_verdict(diagnosis), Text()]
+    shown = [finding for finding in diagnosis.findings if finding.name != "blind-spot"]
+    for number, finding in enumerate(shown, 1):
+        parts += [_finding(finding, number), Text()]
+    picture = depth_picture(diagnosis.trace)
+    for drawn in ([picture] if picture is not None else []) + time_pictures(diagnosis.trace):
+        parts += [drawn, Text()]
+    for heading, lines in (
+        ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
+        ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
+        ("Not seen", list(diagnosis.blind_spots)),
+        ("Next", _next(diagnosis)),
+        ("Observed", [_conditions(diagnosis)]),
+    ):
+        if lines:
+            parts += [_section(heading, lines), Text()]
+    return Group(*parts[:-1])
+
+
+def _verdict(diagnosis: "Diagnosis") -> Text:
+    if diagnosis.healthy:
+        if any("no trunk" in spot for spot in diagnosis.blind_spots):
+            return Text("No fault found, but too little was seen to call it healthy.", style="bold yellow")
+        return Text("Healthy: the gradient arrives everywhere.", style="bold green")
+    first = diagnosis.findings[0]
+    words = {"broken": "Broken", "harmful": "Harmful"}[first.severity]
+    return Text(f"{words}: {sentence(first)}", style=_STYLE[first.severity])
+
+
+def sentence(finding: Finding) -> str:
+    """The finding in one sentence: the card's words with this finding's numbers."""
+    card = explain(finding.name)
+    return fill(card.says, finding.evidence, finding.where, finding.detail)
+
+
+def fill(
+    template: str, evidence: Mapping[str, float], where: tuple[str, ...] = (), detail: str | None = None
+) -> str:
+    """A card's template with numbers; a number that is not known is written as ``?``."""
+    values = _Known(evidence)
+    values["where"] = where[0] if where else "the model"
+    values["places"] = len(where)
+    values["detail"] = detail or "?"
+    return template.format_map(values)
+
+
+class _Known(dict[str, Any]):
+    def __missing__(self, key: str) -> "_Unknown":
+        return _Unknown()
+
+
+class _Unknown:
+    def __format__(self, spec: str) -> str:
+        return "?"
+
+
+def _finding(finding: Finding, number: int) -> RenderableType:
+    head = Text()
+    head.append(f"{number}. {finding.name}", style=_STYLE[finding.severity])
+    head.append(f"  {finding.code}  {finding.severity}", style="dim")
+    if finding.because:
+        head.append(f"  follows from {finding.because}", style="dim")
+    body = Text(sentence(finding))
+    rows: list[RenderableType] = [head, Padding(body, (0, 0, 0, 3))]
+    split = _split(finding)
+    if split:
+        rows.append(Padding(Text(split), (0, 0, 0, 3)))
+    if finding.where:
+        rows.append(Padding(Text(f"where: {_places(finding.where)}", style="dim"), (0, 0, 0, 3)))
+    return Group(*rows)
+
+
+def _split(finding: Finding) -> str:
+    """Where the decades go, for findings that carry the account."""
+    names = ("activation", "weight", "norm", "residual", "rest")
+    parts = [
+        f"{name} {value:+.2f}"
+        for name in names
+        if abs(value := finding.evidence.get(f"{name}_decades_per_layer", 0.0)) >= 0.005
+    ]
+    if "activation_decades_per_layer" not in finding.evidence or not parts:
+        return ""
+    return "decades a layer: " + ", ".join(parts)
+
+
+def _places(where: tuple[str, ...], most: int = 6) -> str:
+    shown = ", ".join(where[:most])
+    return shown if len(where) <= most else f"{shown}, ... ({len(where)} in all)"
+
+
+def _clear(name: str, evidence: Mapping[str, float]) -> str:
+    return f"{name}: {fill(explain(name).clear, evidence)}"
+
+
+def _expected(item: Any) -> str:
+    return f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
+
+
+def _next(diagnosis: "Diagnosis") -> list[str]:
+    if diagnosis.healthy:
+        return [
+            "the gradient is not what keeps this net from learning: look at the step size, the data and the labels"
+        ]
+    first = diagnosis.findings[0]
+    steps = [_NEXT[name] for name in first.remedies if name in _NEXT][:3]
+    return [*steps, f"more: unvanish explain {first.name}"]
+
+
+def _conditions(diagnosis: "Diagnosis") -> str:
+    seen = diagnosis.trace.conditions
+    mode = "train" if seen.training else "eval"
+    loss = "" if seen.loss is None else f"loss {seen.loss:.4g}, "
+    line = (
+        f"{loss}{len(diagnosis.trace.ops)} ops, {len(diagnosis.trace.layers)} layers on the trunk, {seen.trainable:,} of "
+        f"{seen.parameters:,} parameters train, {seen.batches} batch(es), {mode} mode, {seen.device}, seed {seen.seed}, "
+        f"torch {seen.torch}"
+    )
+    return "; ".join([line, *seen.notes])
+
+
+def _section(heading: str, lines: list[str]) -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=2)
+    table.add_column()
+    for line in lines:
+        table.add_row(" -", escape(line))
+    return Group(Text(heading, style="bold"), table)
