@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.saturated_activation import place
+from unvanish.causes.saturated_activation import places_of
 from unvanish.trace import Activation
 
 CARD = Card(
@@ -40,7 +40,7 @@ def find(case: Case) -> Iterable[Finding]:
     yield found(
         CARD,
         "broken" if whole else "harmful",
-        [place(a) for a in (whole or sick)],
+        places_of(whole or sick),
         {
             "dead_units": float(first.dead_units or 0),
             "units": float(first.units or 0),

@@ -30,18 +30,18 @@ class Deviation:
 def deviation(trace: Trace, layers: Sequence[Layer]) -> Deviation | None:
     """How far the plain (not residual) layers' weight gains are from critical.
 
-    A norm in the layer undoes any weight scale, so weight and norm count together.
+    Layers with a norm are left out: it undoes any scale of the weights.
     """
     by_module = {activation.module: activation for activation in trace.activations}
     fed: dict[str | None, Activation] = {a.fed_by: a for a in trace.activations}
     off, critical, names, mendable, saturated = 0.0, 0.0, list[str](), True, list[float]()
     for layer in layers:
-        if layer.decades["residual"] or not layer.decades["weight"]:
+        if layer.decades["residual"] or layer.decades["norm"] or not layer.decades["weight"]:
             continue
         activation = fed.get(layer.name) or next((by_module[m] for m in layer.modules if m in by_module), None)
         function = activation.function if activation is not None else None
         target = critical_weight_decades(function)
-        off += layer.decades["weight"] + layer.decades["norm"] - target
+        off += layer.decades["weight"] - target
         critical += target
         mendable = mendable and mended_by_weights(function)
         if activation is not None and activation.saturated_share is not None:

@@ -20,7 +20,7 @@ CARD = Card(
     "or the units are stuck on the flat parts of the curve.",
     apart="One layer somewhat too large is no fault. Named when the factors, multiplied over the "
     "layers, pass 1/sqrt(float32's resolution), and it shows: the gradient really grew that much, "
-    "or more than half of the units are saturated. Layers followed by a norm count with it.",
+    "or more than half of the units are saturated. Layers followed by a norm do not count: it undoes any scale.",
     do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh.",
     reference="Glorot and Bengio 2010; Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232",
 )

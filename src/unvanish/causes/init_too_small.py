@@ -21,7 +21,7 @@ CARD = Card(
     "the loss sits at the value of a constant guess.",
     apart="Told from an activation's own loss by the account: the weights must take most of the fall, and the "
     "activation must be one that some weight scale can carry (E[f'^2] about E[f^2] at unit variance; not sigmoid). Layers "
-    "followed by a norm are judged together with it, since a norm undoes any scale.",
+    "followed by a norm do not count, since a norm undoes any scale.",
     do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh. "
     "torch's default for Linear (uniform, a = sqrt(5)) is too small for deep nets by a factor 0.41 a ReLU layer.",
     reference="He et al. 2015, arXiv:1502.01852; Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv:1611.01232",

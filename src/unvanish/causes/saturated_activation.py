@@ -50,7 +50,7 @@ def find(case: Case) -> Iterable[Finding]:
     yield found(
         CARD,
         severity,
-        [place(a) for a in ordered],
+        places_of(ordered),
         {
             "saturated_share": ordered[0].saturated_share,
             "input_rms": ordered[0].input_rms,
@@ -69,8 +69,13 @@ def is_saturated(activation: Activation) -> bool:
 
 
 def place(activation: Activation) -> str:
-    """The module of an activation; the function's name where the model itself calls it."""
-    return activation.module or activation.function
+    """The module of an activation; what feeds it where the model itself calls the function."""
+    return activation.module or activation.fed_by or activation.function
+
+
+def places_of(activations: Iterable[Activation]) -> list[str]:
+    """The activations' places, each followed by the layer that feeds it."""
+    return [name for a in activations for name in (place(a), a.fed_by) if name]
 
 
 def clear(case: Case) -> dict[str, float] | None:

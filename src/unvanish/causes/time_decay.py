@@ -32,7 +32,9 @@ def find(case: Case) -> Iterable[Finding]:
     """Each recurrent module whose profile falls steadily until steps are lost in rounding."""
     for profile in time_profiles(case.trace.profiles):
         read = course(profile)
-        if read is None or not read.slope.falls or -read.decades < HARMFUL_DECADES:
+        if read is None or not (read.from_last or profile.bidirectional):
+            continue  # largest at the first step: if anything, it grows
+        if not read.slope.falls or -read.decades < HARMFUL_DECADES:
             continue
         yield found(CARD, _severity(read), [profile.module or "(model)"], time_evidence(read), REMEDIES)
 

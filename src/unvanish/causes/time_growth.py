@@ -30,7 +30,7 @@ def find(case: Case) -> Iterable[Finding]:
         read = course(profile)
         # The course runs away from the largest step. Growth means that this is the first step
         # of the sequence and that the loss hangs at its other end.
-        if read is None or read.from_last or not read.slope.falls:
+        if read is None or read.from_last or profile.bidirectional or not read.slope.falls:
             continue
         if -read.decades < HARMFUL_DECADES or read.steps < 3:
             continue

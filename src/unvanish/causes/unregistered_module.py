@@ -29,7 +29,8 @@ def find(case: Case) -> Iterable[Finding]:
     if inside:
         elements = sum(_count(s.shape) for s in inside)
         evidence = {"tensors": float(len(inside)), "elements": float(elements)}
-        yield found(CARD, "broken", [s.module or "(model)" for s in inside], evidence, REMEDIES)
+        places = [s.module or "(model)" for s in reversed(inside)]  # strangers come from the loss on
+        yield found(CARD, "broken", places, evidence, REMEDIES)
 
 
 def _count(shape: tuple[int, ...]) -> int:
