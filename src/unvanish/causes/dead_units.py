@@ -19,8 +19,8 @@ CARD = Card(
     hurts="Dead units are capacity lost for good. A layer that is dead as a whole cuts the net in two.",
     apart="Half the activations at zero is what ReLU does. A unit is dead only if it is zero on every "
     "sample and place of every batch seen. At initialisation even samples that look all alike leave "
-    "half of the units on, so a layer is named only if it is dead as a whole or if more are dead than chance leaves "
-    "(half plus three standard deviations of a fair coin).",
+    "half of the units on, so a layer is named only if it is dead as a whole or if more are dead than a fair coin "
+    "for each unit would leave in any layer of the net once in a thousand nets.",
     do="Look for a step that was too large or a bias far below zero; re-initialise the units, or use a leaky "
     "activation. If the data is far from zero, scale it.",
     reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and initialization)",
@@ -32,7 +32,8 @@ REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
 
 def find(case: Case) -> Iterable[Finding]:
     """Layers dead as a whole, or with more dead units than a symmetric initialisation can leave."""
-    sick = [a for a in case.trace.activations if more_than_chance(a)]
+    rectifiers = sum(1 for a in case.trace.activations if a.units)
+    sick = [a for a in case.trace.activations if more_than_chance(a, rectifiers)]
     if not sick:
         return
     whole = [a for a in sick if a.dead_units == a.units]
@@ -54,12 +55,21 @@ def find(case: Case) -> Iterable[Finding]:
     )
 
 
-def more_than_chance(activation: Activation) -> bool:
-    """Whether more units are dead than half plus three standard deviations, or all of them."""
+RARELY = 1e-3
+"""How often chance alone may name a layer, counted over nets."""
+
+
+def more_than_chance(activation: Activation, layers: int) -> bool:
+    """Whether all units are dead, or more than fair coins would leave in any of the layers.
+
+    Hoeffding's bound for n coins, shared among the layers:
+    P(dead >= n/2 + t) <= exp(-2 t^2 / n) <= RARELY / layers.
+    """
     dead, units = activation.dead_units, activation.units
     if not dead or not units or activation.gate:
         return False
-    return dead == units or dead > units / 2 + 3 * math.sqrt(units) / 2
+    margin = math.sqrt(units * math.log(layers / RARELY) / 2)
+    return dead == units or dead > units / 2 + margin
 
 
 def clear(case: Case) -> dict[str, float] | None:
