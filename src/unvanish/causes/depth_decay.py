@@ -10,8 +10,9 @@ CARD = Card(
     code="UV301",
     name="depth-decay",
     title="the gradient vanishes with depth",
-    says="The gradient vanishes with depth: it loses {decades_per_layer:.2f} decades a layer over "
-    "{layers:.0f} layers, from {where} on towards the input ({decades:.1f} decades in all).",
+    says="The gradient vanishes with depth: each layer passes on {factor_per_layer:.2g} of it "
+    "({decades_per_layer:.2f} decades lost a layer), over {layers:.0f} layers from {where} on towards the input, "
+    "{decades:.1f} decades in all.",
     what="On its way from the loss to the input the gradient is multiplied by a factor below one at "
     "every layer, so its norm falls exponentially with depth. The account splits each "
     "layer's factor into what the activation took (its derivative), what the weights took and what norms took.",
@@ -69,6 +70,7 @@ def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:
     return {
         "decades": abs(stretch.decades),
         "decades_per_layer": abs(stretch.per_layer),
+        "factor_per_layer": 10**stretch.per_layer,
         "slope_low": stretch.slope.low if stretch.slope else None,
         "slope_high": stretch.slope.high if stretch.slope else None,
         "layers": float(stretch.count),

@@ -11,8 +11,9 @@ CARD = Card(
     code="UV302",
     name="depth-growth",
     title="the gradient explodes with depth",
-    says="The gradient explodes with depth: it gains {decades_per_layer:.2f} decades a layer over "
-    "{layers:.0f} layers, from {where} on towards the input ({decades:.1f} decades in all).",
+    says="The gradient explodes with depth: each layer multiplies it by {factor_per_layer:.3g} "
+    "({decades_per_layer:.2f} decades a layer), over {layers:.0f} layers from {where} on towards the input, "
+    "{decades:.1f} decades in all.",
     what="Every layer multiplies the gradient on its way back by a factor above one. Weights larger "
     "than critical do it, batch normalisation without skip connections does it by itself (1.21 a "
     "layer with ReLU), and so do residual sums whose branches are not scaled down.",

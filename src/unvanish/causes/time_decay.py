@@ -10,8 +10,8 @@ CARD = Card(
     code="UV401",
     name="time-decay",
     title="the gradient vanishes over time steps",
-    says="The gradient vanishes over time in {where}: {decades_per_step:.2f} decades a step; "
-    "{lost_steps:.0f} of {steps:.0f} steps get less than rounding error of what the last one gets.",
+    says="The gradient vanishes over time in {where}: each step back passes on {factor_per_step:.2g} of it; "
+    "{lost_steps:.0f} of {steps:.0f} steps get less than rounding error of what the nearest one gets.",
     what="In a recurrent module the gradient with respect to step t is a product over all later "
     "steps. Here that product shrinks step by step (dL/dx_t, measured at the input of the sequence).",
     hurts="The weight gradient is a sum over steps, so it looks normal, but the early steps are missing from it "
@@ -50,6 +50,7 @@ def time_evidence(read: TimeCourse) -> dict[str, float | None]:
     return {
         "decades": abs(read.decades),
         "decades_per_step": abs(read.slope.value),
+        "factor_per_step": 10 ** -abs(read.slope.value),
         "slope_low": read.slope.low,
         "slope_high": read.slope.high,
         "steps": float(read.steps),

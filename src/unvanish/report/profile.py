@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES
 from unvanish.causes.time_profile import FLOOR, time_profiles
 from unvanish.trace import Trace
 
 FEWEST = 4
 """Fewer layers are no profile."""
-ROWS = 24
+ROWS = 32
 BAR = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -31,7 +32,8 @@ def depth_picture(trace: Trace) -> RenderableType | None:
     for index in kept:
         name = shortened(layers[index].name or "(model)", width)
         label = "zero" if levels[index] <= math.log10(FLOOR) else f"{levels[index]:7.1f}"
-        rows.append(Text(f"  {name:>{width}} {label:>7} {bar(levels[index], low, high)}"))
+        row = Text(f"  {name:>{width}} {label:>7} ")
+        rows.append(row.append(bar(levels[index], low, high), style=_style(levels[index] - high)))
     if len(kept) < len(layers):
         rows.append(Text(f"  ({len(kept)} of {len(layers)} layers shown)", style="dim"))
     return Group(*rows)
@@ -48,6 +50,13 @@ def time_pictures(trace: Trace) -> list[RenderableType]:
         line = Text(f"  {columns(levels)}  {levels[0]:.1f} ... {levels[-1]:.1f}")
         pictures.append(Group(Text(title, style="bold"), line))
     return pictures
+
+
+def _style(below: float) -> str:
+    """Green, yellow or red by how far a level lies below the highest."""
+    if below <= -BROKEN_DECADES:
+        return "red"
+    return "yellow" if below <= -HARMFUL_DECADES else "green"
 
 
 def log10(norm: float) -> float:

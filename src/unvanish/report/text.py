@@ -130,8 +130,9 @@ def _finding(finding: Finding, number: int) -> RenderableType:
     head.append(f"  {finding.code}  {finding.severity}", style="dim")
     if finding.because:
         head.append(f"  follows from {finding.because}", style="dim")
-    body = Text(sentence(finding))
-    rows: list[RenderableType] = [head, Padding(body, (0, 0, 0, 3))]
+    rows: list[RenderableType] = [head]
+    if number > 1:  # the first one's sentence is the verdict
+        rows.append(Padding(Text(sentence(finding)), (0, 0, 0, 3)))
     split = _split(finding)
     if split:
         rows.append(Padding(Text(split), (0, 0, 0, 3)))

@@ -1,0 +1,55 @@
+"""Every finding has a complete card whose sentence fits the evidence it gives."""
+
+import re
+import string
+
+import pytest
+from patients import SICK
+
+import unvanish
+from unvanish.causes import CAUSES
+from unvanish.errors import BadInput
+from unvanish.report.text import sentence
+
+CARDS = [cause.card for cause in CAUSES]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_card_is_complete(card: unvanish.cards.Card) -> None:
+    assert re.fullmatch(r"UV\d{3}", card.code)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", card.name)
+    for part in (card.title, card.says, card.what, card.hurts, card.apart, card.do, card.reference):
+        assert len(part) > 10
+    for heading in ("What it is", "Why it hurts", "How it is told apart", "What to do", "Reference"):
+        assert heading in card.text()
+
+
+def test_codes_and_names_are_unique() -> None:
+    assert len({card.code for card in CARDS}) == len({card.name for card in CARDS}) == len(CARDS)
+
+
+def test_consequences_named_exist() -> None:
+    names = {card.name for card in CARDS}
+    assert {name for cause in CAUSES for name in cause.explains} <= names
+
+
+def test_every_cause_but_the_note_has_a_sick_patient() -> None:
+    assert {name for _, name, _ in SICK.values()} == {card.name for card in CARDS} - {"blind-spot"}
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_sentence_knows_all_its_numbers(name: str) -> None:
+    finding = unvanish.diagnose(**SICK[name][0](0)).findings[0]
+    said = sentence(finding)
+    assert "?" not in said, said
+    places = {field for _, field, _, _ in string.Formatter().parse(unvanish.explain(finding.name).says) if field}
+    assert places - {"where", "places", "detail"} <= set(finding.evidence)
+
+
+def test_explain_by_code_and_name() -> None:
+    assert unvanish.explain("UV301") is unvanish.explain("Depth-Decay")
+
+
+def test_explain_something_else_lists_the_nearest() -> None:
+    with pytest.raises(BadInput, match="depth-decay"):
+        unvanish.explain("depth-dcay")
