@@ -34,7 +34,10 @@ def resnet18(device: str) -> tuple[nn.Module, Any, Callable[..., Tensor]]:
     """ResNet-18 on 8 images (64 on a GPU) of 224 x 224."""
     torch.manual_seed(0)
     stem = nn.Sequential(
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
     )
     widths = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
     blocks: list[nn.Module] = []

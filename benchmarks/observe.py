@@ -96,7 +96,9 @@ def growth(deepest: int, device: str) -> list[dict[str, float]]:
     while depth <= deepest:
         program = plain_mlp(depth, device)
         figures = ratio(program, 3, device)
-        rows.append({"layers": depth, **figures, "us_per_op": 1e3 * figures["observe_ms"] / figures["ops"]})
+        rows.append(
+            {"layers": depth, **figures, "us_per_op": 1e3 * figures["observe_ms"] / figures["ops"]}
+        )
         depth *= 10
     return rows
 
@@ -129,7 +131,9 @@ def measure(device: str, rounds: int, deepest: int) -> dict[str, Any]:
         "unvanish": unvanish.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
         "models": {},
     }
     for name, make in PROGRAMS.items():
@@ -142,7 +146,10 @@ def measure(device: str, rounds: int, deepest: int) -> dict[str, Any]:
         print_row(name, record["models"][name])
     record["growth"] = growth(deepest, device)
     for row in record["growth"]:
-        print(f"{row['layers']:>6.0f} layers {row['ops']:>7.0f} ops {row['us_per_op']:7.1f} us/op  {row['ratio']:.2f} x")
+        print(
+            f"{row['layers']:>6.0f} layers {row['ops']:>7.0f} ops "
+            f"{row['us_per_op']:7.1f} us/op  {row['ratio']:.2f} x"
+        )
     return record
 
 
@@ -158,7 +165,9 @@ def print_row(name: str, row: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--deepest", type=int, default=10_000)

@@ -17,7 +17,9 @@ Program = dict[str, Any]
 Patient = Callable[[int], Program]
 
 
-def blobs(seed: int, samples: int = 64, features: int = 32, classes: int = 4) -> tuple[Tensor, Tensor]:
+def blobs(
+    seed: int, samples: int = 64, features: int = 32, classes: int = 4
+) -> tuple[Tensor, Tensor]:
     """Unit-variance samples whose class shifts them a little."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (samples,), generator=generator)
@@ -34,7 +36,9 @@ def classify(model: nn.Module, data: Any, **more: Any) -> Program:
     return {"model": model, "data": data, "loss": nn.CrossEntropyLoss(), **more}
 
 
-def plain(depth: int, activation: Callable[[], nn.Module], initialize: Any = None, width: int = 32) -> nn.Sequential:
+def plain(
+    depth: int, activation: Callable[[], nn.Module], initialize: Any = None, width: int = 32
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Linear(width, width), activation()]
@@ -257,7 +261,11 @@ class _ReluRnn(nn.Module):
 class Cut(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
-        self.body, self.head, self.how = nn.Sequential(nn.Linear(32, 32), nn.ReLU()), nn.Linear(32, 4), how
+        self.body, self.head, self.how = (
+            nn.Sequential(nn.Linear(32, 32), nn.ReLU()),
+            nn.Linear(32, 4),
+            how,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.how == "no_grad":
@@ -368,12 +376,16 @@ def kaiming_relu(seed: int) -> Program:
 
 def he_residual(seed: int) -> Program:
     torch.manual_seed(seed)
-    return classify(nn.Sequential(*[HeSum(64) for _ in range(30)], nn.Linear(64, 4)), blobs(seed, features=64))
+    return classify(
+        nn.Sequential(*[HeSum(64) for _ in range(30)], nn.Linear(64, 4)), blobs(seed, features=64)
+    )
 
 
 def zero_residual(seed: int) -> Program:
     torch.manual_seed(seed)
-    return classify(nn.Sequential(*[Residual(32, zero=True) for _ in range(12)], nn.Linear(32, 4)), blobs(seed))
+    return classify(
+        nn.Sequential(*[Residual(32, zero=True) for _ in range(12)], nn.Linear(32, 4)), blobs(seed)
+    )
 
 
 def frozen_backbone(seed: int) -> Program:
@@ -430,7 +442,9 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.down = None
         if stride > 1 or inside != outside:
-            self.down = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+            self.down = nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
@@ -440,15 +454,25 @@ class BasicBlock(nn.Module):
 
 def resnet(seed: int) -> Program:
     torch.manual_seed(seed)
-    blocks = [BasicBlock(8, 8, 1), BasicBlock(8, 16, 2), BasicBlock(16, 16, 1), BasicBlock(16, 32, 2)]
+    blocks = [
+        BasicBlock(8, 8, 1),
+        BasicBlock(8, 16, 2),
+        BasicBlock(16, 16, 1),
+        BasicBlock(16, 32, 2),
+    ]
     stem = [nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)]
-    return classify(nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4)), images(seed))
+    return classify(
+        nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4)),
+        images(seed),
+    )
 
 
 class Encoder(nn.Module):
     def __init__(self, layers: int, norm_first: bool) -> None:
         super().__init__()
-        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.1, batch_first=True, norm_first=norm_first)
+        layer = nn.TransformerEncoderLayer(
+            32, 4, 64, dropout=0.1, batch_first=True, norm_first=norm_first
+        )
         self.embed = nn.Embedding(50, 32)
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.head = nn.Linear(32, 4)
@@ -462,7 +486,9 @@ def encoder(norm_first: bool) -> Patient:
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(50, (8, 12), generator=generator)
-        return classify(Encoder(6, norm_first), (tokens, torch.randint(4, (8,), generator=generator)))
+        return classify(
+            Encoder(6, norm_first), (tokens, torch.randint(4, (8,), generator=generator))
+        )
 
     return patient
 
@@ -490,7 +516,10 @@ def sum_loss(seed: int) -> Program:
 class SparseTokens(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.head = nn.Embedding(20000, 16, padding_idx=0, sparse=True), nn.Linear(16, 4)
+        self.table, self.head = (
+            nn.Embedding(20000, 16, padding_idx=0, sparse=True),
+            nn.Linear(16, 4),
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.table(tokens).mean(1))

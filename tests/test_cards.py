@@ -20,7 +20,13 @@ def test_card_is_complete(card: unvanish.cards.Card) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", card.name)
     for part in (card.title, card.says, card.what, card.hurts, card.apart, card.do, card.reference):
         assert len(part) > 10
-    for heading in ("What it is", "Why it hurts", "How it is told apart", "What to do", "Reference"):
+    for heading in (
+        "What it is",
+        "Why it hurts",
+        "How it is told apart",
+        "What to do",
+        "Reference",
+    ):
         assert heading in card.text()
 
 
@@ -42,7 +48,11 @@ def test_sentence_knows_all_its_numbers(name: str) -> None:
     finding = unvanish.diagnose(**SICK[name][0](0)).findings[0]
     said = sentence(finding)
     assert "?" not in said, said
-    places = {field for _, field, _, _ in string.Formatter().parse(unvanish.explain(finding.name).says) if field}
+    places = {
+        field
+        for _, field, _, _ in string.Formatter().parse(unvanish.explain(finding.name).says)
+        if field
+    }
     assert places - {"where", "places", "detail"} <= set(finding.evidence)
 
 

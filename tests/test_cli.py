@@ -9,7 +9,7 @@ import pytest
 
 from unvanish.cli import run
 
-PROGRAM = '''
+PROGRAM = """
 import torch
 from torch import nn
 
@@ -38,7 +38,7 @@ def two():
     return 1, 2
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def program(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_finding_is_status_one_and_printed(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finding_is_status_one_and_printed(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["diagnose", f"{program}:deep"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("Broken: The gradient vanishes with depth")
@@ -62,7 +64,9 @@ def test_healthy_is_status_zero(program: str, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.startswith("Healthy")
 
 
-def test_json_on_standard_output_is_all_there_is(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_on_standard_output_is_all_there_is(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["diagnose", f"{program}:deep", "--json", "-"]) == 1
     data = json.loads(capsys.readouterr().out)
     assert data["healthy"] is False
@@ -107,7 +111,9 @@ def test_wrong_usage_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage" in capsys.readouterr().err
 
 
-def test_language_that_is_not_there_yet_is_said(program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_language_that_is_not_there_yet_is_said(
+    program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = str(tmp_path / "x.html")
     assert run(["diagnose", f"{program}:fine", "--html", page, "--language", "xx"]) == 2
     assert "xx" in capsys.readouterr().err
@@ -121,7 +127,9 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", "nonsense"]) == 2
 
 
-def test_our_own_failure_is_status_three(monkeypatch: pytest.MonkeyPatch, program: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_own_failure_is_status_three(
+    monkeypatch: pytest.MonkeyPatch, program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     import unvanish.diagnosis
 
     def broken(*_: object, **__: object) -> None:

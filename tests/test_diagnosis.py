@@ -42,7 +42,10 @@ def test_sigmoid_account_is_the_textbooks() -> None:
     first = unvanish.diagnose(**program).findings[0]
     # log10(1/4) = -0.602 is the bound; at torch's initialisation units sit close to zero.
     assert -0.66 < first.evidence["activation_decades_per_layer"] < -0.60
-    split = sum(first.evidence[f"{role}_decades"] for role in ("activation", "weight", "norm", "residual", "rest"))
+    split = sum(
+        first.evidence[f"{role}_decades"]
+        for role in ("activation", "weight", "norm", "residual", "rest")
+    )
     assert split == pytest.approx(-first.evidence["decades"], rel=1e-9)
 
 
@@ -109,7 +112,9 @@ def test_verdict_does_not_depend_on_scale_or_form(name: str, change: str) -> Non
     patient = SICK[name][0]
     before = unvanish.diagnose(**patient(0))
     after = unvanish.diagnose(**CHANGES[change](patient(0)))
-    assert [(f.name, f.severity) for f in after.findings] == [(f.name, f.severity) for f in before.findings]
+    assert [(f.name, f.severity) for f in after.findings] == [
+        (f.name, f.severity) for f in before.findings
+    ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -147,7 +152,9 @@ def test_saved_and_loaded_is_equal(tmp_path: Any) -> None:
         assert wanted <= set(data["findings"][0])
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"findings": 3}', '{"findings": [{"code": 1}]}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"findings": 3}', '{"findings": [{"code": 1}]}']
+)
 def test_loading_something_else_is_one_sentence(tmp_path: Any, content: str) -> None:
     (tmp_path / "other.json").write_text(content)
     with pytest.raises(BadInput):

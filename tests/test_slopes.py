@@ -13,7 +13,9 @@ numbers = st.floats(-1e6, 1e6)
 @given(st.lists(numbers, min_size=3, max_size=30))
 def test_value_is_the_median_of_all_pair_slopes(values: list[float]) -> None:
     slopes = [
-        (values[j] - values[i]) / (j - i) for i in range(len(values)) for j in range(i + 1, len(values))
+        (values[j] - values[i]) / (j - i)
+        for i in range(len(values))
+        for j in range(i + 1, len(values))
     ]
     found = theil_sen(values)
     assert found is not None

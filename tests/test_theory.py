@@ -31,13 +31,16 @@ def test_backward_factor_is_the_published_one(name: str, factor: float) -> None:
 TORCH = {
     "relu": F.relu, "leaky_relu": F.leaky_relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "gelu": F.gelu,
     "silu": F.silu, "elu": F.elu, "selu": F.selu, "softplus": F.softplus, "hardtanh": F.hardtanh,
-    "relu6": F.relu6, "softsign": F.softsign, "erf": torch.erf, "hardsigmoid": F.hardsigmoid, "sin": torch.sin,
+    "relu6": F.relu6, "softsign": F.softsign, "erf": torch.erf, "hardsigmoid": F.hardsigmoid,
+    "sin": torch.sin,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TORCH)
 def test_moments_agree_with_torch_on_a_million_draws(name: str) -> None:
-    z = torch.randn(1_000_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    z = torch.randn(
+        1_000_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     out = TORCH[name](z)
     (slope,) = torch.autograd.grad(out.sum(), z)
     expected = moments(name)
@@ -53,4 +56,8 @@ def test_critical_gain_of_relu_is_he() -> None:
 
 
 def test_only_one_sided_squashing_cannot_be_mended_by_weights() -> None:
-    assert {name for name in TORCH if not mended_by_weights(name)} == {"sigmoid", "softplus", "hardsigmoid"}
+    assert {name for name in TORCH if not mended_by_weights(name)} == {
+        "sigmoid",
+        "softplus",
+        "hardsigmoid",
+    }

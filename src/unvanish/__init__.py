@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unvanish.cards import explain as explain
+    from unvanish.causes import explain as explain
     from unvanish.diagnosis import Diagnosis as Diagnosis
     from unvanish.diagnosis import Finding as Finding
     from unvanish.diagnosis import diagnose as diagnose
@@ -26,7 +26,7 @@ _HOME = {
     "Trace": "unvanish.trace",
     "UnvanishError": "unvanish.errors",
     "diagnose": "unvanish.diagnosis",
-    "explain": "unvanish.cards",
+    "explain": "unvanish.causes",
     "observe": "unvanish.probe.observe",
 }
 

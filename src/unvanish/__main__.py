@@ -1,4 +1,4 @@
-"""python -m unvanish"""
+"""python -m unvanish."""
 
 from unvanish.cli import main
 

@@ -3,8 +3,6 @@
 import textwrap
 from dataclasses import dataclass
 
-from unvanish.errors import BadInput
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
@@ -35,28 +33,11 @@ class Card:
             ("What to do", self.do),
             ("Reference", self.reference),
         ):
-            parts += [heading, textwrap.fill(" ".join(body.split()), 88, initial_indent="  ", subsequent_indent="  "), ""]
+            parts += [
+                heading,
+                textwrap.fill(
+                    " ".join(body.split()), 88, initial_indent="  ", subsequent_indent="  "
+                ),
+                "",
+            ]
         return "\n".join(parts).rstrip() + "\n"
-
-
-def explain(name: str) -> Card:
-    """The card of a finding by name (``"depth-decay"``) or code (``"UV301"``).
-
-    Raises:
-        BadInput: there is no such card; the message lists the nearest names.
-
-    >>> explain("UV301").name
-    'depth-decay'
-    """
-    import difflib
-
-    from unvanish.causes import CAUSES
-
-    cards = {cause.card.name: cause.card for cause in CAUSES}
-    by_code = {card.code: card for card in cards.values()}
-    found = cards.get(name.strip().lower()) or by_code.get(name.strip().upper())
-    if found is None:
-        near = difflib.get_close_matches(name, cards, n=3, cutoff=0.3)
-        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(cards))}."
-        raise BadInput(f"there is no card named {name!r}: {hint}")
-    return found

@@ -28,7 +28,12 @@ class Bench:
         optimizer: torch.optim.Optimizer | OptimizerFactory | None,
         seed: int,
     ) -> None:
-        self._model, self._data, self._loss, self._forward = unwrapped(model)[0], data, loss, forward
+        self._model, self._data, self._loss, self._forward = (
+            unwrapped(model)[0],
+            data,
+            loss,
+            forward,
+        )
         self._optimizer, self._seed = optimizer, seed
         self._traces: dict[int, Trace | None] = {}
         self.failures: list[str] = []

@@ -9,7 +9,6 @@ that without saturating it.
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +66,12 @@ _PAIRS: dict[str, Pair] = {
     "hardsigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), lambda x: _inside(x, -3, 3) / 6),
     "sin": (np.sin, np.cos),
 }
-for _same, _as in (("prelu", "leaky_relu"), ("rrelu", "leaky_relu"), ("celu", "elu"), ("threshold", "relu")):
+for _same, _as in (
+    ("prelu", "leaky_relu"),
+    ("rrelu", "leaky_relu"),
+    ("celu", "elu"),
+    ("threshold", "relu"),
+):
     _PAIRS[_same] = _PAIRS[_as]
 
 
@@ -96,7 +100,7 @@ def moments(activation: str) -> tuple[float, float] | None:
 def backward_factor(activation: str) -> float | None:
     """E[f'^2] / E[f^2] at unit variance: the best a layer can do for the mean square gradient.
 
-    >>> round(cast(float, backward_factor("sigmoid")), 3)
+    >>> round(backward_factor("sigmoid"), 3)
     0.153
     """
     pair = moments(activation)

@@ -4,6 +4,9 @@ Structure before numbers, values before slopes: where one state fits several nam
 in this tuple wins and the others fold under it.
 """
 
+import difflib
+
+from unvanish.cards import Card
 from unvanish.causes import (
     blind_spot,
     dead_units,
@@ -21,6 +24,7 @@ from unvanish.causes import (
     unregistered_module,
 )
 from unvanish.causes.cause import Cause
+from unvanish.errors import BadInput
 
 CAUSES: tuple[Cause, ...] = (
     unregistered_module.CAUSE,
@@ -38,3 +42,22 @@ CAUSES: tuple[Cause, ...] = (
     time_decay.CAUSE,
     blind_spot.CAUSE,
 )
+
+
+def explain(name: str) -> Card:
+    """The card of a finding by name (``"depth-decay"``) or code (``"UV301"``).
+
+    Raises:
+        BadInput: there is no such card; the message lists the nearest names.
+
+    >>> explain("UV301").name
+    'depth-decay'
+    """
+    cards = {cause.card.name: cause.card for cause in CAUSES}
+    by_code = {card.code: card for card in cards.values()}
+    found = cards.get(name.strip().lower()) or by_code.get(name.strip().upper())
+    if found is None:
+        near = difflib.get_close_matches(name, cards, n=3, cutoff=0.3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(cards))}."
+        raise BadInput(f"there is no card named {name!r}: {hint}")
+    return found

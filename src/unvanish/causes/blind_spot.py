@@ -13,7 +13,8 @@ CARD = Card(
     what="Parts of the backward pass could not be observed or judged.",
     hurts="No news from there is not good news.",
     apart="A note, not an alarm: absent is never taken for zero, nor for healthy.",
-    do="Make the part visible: observe it in eager mode, outside custom autograd functions, with float inputs that may require grad.",
+    do="Make the part visible: observe it in eager mode, outside custom autograd functions, "
+    "with float inputs that may require grad.",
     reference="docs: what is seen and what is not",
 )
 

@@ -14,16 +14,19 @@ CARD = Card(
     title="units output zero on every sample and get no gradient",
     says="{dead_units:.0f} of {units:.0f} units of {where} are zero on every sample: no gradient "
     "reaches what feeds them.",
-    what="A rectifier whose input is negative for every sample outputs zero, has slope zero, and can "
-    "never come back by gradient: neither its weights nor its bias get any.",
-    hurts="Dead units are capacity lost for good. A layer that is dead as a whole cuts the net in two.",
-    apart="Half the activations at zero is what ReLU does. A unit is dead only if it is zero on every "
-    "sample and place of every batch seen. At initialisation even samples that look all alike leave "
-    "half of the units on, so a layer is named only if it is dead as a whole or if more are dead than a fair coin "
-    "for each unit would leave in any layer of the net once in a thousand nets.",
-    do="Look for a step that was too large or a bias far below zero; re-initialise the units, or use a leaky "
-    "activation. If the data is far from zero, scale it.",
-    reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and initialization)",
+    what="A rectifier whose input is negative for every sample outputs zero, has slope zero, "
+    "and can never come back by gradient: neither its weights nor its bias get any.",
+    hurts="Dead units are capacity lost for good. A layer that is dead as a whole cuts the net "
+    "in two.",
+    apart="Half the activations at zero is what ReLU does. A unit is dead only if it is zero on "
+    "every sample and place of every batch seen. At initialisation even samples that look "
+    "all alike leave half of the units on, so a layer is named only if it is dead as a "
+    "whole or if more are dead than a fair coin for each unit would leave in any layer of "
+    "the net once in a thousand nets.",
+    do="Look for a step that was too large or a bias far below zero; re-initialise the "
+    "units, or use a leaky activation. If the data is far from zero, scale it.",
+    reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and "
+    "initialization)",
     clear="at most {dead_share:.0%} of the units of any layer are zero on every sample",
 )
 

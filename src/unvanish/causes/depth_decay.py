@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 
 from unvanish.cards import Card
-from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Expected, Finding, found
+from unvanish.causes.cause import (
+    BROKEN_DECADES,
+    HARMFUL_DECADES,
+    Case,
+    Cause,
+    Expected,
+    Finding,
+    found,
+)
 from unvanish.stretch import Stretch, worst_fall
 
 CARD = Card(
@@ -11,26 +19,35 @@ CARD = Card(
     name="depth-decay",
     title="the gradient vanishes with depth",
     says="The gradient vanishes with depth: each layer passes on {factor_per_layer:.2g} of it "
-    "({decades_per_layer:.2f} decades lost a layer), over {layers:.0f} layers from {where} on towards the input, "
-    "{decades:.1f} decades in all.",
-    what="On its way from the loss to the input the gradient is multiplied by a factor below one at "
-    "every layer, so its norm falls exponentially with depth. The account splits each "
-    "layer's factor into what the activation took (its derivative), what the weights took and what norms took.",
+    "({decades_per_layer:.2f} decades lost a layer), over {layers:.0f} layers from "
+    "{where} on towards the input, {decades:.1f} decades in all.",
+    what="On its way from the loss to the input the gradient is multiplied by a factor below "
+    "one at every layer, so its norm falls exponentially with depth. The account splits "
+    "each layer's factor into what the activation took (its derivative), what the weights "
+    "took and what norms took.",
     hurts="Layers near the input get so little gradient that their weights stand still while the "
     "last layers train alone on features that are close to random.",
-    apart="A small gradient is not enough: it must fall layer by layer with a slope whose whole 95 % "
-    "interval is below zero, no single layer may take half of it, and it must have a consequence: "
-    "the far layers' elasticity (gradient times weight: how much the loss would change if they "
-    "changed by their own size) must lie below the square root of float32's resolution of the near "
-    "ones'. Nets whose signal grows forward as the gradient falls back are fine and are not named.",
+    apart="A small gradient is not enough: it must fall layer by layer with a slope whose whole "
+    "95 % interval is below zero, no single layer may take half of it, and it must have a "
+    "consequence: the far layers' elasticity (gradient times weight: how much the loss "
+    "would change if they changed by their own size) must lie below the square root of "
+    "float32's resolution of the near ones'. Nets whose signal grows forward as the "
+    "gradient falls back are fine and are not named.",
     do="First initialisation, where the weights take the decades; then the activation, where it "
     "takes them (a sigmoid passes at most 1/4); then normalisation or skip connections.",
     reference="Hochreiter 1991; Bengio, Simard, Frasconi 1994; Glorot and Bengio 2010; "
     "Schoenholz et al. 2017, arXiv:1611.01232",
-    clear="the gradient falls by at most {decades:.1f} decades on its way through {layers:.0f} layers",
+    clear="the gradient falls by at most {decades:.1f} decades on its way through {layers:.0f} "
+    "layers",
 )
 
-REMEDIES = ("reinitialize", "tailored-activation", "swap-activation", "insert-norm", "gated-residual")
+REMEDIES = (
+    "reinitialize",
+    "tailored-activation",
+    "swap-activation",
+    "insert-norm",
+    "gated-residual",
+)
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -46,7 +63,8 @@ def find(case: Case) -> Iterable[Finding | Expected]:
             yield Expected(
                 name="gradient-mirrors-signal",
                 where=(case.trace.layers[fall.end].name,),
-                because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, but the signal is larger there "
+                because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, "
+                "but the signal is larger there "
                 f"by as much: weight gradients differ by only {starved:.1f} decades",
                 unless="the weight gradients of the first layers fall behind as well",
             )
@@ -83,7 +101,13 @@ def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:
 
 def _remedies(fall: Stretch) -> tuple[str, ...]:
     if fall.share("activation") > fall.share("weight"):
-        return ("tailored-activation", "swap-activation", "reinitialize", "insert-norm", "gated-residual")
+        return (
+            "tailored-activation",
+            "swap-activation",
+            "reinitialize",
+            "insert-norm",
+            "gated-residual",
+        )
     return REMEDIES
 
 

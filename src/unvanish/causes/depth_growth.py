@@ -12,22 +12,26 @@ CARD = Card(
     name="depth-growth",
     title="the gradient explodes with depth",
     says="The gradient explodes with depth: each layer multiplies it by {factor_per_layer:.3g} "
-    "({decades_per_layer:.2f} decades a layer), over {layers:.0f} layers from {where} on towards the input, "
-    "{decades:.1f} decades in all.",
-    what="Every layer multiplies the gradient on its way back by a factor above one. Weights larger "
-    "than critical do it, batch normalisation without skip connections does it by itself (1.21 a "
-    "layer with ReLU), and so do residual sums whose branches are not scaled down.",
+    "({decades_per_layer:.2f} decades a layer), over {layers:.0f} layers from {where} on "
+    "towards the input, {decades:.1f} decades in all.",
+    what="Every layer multiplies the gradient on its way back by a factor above one. Weights "
+    "larger than critical do it, batch normalisation without skip connections does it by "
+    "itself (1.21 a layer with ReLU), and so do residual sums whose branches are not "
+    "scaled down.",
     hurts="No step size suits all layers: one that moves the last layers throws the first ones "
     "away, one that the first ones bear leaves the last ones standing. In the end NaN.",
     apart="Growth alone is no fault: in a residual net signal and gradient both grow and every "
     "weight still gets its share. Named only if the layers' elasticities part by more "
-    "than the square root of float32's resolution, or if the growth itself passes that resolution, "
-    "so that the first terms of the residual sum are rounded away.",
+    "than the square root of float32's resolution, or if the growth itself passes that "
+    "resolution, so that the first terms of the residual sum are rounded away. Below that "
+    "it is a note: such a net trains with Adam and blows up with plain SGD at usual step "
+    "sizes.",
     do="Scale the residual branches (by 1/sqrt(number of blocks), or a gate that starts at zero), "
     "add skips around plain batch-normalised stacks, lower the initial weights. Clipping hides it.",
     reference="Yang et al. 2019, arXiv:1902.08129 (batch norm); De and Smith 2020, arXiv:2002.10444 "
     "(residual scale); Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063",
-    clear="the gradient rises by at most {decades:.1f} decades on its way through {layers:.0f} layers",
+    clear="the gradient rises by at most {decades:.1f} decades on its way through {layers:.0f} "
+    "layers",
 )
 
 REMEDIES = ("scale-residual", "reinitialize", "gated-residual", "remove-norm", "clip")
@@ -40,18 +44,14 @@ def find(case: Case) -> Iterable[Finding]:
         return
     if not compounds(rise) or (rise.slope is not None and not rise.slope.rises):
         return
-    severity = _severity(rise)
-    if severity is not None:
-        yield found(CARD, severity, places(case, rise), stretch_evidence(rise), REMEDIES)
+    yield found(CARD, _severity(rise), places(case, rise), stretch_evidence(rise), REMEDIES)
 
 
-def _severity(rise: Stretch) -> str | None:
+def _severity(rise: Stretch) -> str:
     apart = max(rise.elasticity or 0.0, 0.0)
     if apart >= BROKEN_DECADES:
         return "broken"
-    if apart >= HARMFUL_DECADES or rise.decades >= BROKEN_DECADES:
-        return "harmful"
-    return None
+    return "harmful" if apart >= HARMFUL_DECADES or rise.decades >= BROKEN_DECADES else "note"
 
 
 def clear(case: Case) -> dict[str, float] | None:

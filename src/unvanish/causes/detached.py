@@ -10,12 +10,15 @@ CARD = Card(
     code="UV602",
     name="detached",
     title="values flow into the loss, their gradient is cut off",
-    says="The gradient is cut by {detail} in {where}: {parameters:.0f} trainable tensors feed the loss but get no gradient.",
-    what="The parameters' values reach the loss, but on the way the autograd graph was left: .detach(), .data, "
-    ".item(), numpy, torch.no_grad(), argmax or a cast to integers.",
-    hurts="These parameters never change, whatever the loss says. The rest trains, so the loss may even fall.",
-    apart="Decided from the graph: autograd gave None although the value flows into the loss. A head that is not in this loss, an expert "
-    "that was not selected or a frozen part is expected and listed as such.",
+    says="The gradient is cut by {detail} in {where}: {parameters:.0f} trainable tensors feed "
+    "the loss but get no gradient.",
+    what="The parameters' values reach the loss, but on the way the autograd graph was left: "
+    ".detach(), .data, .item(), numpy, torch.no_grad(), argmax or a cast to integers.",
+    hurts="These parameters never change, whatever the loss says. The rest trains, so the loss "
+    "may even fall.",
+    apart="Decided from the graph: autograd gave None although the value flows into the loss. A "
+    "head that is not in this loss, an expert that was not selected or a frozen part is "
+    "expected and listed as such.",
     do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
     reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
     clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",

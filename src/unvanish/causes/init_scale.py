@@ -38,7 +38,9 @@ def deviation(trace: Trace, layers: Sequence[Layer]) -> Deviation | None:
     for layer in layers:
         if layer.decades["residual"] or layer.decades["norm"] or not layer.decades["weight"]:
             continue
-        activation = fed.get(layer.name) or next((by_module[m] for m in layer.modules if m in by_module), None)
+        activation = fed.get(layer.name) or next(
+            (by_module[m] for m in layer.modules if m in by_module), None
+        )
         function = activation.function if activation is not None else None
         target = critical_weight_decades(function)
         off += layer.decades["weight"] - target

@@ -13,16 +13,19 @@ CARD = Card(
     title="the weights are too large: signal and gradient grow, or units saturate",
     says="The initial weights are too large: {layers:.0f} layers from {where} on pass "
     "{off_factor:.3g} times what would carry the signal.",
-    what="The weights' gain is above the scale at which a layer keeps its signal. With ReLU the "
-    "signal and the gradient grow by that factor at every layer; with tanh or sigmoid the signal is "
-    "clipped to the flat ends, and the gradient grows while samples lose all likeness (chaos).",
-    hurts="The first loss is orders of magnitude above chance, a usual step throws the weights away, "
-    "or the units are stuck on the flat parts of the curve.",
-    apart="One layer somewhat too large is no fault. Named when the factors, multiplied over the "
-    "layers, pass 1/sqrt(float32's resolution), and it shows: the gradient really grew that much, "
-    "or more than half of the units are saturated. Layers followed by a norm do not count: it undoes any scale.",
+    what="The weights' gain is above the scale at which a layer keeps its signal. With ReLU "
+    "the signal and the gradient grow by that factor at every layer; with tanh or sigmoid "
+    "the signal is clipped to the flat ends, and the gradient grows while samples lose "
+    "all likeness (chaos).",
+    hurts="The first loss is orders of magnitude above chance, a usual step throws the weights "
+    "away, or the units are stuck on the flat parts of the curve.",
+    apart="One layer somewhat too large is no fault. Named when the factors, multiplied over "
+    "the layers, pass 1/sqrt(float32's resolution), and it shows: the gradient really "
+    "grew that much, or more than half of the units are saturated. Layers followed by a "
+    "norm do not count: it undoes any scale.",
     do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh.",
-    reference="Glorot and Bengio 2010; Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232",
+    reference="Glorot and Bengio 2010; Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, "
+    "arXiv:1611.01232",
 )
 
 REMEDIES = ("reinitialize", "insert-norm")
@@ -46,4 +49,6 @@ def _grown(off: Deviation, rise: Stretch | None) -> bool:
     return rise is not None and rise.decades >= HARMFUL_DECADES and off.decades >= rise.decades / 2
 
 
-CAUSE = Cause(card=CARD, find=find, explains=("depth-growth", "saturated-activation", "depth-decay"))
+CAUSE = Cause(
+    card=CARD, find=find, explains=("depth-growth", "saturated-activation", "depth-decay")
+)

@@ -13,18 +13,22 @@ CARD = Card(
     name="init-too-small",
     title="the weights are too small: signal and gradient fade layer by layer",
     says="The initial weights are too small: {layers:.0f} layers from {where} on pass "
-    "{off_factor:.2g} times what would carry the signal ({decades:.1f} decades of gradient are lost).",
+    "{off_factor:.2g} times what would carry the signal ({decades:.1f} decades of "
+    "gradient are lost).",
     what="For every activation there is a weight scale at which a layer neither shrinks nor grows "
     "the signal: gain sqrt(2) for ReLU, 1 for tanh near zero. These weights stay below it, so both "
     "the signal forward and the gradient backward shrink by a constant factor a layer.",
     hurts="The output hardly depends on the input and the first layers get next to no gradient; "
     "the loss sits at the value of a constant guess.",
-    apart="Told from an activation's own loss by the account: the weights must take most of the fall, and the "
-    "activation must be one that some weight scale can carry (E[f'^2] about E[f^2] at unit variance; not sigmoid). Layers "
-    "followed by a norm do not count, since a norm undoes any scale.",
-    do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh. "
-    "torch's default for Linear (uniform, a = sqrt(5)) is too small for deep nets by a factor 0.41 a ReLU layer.",
-    reference="He et al. 2015, arXiv:1502.01852; Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv:1611.01232",
+    apart="Told from an activation's own loss by the account: the weights must take most of the "
+    "fall, and the activation must be one that some weight scale can carry (E[f'^2] about "
+    "E[f^2] at unit variance; not sigmoid). Layers followed by a norm do not count, since "
+    "a norm undoes any scale.",
+    do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for "
+    "tanh. torch's default for Linear (uniform, a = sqrt(5)) is too small for deep nets "
+    "by a factor 0.41 a ReLU layer.",
+    reference="He et al. 2015, arXiv:1502.01852; Glorot and Bengio 2010; Schoenholz et al. 2017, "
+    "arXiv:1611.01232",
 )
 
 REMEDIES = ("reinitialize", "insert-norm", "gated-residual")
@@ -33,7 +37,12 @@ REMEDIES = ("reinitialize", "insert-norm", "gated-residual")
 def find(case: Case) -> Iterable[Finding]:
     """A compounding fall most of which the weights' distance from critical accounts for."""
     fall = worst_fall(case.trace)
-    if fall is None or -fall.decades < HARMFUL_DECADES or not compounds(fall) or fall.repeats_one_module:
+    if (
+        fall is None
+        or -fall.decades < HARMFUL_DECADES
+        or not compounds(fall)
+        or fall.repeats_one_module
+    ):
         return
     off = deviation(case.trace, fall.layers)
     if off is None or not off.mendable or off.decades > fall.decades / 2:

@@ -9,14 +9,18 @@ CARD = Card(
     code="UV502",
     name="nonfinite-backward",
     title="the backward pass makes NaN or Inf",
-    says="The loss is finite but its gradient is not: {detail} in {where} gets a finite gradient and "
-    "returns {count:.0f} bad values ({parameters:.0f} parameter tensors are poisoned).",
-    what="The derivative of an op is infinite or 0 * inf at the values it got: sqrt or norm at exactly "
-    "zero, log at zero, a power below one at zero, the unused branch of torch.where, a fully masked row of attention.",
-    hurts="One step writes NaN into every weight it reaches. Loss scaling and clipping do not help.",
-    apart="Named only if a parameter's gradient is really poisoned; NaN that never reaches a parameter is not named.",
-    do="Make the input of the op safe before it: torch.where on the input and on the output (the double-where), an epsilon under the root, "
-    "no fully masked rows.",
+    says="The loss is finite but its gradient is not: {detail} in {where} gets a finite "
+    "gradient and returns {count:.0f} bad values ({parameters:.0f} parameter tensors are "
+    "poisoned).",
+    what="The derivative of an op is infinite or 0 * inf at the values it got: sqrt or norm at "
+    "exactly zero, log at zero, a power below one at zero, the unused branch of "
+    "torch.where, a fully masked row of attention.",
+    hurts="One step writes NaN into every weight it reaches. Loss scaling and clipping do not "
+    "help.",
+    apart="Named only if a parameter's gradient is really poisoned; NaN that never reaches a "
+    "parameter is not named.",
+    do="Make the input of the op safe before it: torch.where on the input and on the output "
+    "(the double-where), an epsilon under the root, no fully masked rows.",
     reference="torch documentation, autograd mechanics: gradients for non-differentiable functions",
     clear="all gradients are finite ({parameters:.0f} tensors)",
 )
@@ -36,7 +40,9 @@ def find(case: Case) -> Iterable[Finding]:
                 "input_zeros": None if bad.input_zeros is None else float(bad.input_zeros),
             }
             where = bad.module or "(model)"
-            yield found(CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=bad.operation)
+            yield found(
+                CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=bad.operation
+            )
 
 
 def clear(case: Case) -> dict[str, float] | None:

@@ -10,15 +10,18 @@ CARD = Card(
     code="UV501",
     name="nonfinite-forward",
     title="the forward pass makes NaN or Inf",
-    says="The loss is not finite. The first op to make it so is {detail} in {where}: {count:.0f} bad "
-    "values out of inputs between {input_min:.3g} and {input_max:.3g}.",
-    what="All inputs of this op were finite and its output is not: log of zero, division by zero, "
-    "square root of a negative number, overflow of exp or of half precision, a softmax over a fully masked row.",
+    says="The loss is not finite. The first op to make it so is {detail} in {where}: "
+    "{count:.0f} bad values out of inputs between {input_min:.3g} and {input_max:.3g}.",
+    what="All inputs of this op were finite and its output is not: log of zero, division by "
+    "zero, square root of a negative number, overflow of exp or of half precision, a "
+    "softmax over a fully masked row.",
     hurts="Everything after it is NaN: the loss, all gradients and, after one step, all weights.",
-    apart="Infinities that are written on purpose (attention masks) and that the loss survives are not named.",
-    do="Look at the smallest and largest input: clamp it, add an epsilon inside the log or the root, use "
-    "log_softmax or a ...-with-logits loss, or a wider dtype for this op.",
-    reference="torch.autograd anomaly mode names an op in the backward pass only; this names the forward op",
+    apart="Infinities that are written on purpose (attention masks) and that the loss survives "
+    "are not named.",
+    do="Look at the smallest and largest input: clamp it, add an epsilon inside the log or "
+    "the root, use log_softmax or a ...-with-logits loss, or a wider dtype for this op.",
+    reference="torch.autograd anomaly mode names an op in the backward pass only; this names the "
+    "forward op",
     clear="the loss is finite ({loss:.4g})",
 )
 

@@ -11,18 +11,19 @@ CARD = Card(
     code="UV201",
     name="saturated-activation",
     title="units sit on the flat ends of their activation",
-    says="{saturated_share:.0%} of the units of {where} are saturated: their pre-activations have an rms of "
-    "{input_rms:.3g}, where the slope of the function is next to nothing.",
-    what="A sigmoid, tanh or hard limit is flat outside a narrow range. A unit counts as saturated "
-    "where its slope is below 5 % of the largest the function has, so that it would take twenty times "
-    "the step to move it as far.",
+    says="{saturated_share:.0%} of the units of {where} are saturated: their pre-activations "
+    "have an rms of {input_rms:.3g}, where the slope of the function is next to nothing.",
+    what="A sigmoid, tanh or hard limit is flat outside a narrow range. A unit counts as "
+    "saturated where its slope is below 5 % of the largest the function has, so that it "
+    "would take twenty times the step to move it as far.",
     hurts="A saturated unit gives the same output whatever its input and lets no gradient through: "
     "what feeds it cannot learn.",
-    apart="Only functions flat on both sides count (half of all ReLU units at zero is normal). Gates, "
-    "which multiply another signal, and the output before the loss are meant to saturate and do not "
-    "count. Named only where nine units in ten of a layer are saturated.",
-    do="Look at what feeds it: scale the inputs to unit variance, re-initialise the layer before it, "
-    "or put a norm between.",
+    apart="Only functions flat on both sides count (half of all ReLU units at zero is normal). "
+    "Gates, which multiply another signal, and the output before the loss are meant to "
+    "saturate and do not count. Named only where nine units in ten of a layer are "
+    "saturated.",
+    do="Look at what feeds it: scale the inputs to unit variance, re-initialise the layer "
+    "before it, or put a norm between.",
     reference="LeCun et al. 1998, Efficient BackProp; Glorot and Bengio 2010",
     clear="at most {saturated_share:.0%} of the units of any activation are saturated",
 )
@@ -65,7 +66,9 @@ def find(case: Case) -> Iterable[Finding]:
 def is_saturated(activation: Activation) -> bool:
     """Whether nearly all units are flat, in a place where that is not meant."""
     share = activation.saturated_share
-    return share is not None and share >= MOSTLY and not activation.gate and not activation.feeds_loss
+    return (
+        share is not None and share >= MOSTLY and not activation.gate and not activation.feeds_loss
+    )
 
 
 def place(activation: Activation) -> str:

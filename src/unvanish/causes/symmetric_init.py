@@ -12,13 +12,14 @@ CARD = Card(
     title="the units of a layer start equal and stay equal",
     says="All units of {where} are equal and get equal gradients: they can never become different "
     "({tensors:.0f} weight tensors).",
-    what="The weights of a layer were set to one constant (often zero), so that every unit computes "
-    "the same and every gradient step keeps it so.",
+    what="The weights of a layer were set to one constant (often zero), so that every unit "
+    "computes the same and every gradient step keeps it so.",
     hurts="The layer works as one single unit, or, with zeros all through, not at all: the loss "
     "stays at what the last bias alone can reach.",
-    apart="A zero-initialised head, a zero last layer of a residual branch or LoRA's B = 0 start equal too, but "
-    "their units get different gradients, at once or a few steps later. Where the gradients are exactly zero "
-    "now, a copy takes a few real steps, and only what is still equal then is named.",
+    apart="A zero-initialised head, a zero last layer of a residual branch or LoRA's B = 0 "
+    "start equal too, but their units get different gradients, at once or a few steps "
+    "later. Where the gradients are exactly zero now, a copy takes a few real steps, and "
+    "only what is still equal then is named.",
     do="Initialise at random (Xavier, He, orthogonal); biases may stay zero.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 8.4",
 )

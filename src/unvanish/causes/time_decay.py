@@ -10,16 +10,21 @@ CARD = Card(
     code="UV401",
     name="time-decay",
     title="the gradient vanishes over time steps",
-    says="The gradient vanishes over time in {where}: each step back passes on {factor_per_step:.2g} of it; "
-    "{lost_steps:.0f} of {steps:.0f} steps get less than rounding error of what the nearest one gets.",
-    what="In a recurrent module the gradient with respect to step t is a product over all later "
-    "steps. Here that product shrinks step by step (dL/dx_t, measured at the input of the sequence).",
-    hurts="The weight gradient is a sum over steps, so it looks normal, but the early steps are missing from it "
-    "exactly: their terms are below float32's rounding of the sum. The net cannot learn to remember them.",
-    apart="Weight norms cannot show this; the input sequence does. Padding (steps that stop at exact zero at once) "
-    "and losses at every step (a flat profile) are told apart. A decay that stays above rounding is a note.",
-    do="A gate alone is no cure: a default LSTM halves the gradient each step. Raise the forget-gate bias (1 to 3), "
-    "initialise the recurrent weights orthogonal or as identity, read out more steps than the last, or attend.",
+    says="The gradient vanishes over time in {where}: each step back passes on "
+    "{factor_per_step:.2g} of it; {lost_steps:.0f} of {steps:.0f} steps get less than "
+    "rounding error of what the nearest one gets.",
+    what="In a recurrent module the gradient with respect to step t is a product over all "
+    "later steps. Here that product shrinks step by step (dL/dx_t, measured at the input "
+    "of the sequence).",
+    hurts="The weight gradient is a sum over steps, so it looks normal, but the early steps are "
+    "missing from it exactly: their terms are below float32's rounding of the sum. The "
+    "net cannot learn to remember them.",
+    apart="Weight norms cannot show this; the input sequence does. Padding (steps that stop at "
+    "exact zero at once) and losses at every step (a flat profile) are told apart. A "
+    "decay that stays above rounding is a note.",
+    do="A gate alone is no cure: a default LSTM halves the gradient each step. Raise the "
+    "forget-gate bias (1 to 3), initialise the recurrent weights orthogonal or as "
+    "identity, read out more steps than the last, or attend.",
     reference="Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063; "
     "Tallec and Ollivier 2018, arXiv:1804.11188 (chrono initialisation)",
     clear="over time the gradient falls by at most {decades:.1f} decades in {steps:.0f} steps",
@@ -36,7 +41,9 @@ def find(case: Case) -> Iterable[Finding]:
             continue  # largest at the first step: if anything, it grows
         if not read.slope.falls or -read.decades < HARMFUL_DECADES:
             continue
-        yield found(CARD, _severity(read), [profile.module or "(model)"], time_evidence(read), REMEDIES)
+        yield found(
+            CARD, _severity(read), [profile.module or "(model)"], time_evidence(read), REMEDIES
+        )
 
 
 def _severity(read: TimeCourse) -> str:

@@ -11,13 +11,18 @@ CARD = Card(
     code="UV402",
     name="time-growth",
     title="the gradient explodes over time steps",
-    says="The gradient explodes over time in {where}: {decades_per_step:.2f} decades a step over {steps:.0f} steps.",
-    what="The product over time steps that carries the gradient back to step t grows with every step "
-    "(recurrent weights with singular values above one and units that are not saturated).",
-    hurts="The earliest steps drown all others in the weight gradient; a usual step then throws the weights away.",
-    apart="A loss at every step makes early inputs count more often, but only in proportion to the number of steps. "
-    "Named only if the growth is steady and passes 1/sqrt(float32's resolution).",
-    do="Initialise the recurrent weights orthogonal; clip the gradient norm while it is large; a gated cell.",
+    says="The gradient explodes over time in {where}: {decades_per_step:.2f} decades a step "
+    "over {steps:.0f} steps.",
+    what="The product over time steps that carries the gradient back to step t grows with "
+    "every step (recurrent weights with singular values above one and units that are not "
+    "saturated).",
+    hurts="The earliest steps drown all others in the weight gradient; a usual step then throws "
+    "the weights away.",
+    apart="A loss at every step makes early inputs count more often, but only in proportion to "
+    "the number of steps. Named only if the growth is steady and passes 1/sqrt(float32's "
+    "resolution).",
+    do="Initialise the recurrent weights orthogonal; clip the gradient norm while it is "
+    "large; a gated cell.",
     reference="Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063",
 )
 

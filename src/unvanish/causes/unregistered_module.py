@@ -9,13 +9,16 @@ CARD = Card(
     code="UV601",
     name="unregistered-module",
     title="the model uses weights that it does not own",
-    says="{tensors:.0f} tensors that require grad are used inside the model but are no parameters of it "
-    "(first in {where}): no optimizer built from model.parameters() will ever train them.",
-    what="Layers kept in a plain Python list, dict or function, or tensors that are not nn.Parameter, get "
-    "gradients, but model.parameters(), .to(device), state_dict and train() pass them by.",
+    says="{tensors:.0f} tensors that require grad are used inside the model but are no "
+    "parameters of it (first in {where}): no optimizer built from model.parameters() will "
+    "ever train them.",
+    what="Layers kept in a plain Python list, dict or function, or tensors that are not "
+    "nn.Parameter, get gradients, but model.parameters(), .to(device), state_dict and "
+    "train() pass them by.",
     hurts="They keep their random values for ever; the rest of the net trains around them.",
-    apart="Decided from the graph: a leaf that requires grad, is reached from the loss, is used inside the model's "
-    "own forward and is in no parameter list. Weights of the loss or of other networks used outside are expected.",
+    apart="Decided from the graph: a leaf that requires grad, is reached from the loss, is used "
+    "inside the model's own forward and is in no parameter list. Weights of the loss or "
+    "of other networks used outside are expected.",
     do="Keep layers in nn.ModuleList, nn.ModuleDict or nn.Sequential, and tensors in nn.Parameter.",
     reference="torch.nn.ModuleList",
 )
@@ -29,7 +32,9 @@ def find(case: Case) -> Iterable[Finding]:
     if inside:
         elements = sum(_count(s.shape) for s in inside)
         evidence = {"tensors": float(len(inside)), "elements": float(elements)}
-        places = [s.module or "(model)" for s in reversed(inside)]  # strangers come from the loss on
+        places = [
+            s.module or "(model)" for s in reversed(inside)
+        ]  # strangers come from the loss on
         yield found(CARD, "broken", places, evidence, REMEDIES)
 
 

@@ -1,4 +1,4 @@
-"""unvanish diagnose TARGET"""
+"""unvanish diagnose TARGET."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,28 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target")
-@click.option("--json", "json_file", metavar="FILE", help="Write the diagnosis as JSON ('-': standard output).")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write the diagnosis as JSON ('-': standard output).",
+)
 @click.option("--html", "html_file", metavar="FILE", help="Write the report as one HTML page.")
 @click.option("--language", default="en", show_default=True, help="Language of the report.")
-@click.option("--steps", default=0, show_default=True, type=click.IntRange(min=0), help="Real steps a copy may take.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed while observing.")
+@click.option(
+    "--steps",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Real steps a copy may take.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Random seed while observing.",
+)
 def diagnose(
     target: str, json_file: str | None, html_file: str | None, language: str, steps: int, seed: int
 ) -> int:

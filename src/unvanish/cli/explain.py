@@ -1,4 +1,4 @@
-"""unvanish explain NAME"""
+"""unvanish explain NAME."""
 
 import click
 
@@ -7,8 +7,8 @@ import click
 @click.argument("name", required=False)
 def explain(name: str | None) -> None:
     """Print the card of a finding, by NAME or code; without NAME, list all of them."""
-    from unvanish.cards import explain as find_card
     from unvanish.causes import CAUSES
+    from unvanish.causes import explain as find_card
 
     if name is not None:
         click.echo(find_card(name).text(), nl=False)

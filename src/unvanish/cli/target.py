@@ -30,7 +30,9 @@ def load_target(target: str) -> dict[str, Any]:
     if function is None:
         raise TargetError(f"{place} has no function {name!r}{_nearest(module, name)}.")
     if not callable(function):
-        raise TargetError(f"{target} is a {type(function).__name__}, not a function that returns {_SHAPE}.")
+        raise TargetError(
+            f"{target} is a {type(function).__name__}, not a function that returns {_SHAPE}."
+        )
     try:
         made = function()
     except Exception as error:
@@ -50,12 +52,16 @@ def named(made: Any, target: str) -> dict[str, Any]:
         missing = [key for key in ("model", "data") if key not in program]
         if unknown or missing:
             said = f"unknown keys {unknown}" if unknown else f"no {', '.join(missing)}"
-            raise TargetError(f"{target}() returned a mapping with {said}; known keys: {', '.join(KEYS)}.")
+            raise TargetError(
+                f"{target}() returned a mapping with {said}; known keys: {', '.join(KEYS)}."
+            )
         return program
     if isinstance(made, tuple) and len(cast(tuple[Any, ...], made)) in (3, 4):
         return dict(zip(KEYS, cast(tuple[Any, ...], made), strict=False))
     count = f" of {len(cast(tuple[Any, ...], made))}" if isinstance(made, tuple) else ""
-    raise TargetError(f"{target}() must return {_SHAPE}; it returned a {type(made).__name__}{count}.")
+    raise TargetError(
+        f"{target}() must return {_SHAPE}; it returned a {type(made).__name__}{count}."
+    )
 
 
 def _load_file(place: str) -> ModuleType:
@@ -72,7 +78,9 @@ def _load_file(place: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise TargetError(f"{place} raised {type(error).__name__} while loading: {error}.") from error
+        raise TargetError(
+            f"{place} raised {type(error).__name__} while loading: {error}."
+        ) from error
     return module
 
 
@@ -81,7 +89,9 @@ def _load_module(place: str) -> ModuleType:
     try:
         return importlib.import_module(place)
     except Exception as error:
-        raise TargetError(f"module {place} cannot be imported: {type(error).__name__}: {error}.") from error
+        raise TargetError(
+            f"module {place} cannot be imported: {type(error).__name__}: {error}."
+        ) from error
 
 
 def _nearest(module: ModuleType, name: str) -> str:

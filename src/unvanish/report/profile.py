@@ -27,7 +27,9 @@ def depth_picture(trace: Trace) -> RenderableType | None:
     low, high = min(levels), max(levels)
     width = max(len(layers[i].name or "(model)") for i in kept)
     width = min(width, 32)
-    title = "Gradient over depth (log10 of its norm at each layer's output; loss on top, input below)"
+    title = (
+        "Gradient over depth (log10 of its norm at each layer's output; loss on top, input below)"
+    )
     rows = [Text(title, style="bold")]
     for index in kept:
         name = shortened(layers[index].name or "(model)", width)

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from unvanish.cards import explain
+from unvanish.causes import explain
 from unvanish.causes.cause import Finding
 from unvanish.report.profile import depth_picture, time_pictures
 
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 WIDTH = 96
 _STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan"}
 _NEXT = {
-    "reinitialize": "re-initialise these weights for their activation (torch.nn.init: He for ReLU and its kin, orthogonal for tanh)",
+    "reinitialize": (
+        "re-initialise these weights for their activation (torch.nn.init: He for ReLU and its "
+        "kin, orthogonal for tanh)"
+    ),
     "tailored-activation": "use an activation whose slope is one on average at this scale",
-    "swap-activation": "swap the activation for one that passes the gradient (ReLU, GELU, SiLU, leaky ReLU)",
+    "swap-activation": (
+        "swap the activation for one that passes the gradient (ReLU, GELU, SiLU, leaky ReLU)"
+    ),
     "insert-norm": "put a normalisation layer before each activation",
     "gated-residual": "add skip connections around pairs of layers",
     "scale-residual": "scale each residual branch by 1/sqrt(number of blocks), or start it at zero",
@@ -33,10 +38,14 @@ _NEXT = {
     "recurrent-initialization": "initialise the recurrent weights orthogonal or as identity",
     "gate-bias": "set the forget-gate bias to 1 ... 3",
     "recurrent-cell": "use a gated cell (LSTM, GRU) with that bias",
-    "guard-operation": "make the input of this operation safe (clamp, an epsilon inside, torch.where before it)",
+    "guard-operation": (
+        "make the input of this operation safe (clamp, an epsilon inside, torch.where before it)"
+    ),
     "logits-loss": "use a loss that takes logits (cross_entropy, binary_cross_entropy_with_logits)",
     "register-modules": "keep these layers in nn.ModuleList, nn.ModuleDict or nn.Parameter",
-    "rewire": "remove the cut (.detach(), .data, no_grad, numpy) between these parameters and the loss",
+    "rewire": (
+        "remove the cut (.detach(), .data, no_grad, numpy) between these parameters and the loss"
+    ),
 }
 
 
@@ -89,9 +98,12 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
 
 def _verdict(diagnosis: "Diagnosis") -> Text:
     if diagnosis.healthy:
-        if any("no trunk" in spot for spot in diagnosis.blind_spots):
-            return Text("No fault found, but too little was seen to call it healthy.", style="bold yellow")
-        return Text("Healthy: the gradient arrives everywhere.", style="bold green")
+        if not diagnosis.trace.layers:
+            said = "No fault found, but too little was seen to call it healthy."
+            return Text(said, style="bold yellow")
+        named = any(finding.name != "blind-spot" for finding in diagnosis.findings)
+        end = ", with a note." if named else "."
+        return Text(f"Healthy: the gradient arrives everywhere{end}", style="bold green")
     first = diagnosis.findings[0]
     words = {"broken": "Broken", "harmful": "Harmful"}[first.severity]
     return Text(f"{words}: {sentence(first)}", style=_STYLE[first.severity])
@@ -104,7 +116,10 @@ def sentence(finding: Finding) -> str:
 
 
 def fill(
-    template: str, evidence: Mapping[str, float], where: tuple[str, ...] = (), detail: str | None = None
+    template: str,
+    evidence: Mapping[str, float],
+    where: tuple[str, ...] = (),
+    detail: str | None = None,
 ) -> str:
     """A card's template with numbers; a number that is not known is written as ``?``."""
     values = _Known(evidence)
@@ -131,7 +146,7 @@ def _finding(finding: Finding, number: int) -> RenderableType:
     if finding.because:
         head.append(f"  follows from {finding.because}", style="dim")
     rows: list[RenderableType] = [head]
-    if number > 1:  # the first one's sentence is the verdict
+    if number > 1 or finding.severity == "note":  # the first one's sentence is the verdict
         rows.append(Padding(Text(sentence(finding)), (0, 0, 0, 3)))
     split = _split(finding)
     if split:
@@ -164,15 +179,19 @@ def _clear(name: str, evidence: Mapping[str, float]) -> str:
 
 
 def _expected(item: Any) -> str:
-    return f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
+    return (
+        f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
+    )
 
 
 def _next(diagnosis: "Diagnosis") -> list[str]:
-    if diagnosis.healthy:
+    named = [finding for finding in diagnosis.findings if finding.name != "blind-spot"]
+    if not named:
         return [
-            "the gradient is not what keeps this net from learning: look at the step size, the data and the labels"
+            "if it does not learn, it is not for want of gradient: look at the step size, the data "
+            "and the labels"
         ]
-    first = diagnosis.findings[0]
+    first = named[0]
     steps = [_NEXT[name] for name in first.remedies if name in _NEXT][:3]
     return [*steps, f"more: unvanish explain {first.name}"]
 
@@ -182,8 +201,9 @@ def _conditions(diagnosis: "Diagnosis") -> str:
     mode = "train" if seen.training else "eval"
     loss = "" if seen.loss is None else f"loss {seen.loss:.4g}, "
     line = (
-        f"{loss}{len(diagnosis.trace.ops)} ops, {len(diagnosis.trace.layers)} layers on the trunk, {seen.trainable:,} of "
-        f"{seen.parameters:,} parameters train, {seen.batches} batch(es), {mode} mode, {seen.device}, seed {seen.seed}, "
+        f"{loss}{len(diagnosis.trace.ops)} ops, {len(diagnosis.trace.layers)} layers on the trunk, "
+        f"{seen.trainable:,} of {seen.parameters:,} parameters train, {seen.batches} batch(es), "
+        f"{mode} mode, {seen.device}, seed {seen.seed}, "
         f"torch {seen.torch}"
     )
     return "; ".join([line, *seen.notes])
