@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from unvanish.errors import BadInput
 
@@ -61,7 +62,9 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     return model(inputs)
 
 
-def compute_loss(model: nn.Module, batch: Any, loss: Loss | None, forward: Forward | None) -> Tensor:
+def compute_loss(
+    model: nn.Module, batch: Any, loss: Loss | None, forward: Forward | None
+) -> Tensor:
     """The scalar loss of one batch.
 
     Raises:
@@ -75,11 +78,18 @@ def compute_loss(model: nn.Module, batch: Any, loss: Loss | None, forward: Forwa
         value = cast(Loss, loss)(call_model(model, inputs), targets)
         source = "loss(outputs, targets)"
     if not isinstance(value, Tensor):
-        raise BadInput(f"{source} must return a scalar tensor, got {type(value).__name__}{_hint(value)}")
+        raise BadInput(
+            f"{source} must return a scalar tensor, got {type(value).__name__}{_hint(value)}"
+        )
     if value.numel() != 1:
         raise BadInput(
             f"{source} must return a scalar, got shape {tuple(value.shape)}: "
             "reduce it, for example with .mean()."
+        )
+    if not value.is_floating_point():
+        raise BadInput(
+            f"{source} must return a real floating-point scalar, got {value.dtype}: "
+            "a count or a complex number has no gradient; take .abs() or another real loss."
         )
     return value
 
@@ -118,7 +128,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def check_arguments(model: Any, loss: Any, forward: Any, seed: Any) -> None:
+def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any = 1) -> None:
     """Refuse what cannot be observed before anything runs.
 
     Raises:
@@ -135,10 +145,23 @@ def check_arguments(model: Any, loss: Any, forward: Any, seed: Any) -> None:
         raise BadInput(f"forward must be callable, got {type(forward).__name__}.")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise BadInput(f"seed must be a whole number of 0 or more, got {seed!r}.")
-    metas = [name for name, p in model.named_parameters() if p.device.type == "meta"]
+    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        raise BadInput(f"batches must be a whole number of 1 or more, got {batches!r}.")
+    _check_materialised(model)
+
+
+def _check_materialised(model: nn.Module) -> None:
+    named = list(model.named_parameters())
+    lazy = [name for name, p in named if isinstance(p, UninitializedParameter)]
+    if lazy:
+        raise BadInput(
+            f"parameter {lazy[0]} of model is not initialised yet (a lazy module): "
+            "run the model once on a batch first."
+        )
+    metas = [name for name, p in named if p.device.type == "meta"]
     if metas:
         raise BadInput(
-            f"parameter {metas[0]} is on the meta device and has no values: "
+            f"parameter {metas[0]} of model is on the meta device and has no values: "
             "materialise the model (for example model.to_empty and init) first."
         )
 

@@ -34,7 +34,7 @@ def find_layers(
     start = 0
     for index, segment in enumerate(segments):
         point = points[index]
-        if point.role in _WEIGHTED and _weights_of(ops, segment):
+        if point.role in _WEIGHTED and any(_has_weight(ops[i]) for i in segment):
             layers.append(_layer(ops, points, segments, (start, index + 1), weights, spreads))
             start = index + 1
     return tuple(layers)
@@ -52,12 +52,12 @@ def _layer(
     inside = [index for segment in segments[start:end] for index in segment]
     weighted = list(segments[end - 1])
     names = [name for index in weighted for name in _weights_of(ops, [index])]
-    decades = dict.fromkeys((*SPLIT_ROLES, "rest"), 0.0)
+    decades: dict[str, float] = dict.fromkeys((*SPLIT_ROLES, "rest"), 0.0)
     for point in points[start:end]:
         if point.decades is not None:
             role = point.role if point.role in SPLIT_ROLES else "rest"
             decades[role] += point.decades
-    modules = dict.fromkeys(ops[i].module for i in weighted if _weights_of(ops, [i]))
+    modules = dict.fromkeys(ops[i].module for i in weighted if _has_weight(ops[i]))
     return Layer(
         name=_common_module(tuple(modules), names),
         modules=tuple(dict.fromkeys(ops[index].module for index in inside)),
@@ -83,8 +83,15 @@ def parameters_behind(ops: Sequence[Op], edge: Edge) -> list[str]:
     return found
 
 
+def _has_weight(op: Op) -> bool:
+    """Whether a weight takes part: one that trains, one held elsewhere, or a frozen one (no edge)."""
+    if op.role not in ("weight", "recurrent"):
+        return False
+    return any(edge.side == "parameter" or edge.target is None for edge in op.edges)
+
+
 def _weights_of(ops: Sequence[Op], segment: Sequence[int]) -> list[str]:
-    """Parameters of the weighted ops here; a name of a frozen weight's module where none train."""
+    """Names of the parameters of the weighted ops here; none where they are frozen."""
     names: list[str] = []
     for index in segment:
         op = ops[index]

@@ -5,7 +5,9 @@ One context manager, :func:`preserved`, around every look at a user's model.
 
 import contextlib
 import random
-from collections.abc import Generator, Iterable, Iterator
+import sys
+from collections.abc import Generator, Iterable
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -13,122 +15,150 @@ from torch import Tensor, nn
 
 
 @contextlib.contextmanager
-def preserved(model: nn.Module, seed: int) -> Generator[None]:
+def preserved(model: nn.Module, seed: int) -> Generator["Guard"]:
     """Seed all generators with ``seed`` inside; restore model and random state outside.
 
     Restored whatever happens: training modes, buffers (values, and which exist), ``.grad`` and
     ``requires_grad`` of every parameter, post-accumulate hooks (silenced inside, so that an
     optimizer living in the backward pass does not step), grad mode, and the random state of
-    Python, numpy and torch on CPU and initialised accelerators.
+    Python, numpy and torch on CPU and initialised accelerators. The guard it yields takes in
+    more modules and leaf tensors as they turn up (a loss with weights and buffers of its own).
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_random_state(model, seed))
-        stack.enter_context(_modes(model))
-        stack.enter_context(_buffers(model))
-        stack.enter_context(_gradients(model))
-        stack.enter_context(torch.enable_grad())
-        yield
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        seeded(seed),
+        Guard() as guard,
+    ):
+        guard.keep_module(model)
+        yield guard
 
 
 @contextlib.contextmanager
-def _random_state(model: nn.Module, seed: int) -> Iterator[None]:
-    tensors = [*model.parameters(), *model.buffers()]
-    cuda = sorted({t.device.index or 0 for t in tensors if t.device.type == "cuda"})
-    python_state, numpy_state = random.getstate(), _numpy_state()
-    with torch.random.fork_rng(devices=cuda):
-        mps = torch.mps.get_rng_state() if any(t.device.type == "mps" for t in tensors) else None
+def seeded(seed: int) -> Generator[None]:
+    """Seed Python, numpy and torch inside; put their states back outside."""
+    numpy_random = getattr(
+        sys.modules.get("numpy"), "random", None
+    )  # not imported: nothing to keep
+    python_state = random.getstate()
+    numpy_state: Any = numpy_random.get_state() if numpy_random is not None else None
+    mps: Any = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    # Seeding an uninitialised CUDA would be queued and change its first numbers later on.
+    cuda = torch.cuda.is_initialized()
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if cuda else []):
         try:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
+            if cuda:
+                torch.cuda.manual_seed_all(seed)
+            if mps is not None:
+                torch.mps.manual_seed(seed)
             random.seed(seed)
-            _seed_numpy(seed)
+            if numpy_random is not None:
+                numpy_random.seed(seed % 2**32)
             yield
         finally:
             random.setstate(python_state)
-            _restore_numpy(numpy_state)
+            if numpy_random is not None:
+                numpy_random.set_state(numpy_state)
             if mps is not None:
                 torch.mps.set_rng_state(mps)
 
 
-def _numpy_state() -> Any:
-    import numpy
+class Guard:
+    """Remembers the state of modules and leaf tensors when it meets them; restores it on exit."""
 
-    return numpy.random.get_state()
+    def __init__(self) -> None:
+        self._modules: dict[int, nn.Module] = {}
+        self._modes: list[tuple[nn.Module, bool]] = []
+        self._buffers: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._values: list[tuple[Tensor, Tensor, bool]] = []
+        self._leaves: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
+        self._hooks: list[tuple[Tensor, dict[int, Any]]] = []
 
+    def __enter__(self) -> "Guard":
+        return self
 
-def _seed_numpy(seed: int) -> None:
-    import numpy
+    def keep_module(self, module: nn.Module) -> None:
+        """Remember modes, buffers and parameters of a module and all inside it."""
+        for part in module.modules():
+            if id(part) in self._modules:
+                continue
+            self._modules[id(part)] = part
+            # One by one: train(mode) would also flip a part that the user froze in eval mode.
+            self._modes.append((part, part.training))
+            self._buffers.append((part, dict(part._buffers)))  # named_buffers hides None and shared
+            for buffer in part._buffers.values():
+                if buffer is not None:
+                    plain = buffer.grad_fn is None
+                    self._values.append((buffer, buffer.detach().clone(), plain))
+            for parameter in part._parameters.values():
+                if parameter is not None:
+                    self.keep_leaf(parameter)
 
-    numpy.random.seed(seed % 2**32)
+    def keep_leaf(self, leaf: Tensor) -> None:
+        """Remember ``.grad``, ``requires_grad`` and post-accumulate hooks; clear them until exit."""
+        if id(leaf) in self._leaves:
+            return
+        self._leaves[id(leaf)] = (leaf, leaf.grad, leaf.requires_grad)
+        leaf.grad = None
+        hooks = _post_hooks(leaf)
+        if hooks:
+            self._hooks.append((leaf, dict(hooks)))
+            hooks.clear()
 
-
-def _restore_numpy(state: Any) -> None:
-    import numpy
-
-    numpy.random.set_state(state)
-
-
-@contextlib.contextmanager
-def _modes(model: nn.Module) -> Iterator[None]:
-    # One by one: model.train(mode) would also flip a part that the user froze in eval mode.
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in before:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for module, training in self._modes:
             module.training = training
-
-
-@contextlib.contextmanager
-def _buffers(model: nn.Module) -> Iterator[None]:
-    before = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()  # named_buffers hides shared and None ones
-    ]
-    registered = [(module, set(module._buffers)) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, names in registered:
-            for name in set(module._buffers) - names:
+        for module, buffers in self._buffers:
+            for name in set(module._buffers) - set(buffers):
                 del module._buffers[name]
-        for module, name, buffer, copy in before:
-            module._buffers[name] = buffer
-            if buffer is not None and copy is not None:
-                _restore_values(buffer, copy)
+            module._buffers.update(buffers)
+        for buffer, values, plain in self._values:
+            if plain and buffer.grad_fn is not None:
+                buffer.detach_()  # written to outside no_grad: it would carry our graph along
+            _restore_values(buffer, values)
+        for leaf, grad, requires_grad in self._leaves.values():
+            if leaf.requires_grad != requires_grad:
+                leaf.requires_grad_(requires_grad)
+            leaf.grad = grad
+        for leaf, saved in self._hooks:
+            _post_hooks(leaf).update(saved)
 
 
-def _restore_values(tensor: Tensor, copy: Tensor) -> None:
-    # Only what changed is written back: an untouched buffer keeps its version counter.
-    if tensor.shape != copy.shape:
-        tensor.data = copy
-    elif not torch.equal(tensor.detach().nan_to_num(), copy.nan_to_num()):
+def _restore_values(tensor: Tensor, values: Tensor) -> None:
+    if tensor.shape != values.shape:
+        tensor.data = values
+    elif not _same_bits(tensor.detach(), values):
+        # Only what changed is written back: an untouched buffer keeps its version counter.
         with torch.no_grad():
-            tensor.copy_(copy)
+            tensor.copy_(values)
 
 
-@contextlib.contextmanager
-def _gradients(model: nn.Module) -> Iterator[None]:
-    parameters = list(dict.fromkeys(model.parameters()))
-    before = [(p, p.grad, p.requires_grad) for p in parameters]
-    hooks = [(p, dict(p._post_accumulate_grad_hooks)) for p in parameters if _post_hooks(p)]
-    try:
-        for parameter, _ in hooks:
-            _post_hooks(parameter).clear()
-        for parameter in parameters:
-            parameter.grad = None
-        yield
-    finally:
-        for parameter, grad, requires_grad in before:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = grad
-        for parameter, saved in hooks:
-            _post_hooks(parameter).update(saved)
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _post_hooks(parameter: Tensor) -> dict[int, Any]:
+def _same_bits(left: Tensor, right: Tensor) -> bool:
+    # As whole numbers: as floats NaN would differ from itself and -0.0 equal 0.0.
+    if left.layout != torch.strided or left.device.type == "meta":
+        return left.device.type == "meta"
+    if left.is_complex():
+        left, right = (
+            torch.view_as_real(left.resolve_conj()),
+            torch.view_as_real(right.resolve_conj()),
+        )
+    if left.is_floating_point():
+        left, right = left.view(_WHOLE[left.itemsize]), right.view(_WHOLE[right.itemsize])
+    return torch.equal(left, right)
+
+
+def _post_hooks(leaf: Tensor) -> dict[int, Any]:
     # A private name of torch (2.1 to 2.13): there is no public way to silence these hooks.
-    return getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
+    return getattr(leaf, "_post_accumulate_grad_hooks", None) or {}
 
 
 class ParameterKeeper:
@@ -136,30 +166,54 @@ class ParameterKeeper:
 
     Copying every parameter up front would double the memory of the model for the rare forward
     that clips or moves its own weights; the recorder calls :meth:`before_write` for every
-    in-place operation it sees instead.
+    in-place operation it sees instead. A parameter whose ``.data`` was exchanged gets its old
+    memory back.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._by_storage = {p.untyped_storage()._cdata: p for p in parameters if p.layout == torch.strided}
-        self._saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._aliases = [(p, p.detach()) for p in parameters]
+        self._by_storage: dict[int, list[Tensor]] = {}
+        for parameter, alias in self._aliases:
+            if parameter.layout == torch.strided:
+                key = alias.untyped_storage()._cdata
+                self._by_storage.setdefault(key, []).append(parameter)
+        self._saved: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def before_write(self, tensor: Tensor) -> None:
-        """Remember the values of the parameter that shares this tensor's memory, if one does."""
+        """Remember the values of the parameters that share this tensor's memory, if some do."""
         if tensor.layout != torch.strided:
             return
         key = tensor.untyped_storage()._cdata
-        parameter = self._by_storage.get(key)
-        if parameter is not None and key not in self._saved:
-            self._saved[key] = (parameter, parameter.detach().clone())
+        if key in self._by_storage and key not in self._saved:
+            own = {id(parameter): alias for parameter, alias in self._aliases}
+            self._saved[key] = [(p, own[id(p)], own[id(p)].clone()) for p in self._by_storage[key]]
 
     @property
     def written(self) -> list[Tensor]:
-        """The parameters that were written to."""
-        return [parameter for parameter, _ in self._saved.values()]
+        """The parameters whose values are not what they were."""
+        written = [p for p, alias in self._aliases if _exchanged(p, alias)]
+        for entries in self._saved.values():
+            written += [p for p, alias, copy in entries if not _same_bits(alias, copy)]
+        return list({id(p): p for p in written}.values())
 
     def restore(self) -> None:
-        """Write the remembered values back."""
-        for parameter, copy in self._saved.values():
-            with torch.no_grad():
-                parameter.data.copy_(copy)
+        """Put the remembered memory and values back."""
+        for parameter, alias in self._aliases:
+            if _exchanged(parameter, alias):
+                parameter.data = alias
+        for entries in self._saved.values():
+            for _, alias, copy in entries:
+                with torch.no_grad():
+                    alias.data.copy_(copy)
         self._saved.clear()
+
+
+def _exchanged(parameter: Tensor, alias: Tensor) -> bool:
+    if parameter.layout != torch.strided or alias.layout != torch.strided:
+        return parameter.layout != alias.layout
+    return (
+        parameter.data_ptr() != alias.data_ptr()
+        or parameter.shape != alias.shape
+        or parameter.stride() != alias.stride()
+        or parameter.dtype != alias.dtype
+    )

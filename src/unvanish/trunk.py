@@ -5,10 +5,12 @@ topological order, a node is one of them exactly when no edge jumps over it: an 
 to after would be a path around, and a path around must contain such an edge. That takes one pass.
 """
 
+import dataclasses
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from unvanish.kinds import EMBEDDINGS, PASSIVE_ROLES
+from unvanish.kinds import EMBEDDINGS, NORMALIZERS, PARTIAL_VIEWS, PASSIVE_ROLES
 from unvanish.trace import Edge, Op, TrunkPoint
 
 
@@ -22,16 +24,19 @@ def data_depth(ops: Sequence[Op]) -> list[int]:
     return depth
 
 
-def deepest_source(ops: Sequence[Op], inputs: set[int]) -> int | None:
-    """The op where the deepest input comes in: an input leaf or an embedding, else any leaf.
+def deepest_source(ops: Sequence[Op], inputs: set[int], root: int | None = 0) -> int | None:
+    """The op where the deepest input comes in: an input leaf or an embedding.
 
-    With several inputs (a mask, a time step) only the deepest one defines the trunk: the others
-    join it further up, and asking for all paths to all of them would leave no trunk at all.
+    Where data needs no gradient (a frozen embedding below), it is the deepest op of all. With
+    several inputs (a mask, a time step) only the deepest one defines the trunk: the others join
+    it further up, and asking for all paths to all of them would leave no trunk at all.
     """
+    if root is None:
+        return None
     depth = data_depth(ops)
-    entries = [op.index for op in ops if op.index in inputs or op.kind in EMBEDDINGS]
-    entries = entries or [op.index for op in ops if op.role == "leaf"]
-    return max(entries, key=lambda index: depth[index], default=None)
+    reached = [op.index for op in ops if depth[op.index] or op.index == root]
+    entries = [index for index in reached if index in inputs or ops[index].kind in EMBEDDINGS]
+    return max(entries or reached, key=lambda index: depth[index], default=None)
 
 
 def between(ops: Sequence[Op], root: int, sink: int) -> list[int]:
@@ -73,15 +78,18 @@ def cut_points(ops: Sequence[Op], on_path: Sequence[int]) -> list[int]:
 
 
 def find_trunk(
-    ops: Sequence[Op], root: int, sink: int
+    ops: Sequence[Op], root: int, sink: int, seams: Collection[int] = ()
 ) -> tuple[list[TrunkPoint], list[list[int]]]:
     """The trunk from the loss to the input, and the ops of the segment behind each point.
 
     Segment ``i`` holds the op of point ``i`` and everything strictly between it and point
-    ``i + 1``; its gain is the ratio of the gradients that arrive at the two.
+    ``i + 1``; its gain is the ratio of the gradients that arrive at the two. ``seams`` are ops
+    that only join a recomputed stretch to the rest: they are no points of their own.
     """
     on_path = between(ops, root, sink)
-    cuts = cut_points(ops, on_path)
+    cuts = [index for index in cut_points(ops, on_path) if index not in seams]
+    if not cuts:
+        return [], []
     place = {index: position for position, index in enumerate(on_path)}
     points: list[TrunkPoint] = []
     segments: list[list[int]] = []
@@ -91,10 +99,22 @@ def find_trunk(
             points.append(_point(op, "end", None, None))
             continue
         segment = list(on_path[place[index] : place[following]])
-        role, skip = _segment_role(ops, segment, following)
+        solid = [inner for inner in segment if inner not in seams]
+        role, skip = _segment_role(ops, segment if len(solid) > 1 else solid, following)
         points.append(_point(op, role, _decades(op.norm, ops[following].norm), skip))
-        segments.append(segment)
-    return points, segments
+        segments.append(solid)
+    return _with_affine_norms(ops, points), segments
+
+
+def _with_affine_norms(ops: Sequence[Op], points: list[TrunkPoint]) -> list[TrunkPoint]:
+    """A product with a parameter right behind a norm is that norm's scale: it is part of it."""
+    result = list(points)
+    for place, (point, behind) in enumerate(itertools.pairwise(points)):
+        op = ops[point.op]
+        scaled = point.role == "product" and any(e.side == "parameter" for e in op.edges)
+        if scaled and behind.role == "norm" and ops[behind.op].module == op.module:
+            result[place] = dataclasses.replace(point, role="norm")
+    return result
 
 
 def _point(op: Op, role: str, decades: float | None, skip: float | None) -> TrunkPoint:
@@ -123,11 +143,7 @@ def _segment_role(
     roles = {ops[index].role for index in segment}
     arriving = _arriving(ops, segment, following)
     if "weight" not in roles and "recurrent" not in roles:
-        # Parallel elementwise ways: a composite activation (x * sigmoid(x)), a written-out norm.
-        for role in ("activation", "softmax", "product"):
-            if role in roles:
-                return "activation" if role == "product" else role, None
-        return "rest", None
+        return _weightless_role(ops, segment, roles), None
     if len(arriving) < 2:
         return "parallel", None
     depth = _depth_within(ops, segment)
@@ -137,6 +153,16 @@ def _segment_role(
     share = (edge.norm or 0.0) ** 2 / total if total > 0 else None
     is_skip = _is_skip(ops, set(segment), segment[0], source)
     return ("residual", share) if is_skip else ("parallel", None)
+
+
+def _weightless_role(ops: Sequence[Op], segment: list[int], roles: set[str]) -> str:
+    """Of parallel elementwise ways: a composite activation (x * sigmoid(x)), a written-out norm."""
+    if "norm" in roles or any(ops[index].kind in NORMALIZERS for index in segment):
+        return "norm"
+    for role in ("activation", "softmax", "product", "pool", "sum"):
+        if role in roles:
+            return role
+    return "rest"
 
 
 def _arriving(ops: Sequence[Op], segment: list[int], following: int) -> list[tuple[int, Edge]]:
@@ -166,11 +192,20 @@ def _is_skip(ops: Sequence[Op], segment: set[int], start: int, end: int) -> bool
     while pending:
         index = pending.pop()
         if index == end:
-            return ops[end].role in allowed or end == start
+            return end == start or (ops[end].role in allowed and not _drops_most(ops[end]))
         for edge in ops[index].edges:
             target = edge.target
             if target in segment and target not in seen and edge.side == "data":
-                if ops[target].role in allowed or target == end:
+                carries = ops[target].role in allowed and not _drops_most(ops[target])
+                if carries or target == end:
                     seen.add(target)
                     pending.append(target)
     return False
+
+
+def _drops_most(op: Op) -> bool:
+    """Whether the op passes on less than half of its input (one time step of a sequence)."""
+    if op.kind not in PARTIAL_VIEWS or op.elements is None:
+        return False
+    whole = max((edge.elements or 0 for edge in op.edges), default=0)
+    return 2 * op.elements < whole

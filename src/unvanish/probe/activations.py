@@ -56,9 +56,27 @@ class ActivationReader:
     def __init__(self) -> None:
         self.sites: dict[tuple[str, int, int], ActivationCall] = {}
         self._seen: dict[tuple[str, int], int] = {}
+        self._pending: list[tuple[ActivationCall, Before]] = []
 
     def start_batch(self) -> None:
         self._seen.clear()
+        self._pending.clear()
+
+    def differentiate(self) -> None:
+        """Take the derivatives of the calls of this batch.
+
+        After the forward pass, not during it: inside a checkpointed stretch autograd's saved
+        tensors are counted, and ours must not be among them.
+        """
+        for site, before in self._pending:
+            slope = _derivative(before, site.function)
+            if slope is None:
+                continue
+            square, saturated = slope
+            site.derivative_square = (site.derivative_square or 0.0) + square
+            if ACTIVATIONS[site.function].two_sided:
+                site.saturated = (site.saturated or 0.0) + saturated
+        self._pending.clear()
 
     def look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Before | None:
         """A strided sample of the input before the function runs."""
@@ -66,7 +84,8 @@ class ActivationReader:
         if not isinstance(source, Tensor) or not source.is_floating_point() or not source.numel():
             return None
         with torch.no_grad(), torch._C.DisableTorchFunction():
-            sample = _sample(source.detach()).float().clone()
+            sample = _sample(source.detach())
+            sample = sample.clone() if sample.dtype == torch.float64 else sample.float().clone()
         rest = tuple(args[1:]) if args else ()
         return Before(func, sample, rest, {k: v for k, v in kwargs.items() if k != "input"})
 
@@ -98,12 +117,7 @@ class ActivationReader:
         site.input_square += rms(sample) ** 2
         site.input_sum += float(sample.mean())
         site.output_square += rms(output) ** 2
-        slope = _derivative(before, site.function)
-        if slope is not None:
-            square, saturated = slope
-            site.derivative_square = (site.derivative_square or 0.0) + square
-            if ACTIVATIONS[site.function].two_sided:
-                site.saturated = (site.saturated or 0.0) + saturated
+        self._pending.append((site, before))
         if ACTIVATIONS[site.function].rectifier:
             alive = units_alive(output, channels_first)
             same = site.alive is not None and site.alive.shape == alive.shape

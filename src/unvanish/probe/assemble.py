@@ -1,5 +1,6 @@
 """From what the hooks saw to the records of a Trace: no tensors leave this file."""
 
+import dataclasses
 import math
 import platform
 import threading
@@ -15,13 +16,14 @@ from unvanish.kinds import EMBEDDINGS, role_of
 from unvanish.layers import find_layers, parameters_behind
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.backward import NodeWatch
-from unvanish.probe.flow import Flow
+from unvanish.probe.flow import Call, Flow
 from unvanish.probe.flow_readings import activation_readings, find_cuts, nonfinite_forward
 from unvanish.probe.gradients import GradientReader, ParameterGradient
-from unvanish.probe.graph import Node
+from unvanish.probe.graph import BackwardGraph, Node
+from unvanish.probe.inputs import Leaves
 from unvanish.probe.sequences import SequenceReading
-from unvanish.probe.spans import LEAF_NUMBER, ModuleSpans, Span
-from unvanish.signals import Measure, l2, norms_along, units_equal
+from unvanish.probe.spans import ModuleSpans, Span
+from unvanish.signals import Measure, l2, measure, norms_along, units_equal
 from unvanish.trace import (
     Conditions,
     Edge,
@@ -32,6 +34,7 @@ from unvanish.trace import (
     Profile,
     Stranger,
     Trace,
+    TrunkPoint,
 )
 from unvanish.trunk import deepest_source, find_trunk
 
@@ -51,7 +54,9 @@ class Sight:
     consumers: dict[tuple[int, int], int]
     spans: dict[int, Span]
     flow: Flow
-    node_of_call: dict[int, int]
+    calls: dict[int, Call]
+    seams: set[int]
+    live: set[int]
     parameter_of: dict[int, str]
     inputs: set[int]
     strangers: dict[int, tuple[int, ...]]
@@ -59,41 +64,60 @@ class Sight:
     positions: dict[int, tuple[float, ...]]
     first_bad: list[tuple[int, tuple[float, float] | None, int]]
     loss: float
+    repeated: set[int]
+
+    def parameter_arrivals(self) -> dict[str, Measure]:
+        """What arrived at each parameter, where it arrived once and whole."""
+        return {
+            name: self.arrived[index][0]
+            for index, name in self.parameter_of.items()
+            if index not in self.repeated and 0 in self.arrived.get(index, {})
+        }
 
     @classmethod
     def of(
         cls,
         watch: NodeWatch,
         spans: ModuleSpans,
-        flow: Flow,
+        flows: tuple[Flow, Flow],
         sequences: list[SequenceReading],
-        leaves: dict[int, Tensor],
-        names: dict[int, str],
+        leaves: Leaves,
         value: Tensor,
     ) -> "Sight":
-        """Read out one observation and let go of the graph."""
+        """Read out one observation and let go of the graph.
+
+        ``flows`` are those of the forward pass and of what was recomputed in the backward pass.
+        """
         graph = watch.graph
         located: dict[int, Span] = {}
         for thread in {node.thread for node in graph.nodes}:
             numbers = {i: n.number for i, n in enumerate(graph.nodes) if n.thread == thread}
             located |= spans.locate(numbers, thread)
-        node_of_call = {
-            index: graph.index_of[call.node]
-            for index, call in enumerate(flow.calls)
-            if call.node is not None and call.node in graph.index_of
-        }
+        calls: dict[int, Call] = {}
+        for call in (*flows[0].calls, *flows[1].calls):
+            if call.node is not None and call.node in graph.index_of:
+                calls.setdefault(graph.index_of[call.node], call)  # later ones passed it through
         order = graph.order()
-        parameter_of, inputs, strangers = _sort_leaves(graph.nodes, leaves, names)
+        parameter_of, inputs, strangers = _sort_leaves(graph.nodes, leaves)
         positions = dict(watch.along)
         for index in inputs:
             leaf = graph.nodes[index].leaf
-            if leaf is not None and leaf.grad is not None and leaf.dim() == 3:
-                positions[index] = norms_along(leaf.grad, 1)
+            # Recurrent modules have their own profile, and know which dimension is time.
+            if leaf is not None and leaf.grad is not None and leaf.dim() == 3 and not sequences:
+                positions[index] = norms_along(leaf.grad, _position_dim(graph, index))
+        for index in watch.repeated:
+            leaf = graph.nodes[index].leaf
+            if leaf is not None and leaf.grad is not None:
+                watch.arrived[index] = {0: measure(leaf.grad)}
         for span in spans.spans:
             span.module = None
-        for call in flow.calls:
+        for call in (*flows[0].calls, *flows[1].calls):
             call.node = None
+        live = {
+            i for i in strangers | parameter_of.keys() | inputs if _needs_grad(graph, i, leaves)
+        }
         graph.index_of.clear()
+        leaves.release()
         for node in graph.nodes:
             node.handle = node.leaf = None
         return cls(
@@ -104,8 +128,10 @@ class Sight:
             left=watch.left,
             consumers=graph.consumers,
             spans=located,
-            flow=flow,
-            node_of_call=node_of_call,
+            flow=flows[0],
+            calls=calls,
+            seams=graph.spliced,
+            live=live,
             parameter_of=parameter_of,
             inputs=inputs,
             strangers=strangers,
@@ -113,11 +139,12 @@ class Sight:
             positions=positions,
             first_bad=watch.first_bad,
             loss=float(value.detach()),
+            repeated=watch.repeated,
         )
 
 
 def _sort_leaves(
-    nodes: list[Node], leaves: dict[int, Tensor], names: dict[int, str]
+    nodes: list[Node], leaves: Leaves
 ) -> tuple[dict[int, str], set[int], dict[int, tuple[int, ...]]]:
     parameter_of: dict[int, str] = {}
     inputs: set[int] = set()
@@ -126,13 +153,32 @@ def _sort_leaves(
         leaf = node.leaf
         if leaf is None or node.kind == "CheckpointInput":
             continue
-        if id(leaf) in names:
-            parameter_of[index] = names[id(leaf)]
-        elif id(leaf) in leaves:
+        if id(leaf) in leaves.names:
+            parameter_of[index] = leaves.names[id(leaf)]
+        elif leaves.is_input(leaf):
             inputs.add(index)
         else:
             strangers[index] = tuple(leaf.shape)
     return parameter_of, inputs, strangers
+
+
+def _needs_grad(graph: BackwardGraph, index: int, leaves: Leaves) -> bool:
+    leaf = graph.nodes[index].leaf
+    return leaf is not None and not leaves.only_ours(leaf)
+
+
+def _position_dim(graph: BackwardGraph, index: int) -> int:
+    """Which dimension of a three-dimensional input is the sequence: the last before a convolution."""
+    targets = {index}
+    for place in range(len(graph.nodes) * 2):
+        users = {
+            i for i, node in enumerate(graph.nodes) if any(t in targets for t, _ in node.edges)
+        } - targets
+        kinds = {graph.nodes[i].kind for i in users}
+        if place > 3 or not kinds <= {"Clone", "CheckpointInput"}:
+            return 2 if kinds and kinds <= {"Convolution"} else 1
+        targets |= users
+    return 1
 
 
 def assemble(
@@ -147,11 +193,13 @@ def assemble(
     ops = build_ops(first)
     parameters = _parameters(gradients, first, ops)
     layers: tuple[Layer, ...] = ()
-    points: list[Any] = []
+    points: list[TrunkPoint] = []
     index_of = {node: position for position, node in enumerate(first.order)}
-    sink = deepest_source(ops, {index_of[i] for i in first.inputs if i in index_of})
-    if sink is not None and first.roots:
-        points, segments = find_trunk(ops, index_of[first.roots[0]], sink)
+    root = index_of[first.roots[0]] if first.roots else None
+    sink = deepest_source(ops, {index_of[i] for i in first.inputs if i in index_of}, root)
+    if sink is not None and root is not None:
+        seams = {index_of[node] for node in first.seams}
+        points, segments = find_trunk(ops, root, sink, seams)
         norms = {n: p.weight_norm for p in parameters for n in p.names if len(p.shape) >= 2}
         spreads = _spreads(first, index_of)
         layers = find_layers(ops, points, segments, norms, spreads)
@@ -164,9 +212,12 @@ def assemble(
         profiles=_profiles(first, ops, index_of),
         cuts=find_cuts(first.flow, {p.name for p in parameters if p.state == "none"}),
         strangers=_strangers(first, ops, index_of),
-        nonfinite=(*nonfinite_forward(first.flow, first.loss), *_nonfinite_backward(first, ops, index_of)),
+        nonfinite=(
+            *nonfinite_forward(first.flow, first.loss),
+            *_nonfinite_backward(first, ops, index_of),
+        ),
         conditions=_conditions(model, sights, conditions),
-        unseen=_unseen(first, conditions, points),
+        unseen=_unseen(first, points, layers),
     )
 
 
@@ -174,7 +225,7 @@ def build_ops(sight: Sight) -> list[Op]:
     """The ledger: nodes in topological order with their edges and figures."""
     position = {node: place for place, node in enumerate(sight.order)}
     behind, live = _sides(sight)
-    rms = {node: sight.flow.calls[call].output_rms for call, node in sight.node_of_call.items()}
+    scales = _output_scales(sight)
     ops: list[Op] = []
     for place, index in enumerate(sight.order):
         node = sight.nodes[index]
@@ -183,12 +234,11 @@ def build_ops(sight: Sight) -> list[Op]:
         )
         span = sight.spans.get(index)
         total = _total(sight.arrived.get(index, {}))
-        checkpoint = "Checkpoint" in node.kind
         ops.append(
             Op(
                 index=place,
                 kind=node.kind,
-                role="reshape" if checkpoint else role_of(node.kind),
+                role=_role(sight, index),
                 module=span.path if span is not None else "",
                 call=span.call if span is not None else 0,
                 edges=edges,
@@ -196,7 +246,7 @@ def build_ops(sight: Sight) -> list[Op]:
                 zeros=total.zeros if total else None,
                 nonfinite=total.nonfinite if total else None,
                 elements=total.elements if total else None,
-                output_rms=rms.get(index),
+                output_rms=scales.get(index),
                 in_program=index in live,
                 parameter=sight.parameter_of.get(index),
                 inside=position[node.inside] if node.inside is not None else None,
@@ -205,27 +255,71 @@ def build_ops(sight: Sight) -> list[Op]:
     return ops
 
 
+def _role(sight: Sight, index: int) -> str:
+    kind = sight.nodes[index].kind
+    call = sight.calls.get(index)
+    if index in sight.seams:
+        return "reshape"
+    if call is not None and "dropout" in call.function and kind in ("Mul", "Div"):
+        return "dropout"  # on CPU a dropout is a product with a random mask
+    return role_of(kind)
+
+
+_SAME_VALUES = frozenset(
+    "View UnsafeView Reshape ReshapeAlias Transpose T Permute Unsqueeze Squeeze Alias Clone ToCopy "
+    "Contiguous CheckpointInput".split()
+)
+
+
+def _output_scales(sight: Sight) -> dict[int, float]:
+    """Forward rms by node; an op inside a composite function takes it over views of itself."""
+    found = {i: c.output_rms for i, c in sight.calls.items() if c.output_rms is not None}
+    pairs = [
+        (index, sight.nodes[index].edges[0][0])
+        for index in sight.order
+        if sight.nodes[index].kind in _SAME_VALUES or index in sight.seams
+        if len(sight.nodes[index].edges) == 1
+    ]
+    for view, source in reversed(pairs):
+        if source is not None and view not in found and source in found:
+            found[view] = found[source]
+    for view, source in pairs:
+        if source is not None and source not in found and view in found:
+            found[source] = found[view]
+    return found
+
+
 def _sides(sight: Sight) -> tuple[set[int], set[int]]:
-    """Nodes with nothing but parameters behind them; nodes that reach a trainable leaf at all."""
-    only_parameters: set[int] = set()
+    """Nodes with nothing but weights behind them; nodes that carry gradient in the user's own run.
+
+    A product of parameters alone (a spectral norm, a low-rank update) is a weight too, unless the
+    whole model starts from parameters (a learned latent): then it would be weight all the way.
+    """
+    weights = _only_weights(sight, products=True)
+    if sight.roots and sight.roots[0] in weights:
+        weights = _only_weights(sight, products=False)
     live: set[int] = set()
+    for index in reversed(sight.order):
+        targets = (target for target, _ in sight.nodes[index].edges)
+        if index in sight.live or any(t in live for t in targets):
+            live.add(index)
+    return weights, live
+
+
+def _only_weights(sight: Sight, products: bool) -> set[int]:
+    found = {*sight.parameter_of, *sight.strangers}
     for index in reversed(sight.order):
         node = sight.nodes[index]
         targets = [target for target, _ in node.edges if target is not None]
-        if node.number == LEAF_NUMBER and node.kind == "AccumulateGrad":
-            if index in sight.parameter_of:
-                only_parameters.add(index)
-            if index not in sight.inputs:
-                live.add(index)
+        if not targets or any(t not in found for t in targets) or node.kind in EMBEDDINGS:
             continue
-        if targets and all(t in only_parameters for t in targets) and node.kind not in EMBEDDINGS:
-            # A view or a reparametrisation of weights; an op whose other input is data (None
-            # because data needs no grad) is on the data side: its kind is a product or a sum.
-            if all(t is not None for t, _ in node.edges) and _is_transform(node):
-                only_parameters.add(index)
-        if any(t in live for t in targets):
-            live.add(index)
-    return only_parameters, live
+        call = sight.calls.get(index)
+        alone = all(t is not None for t, _ in node.edges) and _is_transform(node)
+        # Where the values were seen, they say whether data came in; an input that is None may be
+        # data that needs no grad, or a constant.
+        if (products and call is not None and not call.data) or alone:
+            found.add(index)
+    return found
 
 
 def _is_transform(node: Node) -> bool:
@@ -241,7 +335,7 @@ def _edge(
     figure = sight.left.get((index, number))
     if figure is None and sight.consumers.get((target, slot), 0) == 1:
         figure = sight.arrived.get(target, {}).get(slot)
-    if figure is None and "Checkpoint" in sight.nodes[index].kind:
+    if figure is None and index in sight.seams:
         figure = _total(sight.arrived.get(index, {}))
     return Edge(
         target=position[target],
@@ -267,23 +361,23 @@ def _total(slots: dict[int, Measure]) -> Measure | None:
 
 
 def _spreads(sight: Sight, index_of: dict[int, int]) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for call, node in sight.node_of_call.items():
-        spread = sight.flow.calls[call].spread
-        if spread is not None and node in index_of:
-            found[index_of[node]] = spread
-    return found
+    return {
+        index_of[node]: call.spread
+        for node, call in sight.calls.items()
+        if call.spread is not None and node in index_of
+    }
 
 
 def _parameters(
     gradients: GradientReader, sight: Sight, ops: Sequence[Op]
 ) -> tuple[Parameter, ...]:
     uses: dict[str, int] = {}
+    inner = {edge.target for op in ops for edge in op.edges if edge.side == "parameter"}
     for op in ops:
-        if op.parameter is None:
-            for edge in op.edges:
-                for name in parameters_behind(ops, edge) if _outer(ops, op) else []:
-                    uses[name] = uses.get(name, 0) + 1
+        if op.index in inner or op.parameter is not None:
+            continue  # a step of a weight's own making is no use of it
+        for name in {name for edge in op.edges for name in parameters_behind(ops, edge)}:
+            uses[name] = uses.get(name, 0) + 1
     used = {leaf for call in sight.flow.calls for leaf in call.leaves}
     flowing: set[str] = set()
     if sight.flow.loss_call is not None:
@@ -295,11 +389,6 @@ def _parameters(
     ]
     top = max((p.elasticity or 0.0 for p in records), default=0.0)
     return tuple(_with_tiny(p, top) for p in records)
-
-
-def _outer(ops: Sequence[Op], op: Op) -> bool:
-    """Whether the op itself is on the data side (uses inside a weight's own transforms do not count)."""
-    return op.role in ("weight", "norm", "recurrent") or any(e.side == "data" for e in op.edges)
 
 
 def _parameter(
@@ -349,14 +438,18 @@ def _with_tiny(parameter: Parameter, top: float) -> Parameter:
     # A weight that is still zero (a fresh bias) has no size to compare with.
     if parameter.state != "reached" or not parameter.weight_norm or not small:
         return parameter
-    import dataclasses
-
     return dataclasses.replace(parameter, state="tiny")
 
 
 def _profiles(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple[Profile, ...]:
     found = [
-        Profile(module=r.module, axis="time", source="input", norms=r.norms)
+        Profile(
+            module=r.module,
+            axis="time",
+            source="input",
+            norms=r.norms,
+            bidirectional=r.bidirectional,
+        )
         for r in sight.sequences
         if r.norms is not None and len(r.norms) > 1
     ]
@@ -385,7 +478,9 @@ def _call_profiles(ops: Sequence[Op]) -> list[Profile]:
             if (target.module, target.call) == (op.module, op.call) or not target.module:
                 continue
             if target.norm is not None and target.role != "leaf":
-                outputs.setdefault(target.module, {}).setdefault(target.call, []).append(target.norm)
+                outputs.setdefault(target.module, {}).setdefault(target.call, []).append(
+                    target.norm
+                )
             if target.module == op.module and target.call == op.call - 1:
                 chained[op.module] = chained.get(op.module, 0) + 1
     return [
@@ -477,21 +572,30 @@ def _conditions(model: nn.Module, sights: list[Sight], given: dict[str, Any]) ->
     )
 
 
-def _unseen(sight: Sight, conditions: dict[str, Any], points: Sequence[Any]) -> tuple[str, ...]:
+def _unseen(sight: Sight, points: Sequence[TrunkPoint], layers: Sequence[Layer]) -> tuple[str, ...]:
     unseen: list[str] = []
-    silent = [n.kind for i, n in enumerate(sight.nodes) if i not in sight.arrived and n.kind != "AccumulateGrad"]
+    silent = [
+        n.kind
+        for i, n in enumerate(sight.nodes)
+        if i not in sight.arrived and n.kind != "AccumulateGrad"
+    ]
     if silent:
         kinds = ", ".join(sorted(set(silent))[:5])
-        unseen.append(f"{len(silent)} ops of the graph got no gradient in this backward pass ({kinds})")
-    opaque = sorted({n.kind for n in sight.nodes if role_of(n.kind) == "rest"})
-    custom = [kind for kind in opaque if not kind.isascii() or kind.endswith("Function")]
+        unseen.append(
+            f"{len(silent)} ops of the graph got no gradient in this backward pass ({kinds})"
+        )
+    custom = sorted(
+        {n.kind for i, n in enumerate(sight.nodes) if n.custom and i not in sight.seams}
+    )
     if custom:
         unseen.append(f"inside custom autograd functions: {', '.join(custom)}")
-    if len(points) < 3:
+    if len(points) < 3 or not layers:
         unseen.append("no trunk: the loss and the input meet in too few tensors to speak of depth")
     for reading in sight.sequences:
         if reading.norms is None:
-            unseen.append(f"dL/dx over time of {reading.module}: no gradient came back to its input")
+            unseen.append(
+                f"dL/dx over time of {reading.module}: no gradient came back to its input"
+            )
     if sight.nodes and any(n.thread != threading.get_ident() for n in sight.nodes):
         unseen.append("module paths inside recomputed checkpoints (they ran on another thread)")
     return tuple(unseen)

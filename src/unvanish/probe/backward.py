@@ -5,21 +5,40 @@ arrival; only where several edges meet in one tensor are their parts measured on
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from unvanish.errors import BadInput
 from unvanish.kinds import role_of
 from unvanish.probe.graph import BackwardGraph
+from unvanish.probe.inputs import Leaves
+from unvanish.probe.spans import running_node
 from unvanish.signals import Measure, extremes, measure, norms_along
 
 
 class NodeWatch:
-    """Measures while a backward pass runs. ``arrived[node][slot]``, ``left[node, edge]``."""
+    """Measures while a backward pass runs. ``arrived[node][slot]``, ``left[node, edge]``.
 
-    def __init__(self) -> None:
+    ``repeated`` holds nodes that ran more than once (a parameter used in several checkpoints):
+    their last arrival is not the whole. With ``locating`` every op is asked whether it was the
+    first to make NaN or Inf, and what it got; that costs another pass over every gradient, so it
+    is a second look. ``keep_leaf`` is told about every leaf whose ``.grad`` this will write.
+    """
+
+    def __init__(
+        self, leaves: Leaves, keep_leaf: Callable[[Tensor], None], locating: bool = False
+    ) -> None:
+        self._leaves, self._keep_leaf = leaves, keep_leaf
+        self.locating = locating
+        self.has_custom_functions = False
+        self.again: TorchFunctionMode | None = None
+        """Entered while a custom function runs its backward: it may recompute the forward pass."""
+        self.repeated: set[int] = set()
+        self._handed: dict[tuple[int, int], tuple[int, int, Measure]] = {}
         self.graph = BackwardGraph()
         self.arrived: dict[int, dict[int, Measure]] = {}
         self.left: dict[tuple[int, int], Measure] = {}
@@ -27,6 +46,47 @@ class NodeWatch:
         self.first_bad: list[tuple[int, tuple[float, float] | None, int]] = []
         self._handles: list[Any] = []
         self._live = True
+
+    def thread_of(self, handle: Any) -> int | None:
+        """The thread that made this node; ``None`` for a node that is not watched."""
+        index = self.graph.index_of.get(handle)
+        return None if index is None else self.graph.nodes[index].thread
+
+    def watch_loss(self, value: Tensor) -> None:
+        """Watch the graph of the loss."""
+        if value.grad_fn is not None:
+            fresh = self.watch([value.grad_fn])
+            self.has_custom_functions = any(node.custom for node in self.graph.nodes)
+            self.keep(fresh)
+
+    def keep(self, fresh: Iterable[int]) -> None:
+        """Tell the guard about leaves, and refuse checkpoints that only we gave a gradient to.
+
+        Raises:
+            BadInput: without our gradient at the inputs nothing inside a checkpoint would train.
+        """
+        for index in fresh:
+            leaf = self.graph.nodes[index].leaf
+            if leaf is not None:
+                self._keep_leaf(leaf)
+            if is_reentrant_checkpoint(self.graph.nodes[index].handle) and self._only_ours(index):
+                raise BadInput(
+                    "a reentrant checkpoint gets no input that requires grad of its own, so that "
+                    "nothing inside it would train: pass use_reentrant=False to the checkpoint."
+                )
+
+    def _only_ours(self, start: int) -> bool:
+        """Whether every leaf behind this node requires grad only because of the observation."""
+        pending, seen = [start], {start}
+        while pending:
+            node = self.graph.nodes[pending.pop()]
+            if node.leaf is not None and not node.edges and not self._leaves.only_ours(node.leaf):
+                return False
+            for target, _ in node.edges:
+                if target is not None and target not in seen:
+                    seen.add(target)
+                    pending.append(target)
+        return True
 
     def watch(self, roots: list[Any], inside: int | None = None) -> list[int]:
         """Add the graph behind these nodes and hook every node that is new."""
@@ -36,6 +96,11 @@ class NodeWatch:
             if self.graph.nodes[index].kind == "AccumulateGrad":
                 self._handles.append(handle.register_prehook(_LeafHook(self, index)))
             else:
+                if self.graph.nodes[index].custom and self.again is not None:
+                    # The engine gives every op the thread state of the start of the backward pass,
+                    # so that a mode entered around the whole of it would not be seen.
+                    self._handles.append(handle.register_prehook(_Enter(self.again)))
+                    self._handles.append(handle.register_hook(_Leave(self.again)))
                 self._handles.append(handle.register_hook(_NodeHook(self, index)))
         return fresh
 
@@ -50,22 +115,52 @@ class NodeWatch:
         """Called after node ``index`` ran, with the gradients that left and that arrived."""
         if not self._live:
             return
+        if index in self.arrived:
+            self.repeated.add(index)
         known: list[tuple[Tensor, Measure]] = []
         slots = self.arrived.setdefault(index, {})
         for slot, gradient in enumerate(arrived):
             if isinstance(gradient, Tensor):
-                slots[slot] = _once(gradient, known)
+                slots[slot] = self._arrival(index, slot, gradient, known)
         node = self.graph.nodes[index]
-        for number, gradient in enumerate(left):
-            if not isinstance(gradient, Tensor) or number >= len(node.edges):
-                continue
-            target, slot = node.edges[number]
-            # An edge to None is a gradient nobody asked for; a lone edge is measured on arrival.
-            if target is not None and self.graph.consumers[target, slot] > 1:
-                self.left[index, number] = _once(gradient, known)
+        # The edges of a checkpoint lead into its recomputed stretch by now, what leaves it does not.
+        if index not in self.graph.spliced:
+            for number, gradient in enumerate(left[: len(node.edges)]):
+                if isinstance(gradient, Tensor):
+                    self._departure(index, number, gradient, known)
         if node.kind == "Embedding" and isinstance(arrived[0], Tensor) and arrived[0].dim() >= 3:
             self.along[index] = norms_along(arrived[0], -2)
-        self._note_nonfinite(index, left, slots)
+        if self.locating:
+            self._note_nonfinite(index, left, slots)
+
+    def _arrival(
+        self, index: int, slot: int, gradient: Tensor, known: list[tuple[Tensor, Measure]]
+    ) -> Measure:
+        handed = self._handed.pop((index, slot), None)
+        # Other memory or another version than was handed on: a hook of the user's changed it.
+        if handed is not None and handed[:2] == (gradient.data_ptr(), gradient._version):
+            known.append((gradient, handed[2]))
+            return handed[2]
+        return _once(gradient, known)
+
+    def _departure(
+        self, index: int, number: int, gradient: Tensor, known: list[tuple[Tensor, Measure]]
+    ) -> None:
+        """Measure what leaves only where several edges meet; hand on what is known already."""
+        node = self.graph.nodes[index]
+        target, slot = node.edges[number]
+        if target is None:  # a gradient nobody asked for
+            return
+        # A checkpoint still to come may show further edges into this one's target.
+        later = self.has_custom_functions and (
+            node.inside is not None or self.graph.nodes[target].leaf is not None
+        )
+        if later or self.graph.consumers[target, slot] > 1:
+            self.left[index, number] = _once(gradient, known)
+            return
+        figure = _known(gradient, known)
+        if figure is not None:
+            self._handed[target, slot] = (gradient.data_ptr(), gradient._version, figure)
 
     def _note_nonfinite(self, index: int, left: Sequence[Any], slots: dict[int, Measure]) -> None:
         if any(m.nonfinite for m in slots.values()):
@@ -82,6 +177,19 @@ class NodeWatch:
                 return
 
 
+class _Enter:
+    def __init__(self, mode: TorchFunctionMode) -> None:
+        self.mode = mode
+
+    def __call__(self, arrived: Any) -> None:
+        self.mode.__enter__()
+
+
+class _Leave(_Enter):
+    def __call__(self, left: Any, arrived: Any) -> None:  # type: ignore[override]
+        self.mode.__exit__(None, None, None)
+
+
 class _NodeHook:
     __slots__ = ("index", "watch")
 
@@ -89,30 +197,43 @@ class _NodeHook:
         self.watch, self.index = watch, index
 
     def __call__(self, left: Any, arrived: Any) -> None:
-        self.watch.record(self.index, left, arrived)
+        with torch._C.DisableTorchFunction():  # what we compute is none of the user's operations
+            self.watch.record(self.index, left, arrived)
 
 
 class _LeafHook(_NodeHook):
     def __call__(self, arrived: Any) -> None:  # type: ignore[override]
-        self.watch.record(self.index, (), arrived)
+        super().__call__((), arrived)
 
 
 def _once(gradient: Tensor, known: list[tuple[Tensor, Measure]]) -> Measure:
     """Measure a tensor, or reuse the figure of one with the same memory and size (views)."""
-    if gradient.layout == torch.strided:
-        for other, figure in known:
-            same_place = gradient.data_ptr() == other.data_ptr() and gradient.dtype == other.dtype
-            if same_place and gradient.numel() == other.numel() and _dense(gradient, other):
-                return figure
-    figure = measure(gradient)
-    if gradient.layout == torch.strided:
-        known.append((gradient, figure))
+    figure = _known(gradient, known)
+    if figure is None:
+        figure = measure(gradient)
+        if gradient.layout == torch.strided:
+            known.append((gradient, figure))
     return figure
 
 
-def _dense(left: Tensor, right: Tensor) -> bool:
-    # Two tensors over the same memory hold the same values only if neither is expanded.
-    return 0 not in left.stride() and 0 not in right.stride()
+def _known(gradient: Tensor, known: list[tuple[Tensor, Measure]]) -> Measure | None:
+    if gradient.layout != torch.strided:
+        return None
+    for other, figure in known:
+        same_place = gradient.data_ptr() == other.data_ptr() and gradient.dtype == other.dtype
+        if same_place and _same_elements(gradient, other):
+            return figure
+    return None
+
+
+def _same_elements(left: Tensor, right: Tensor) -> bool:
+    """Whether two tensors with one start visit the same memory, in whatever order."""
+    whole = left.numel() == right.numel() and left.is_contiguous() and right.is_contiguous()
+    return whole or _steps(left) == _steps(right)
+
+
+def _steps(tensor: Tensor) -> list[tuple[int, int]]:
+    return sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape, strict=True) if n != 1)
 
 
 def _saved_input(handle: Any) -> Tensor | None:
@@ -127,8 +248,13 @@ def _saved_input(handle: Any) -> Tensor | None:
     return None
 
 
+def is_reentrant_checkpoint(handle: Any) -> bool:
+    """Whether this node is torch's reentrant checkpoint, which recomputes inside backward."""
+    return type(handle).__name__ == "CheckpointFunctionBackward"
+
+
 @contextlib.contextmanager
-def seeing_through_checkpoints(watch: NodeWatch) -> Iterator[None]:
+def seeing_through_checkpoints(watch: NodeWatch) -> Generator[None]:
     """Follow reentrant checkpointing, which runs a second backward inside the first.
 
     Its node hides a whole stretch of the model. The recomputed graph is watched too and spliced
@@ -138,7 +264,7 @@ def seeing_through_checkpoints(watch: NodeWatch) -> Iterator[None]:
     original = torch.autograd.backward
 
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
-        node = torch._C._current_autograd_node()
+        node = running_node()
         if node is not None and node in watch.graph.index_of:
             listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
             _splice(watch, node, [t for t in listed if t.grad_fn is not None])
@@ -155,19 +281,24 @@ def _splice(watch: NodeWatch, outer: Any, outputs: list[Tensor]) -> None:
     index = watch.graph.index_of[outer]
     fresh = watch.watch([output.grad_fn for output in outputs], inside=index)
     node = watch.graph.nodes[index]
+    watch.graph.spliced.add(index)
     saved = [t for t in getattr(outer, "saved_tensors", ()) if isinstance(t, Tensor)]
     places = {_place(tensor): number for number, tensor in enumerate(saved)}
     for inner in fresh:
         leaf = watch.graph.nodes[inner].leaf
-        number = places.get(_place(leaf)) if leaf is not None else None
+        # A parameter is no input of the checkpoint even where it was passed in detached.
+        passed_in = leaf is not None and not isinstance(leaf, nn.Parameter)
+        number = places.get(_place(leaf)) if leaf is not None and passed_in else None
         if number is not None and number < len(node.edges):
             watch.graph.nodes[inner].kind = "CheckpointInput"
             watch.graph.nodes[inner].edges = [node.edges[number]]
+            watch.graph.spliced.add(inner)
     roots = [watch.graph.index_of[output.grad_fn] for output in outputs]
     node.edges = [(root, output.output_nr) for root, output in zip(roots, outputs, strict=True)]
     for root, output in zip(roots, outputs, strict=True):
         key = (root, output.output_nr)
         watch.graph.consumers[key] = watch.graph.consumers.get(key, 0) + 1
+    watch.keep(i for i in fresh if i not in watch.graph.spliced)
 
 
 def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:

@@ -17,7 +17,11 @@ WRITTEN_INFINITE = frozenset("masked_fill where full full_like fill empty empty_
 
 @dataclass(slots=True)
 class Call:
-    """One tensor operation. ``inputs`` are earlier calls, ``leaves`` are parameter names."""
+    """One tensor operation. ``inputs`` are earlier calls, ``leaves`` are parameter names.
+
+    ``data`` says that data flowed into it: not only parameters, buffers and plain numbers;
+    ``foreign`` that it read a tensor that came from nowhere: not the batch, not an earlier call.
+    """
 
     function: str
     module: str
@@ -31,6 +35,8 @@ class Call:
     output_rms: float | None = None
     spread: float | None = None
     made: bool = False
+    data: bool = False
+    foreign: bool = False
     channels_first: bool = False
 
 

@@ -130,16 +130,31 @@ def _had_gradient(flow: Flow, index: int) -> bool:
 
 def _cut_name(flow: Flow, index: int) -> str:
     name = flow.calls[index].function
-    stops = ("detach", "data", "argmax", "argmin", "round", "long", "int", "topk", "sort", "to", "gt", "lt")
+    stops = (
+        "detach",
+        "data",
+        "argmax",
+        "argmin",
+        "round",
+        "long",
+        "int",
+        "topk",
+        "sort",
+        "to",
+        "gt",
+        "lt",
+    )
     return name if name in stops else f"{name} under no_grad"
 
 
 def _reenters(flow: Flow, index: int, to_loss: Iterable[int]) -> bool:
     """Whether a tensor made from plain numbers after this exit flows into the loss."""
-    return any(i > index and flow.calls[i].made and flow.calls[i].function in _MAKERS for i in to_loss)
+    later = (flow.calls[i] for i in to_loss if i > index)
+    # torch.from_numpy and its like are not seen: what they made comes from nowhere.
+    return any(call.foreign or (call.made and call.function in _MAKERS) for call in later)
 
 
-_MAKERS = frozenset(("tensor", "as_tensor", "from_numpy", "asarray", "full"))
+_MAKERS = frozenset(("tensor", "as_tensor", "asarray", "full"))
 
 
 def nonfinite_forward(flow: Flow, loss: float) -> list[Nonfinite]:

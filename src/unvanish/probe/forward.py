@@ -20,25 +20,36 @@ from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
 from unvanish.probe.spans import ModuleSpans
 from unvanish.signals import extremes, rms, spread_between_samples
 
+
 class ForwardRecorder(TorchFunctionMode):
-    """Records a :class:`Flow` while it is entered."""
+    """Records a :class:`Flow` while it is entered.
+
+    Args:
+        spans: says which module is running.
+        parameters: name of every parameter by id.
+        constants: ids of the model's buffers.
+        keeper: is told before something is written in place.
+        activations: is shown every activation function; ``None`` where they were read before.
+    """
 
     def __init__(
         self,
         spans: ModuleSpans,
         parameters: dict[int, str],
+        constants: set[int],
         keeper: ParameterKeeper,
-        activations: ActivationReader,
+        activations: ActivationReader | None,
     ) -> None:
         super().__init__()
         self.flow = Flow()
         self.failed: str | None = None
+        self.batch: set[int] = set()
         self._spans = spans
         self._parameters = parameters
+        self._constants = constants
         self._keeper = keeper
         self._activations = activations
         self._made_by: dict[int, tuple[weakref.ref[Tensor], int]] = {}
-        self._grad_tensors: set[int] = set()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -47,10 +58,12 @@ class ForwardRecorder(TorchFunctionMode):
         name = function_name(func)
         inputs = list(_tensors(args, kwargs))
         in_place = writes_in_place(name, kwargs)
-        if in_place and inputs:
-            self._keeper.before_write(inputs[0])
-        activation = activation_name(name) if inputs else None
-        before = self._activations.look(func, args, kwargs) if activation else None
+        if in_place:
+            for written in written_to(args, kwargs):
+                self._keeper.before_write(written)
+        reader = self._activations
+        activation = activation_name(name) if inputs and reader is not None else None
+        before = reader.look(func, args, kwargs) if activation and reader is not None else None
         grad_in = any(t.requires_grad for t in inputs)
         sources = self._sources(inputs)
         try:
@@ -63,8 +76,8 @@ class ForwardRecorder(TorchFunctionMode):
             made = inputs[:1]
         if made:
             index = self._add(name, inputs, sources, grad_in, made, in_place)
-            if activation and before is not None:
-                self._activations.read(activation, before, made[0], self._spans, self.flow, index)
+            if activation and before is not None and reader is not None:
+                reader.read(activation, before, made[0], self._spans, self.flow, index)
         elif name in EXITS and sources[0]:
             self.flow.exits.append((name, self._spans.path, sources[0][0]))
         return output
@@ -73,6 +86,15 @@ class ForwardRecorder(TorchFunctionMode):
         """The call that made this tensor, if it was seen."""
         entry = self._made_by.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
+
+    def _from_data(self, tensor: Tensor) -> bool:
+        source = self.producer(tensor)
+        return self.flow.calls[source].data if source is not None else self._unknown(tensor)
+
+    def _unknown(self, tensor: Tensor) -> bool:
+        """Whether nothing that was seen made this tensor, and the model does not hold it."""
+        known = id(tensor) in self._parameters or id(tensor) in self._constants
+        return not known and self.producer(tensor) is None
 
     def _sources(self, inputs: list[Tensor]) -> tuple[tuple[int, ...], tuple[str, ...]]:
         calls: list[int] = []
@@ -108,6 +130,8 @@ class ForwardRecorder(TorchFunctionMode):
             node=first.grad_fn if first.requires_grad else None,
             made=not inputs,
         )
+        call.data = any(self._from_data(tensor) for tensor in inputs)
+        call.foreign = any(self._unknown(t) and id(t) not in self.batch for t in inputs)
         call.channels_first = name.startswith("conv") or (
             bool(sources[0])
             and name not in WEIGHTED
@@ -115,12 +139,13 @@ class ForwardRecorder(TorchFunctionMode):
             and self.flow.calls[sources[0][0]].channels_first
         )
         self.flow.calls.append(call)
+        self._measure(index, call, inputs, first, in_place)
+        # Only now: an op that returns its input as it is reads the figures of what made that.
         for tensor in made:
             if id(tensor) not in self._parameters:
                 self._made_by[id(tensor)] = (weakref.ref(tensor), index)
             if in_place and tensor._is_view() and tensor._base is not None:
                 self._made_by[id(tensor._base)] = (weakref.ref(tensor._base), index)
-        self._measure(index, call, inputs, first, in_place)
         return index
 
     def _measure(
@@ -157,18 +182,30 @@ class ForwardRecorder(TorchFunctionMode):
 def function_name(func: Callable[..., Any]) -> str:
     """The plain name of a torch function, method or property (``relu_``, ``data``, ``add``)."""
     name = getattr(func, "__name__", type(func).__name__)
-    if name == "__get__":
-        return str(getattr(getattr(func, "__self__", None), "__name__", name))
+    if name in ("__get__", "__set__"):
+        attribute = str(getattr(getattr(func, "__self__", None), "__name__", name))
+        return attribute if name == "__get__" else f"{attribute}.__set__"
     return {"__matmul__": "matmul", "__mul__": "mul", "__rmul__": "mul"}.get(name, name)
 
 
 def writes_in_place(name: str, kwargs: dict[str, Any]) -> bool:
     """Whether a torch function of this name writes into its first argument (or ``out``)."""
-    if name == "__setitem__" or kwargs.get("inplace") is True:
+    if name in ("__setitem__", "data.__set__") or kwargs.get("inplace") is True:
         return True
-    if name.startswith("__i") and name.endswith("__") and name not in ("__index__", "__int__", "__invert__"):
+    if kwargs.get("out") is not None:
+        return True
+    if (
+        name.startswith("__i")
+        and name.endswith("__")
+        and name not in ("__index__", "__int__", "__invert__")
+    ):
         return True
     return name.endswith("_") and not name.startswith("_")
+
+
+def written_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an in-place function of these arguments writes into."""
+    return [*tensors_in(kwargs.get("out")), *tensors_in(args[0] if args else None)]
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
@@ -181,9 +218,9 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
 
 def _same_memory(output: Tensor, inputs: list[Tensor]) -> Tensor | None:
     for tensor in inputs:
-        if tensor.layout == torch.strided and tensor.numel() == output.numel():
-            if tensor.data_ptr() == output.data_ptr():
-                return tensor
+        whole = tensor.layout == torch.strided and tensor.numel() == output.numel()
+        if whole and tensor.data_ptr() == output.data_ptr():
+            return tensor
     return None
 
 

@@ -61,17 +61,23 @@ class GradientReader:
             elif name not in reading.names:
                 reading.names.append(name)
 
-    def read(self) -> None:
-        """Take the gradients of one batch; ``None`` stays ``None``."""
+    def read(self, known: dict[str, Measure]) -> None:
+        """Take the gradients of one batch; ``None`` stays ``None``.
+
+        ``known`` holds figures, by parameter name, that were measured when the gradient arrived.
+        """
         for reading in self.readings.values():
             gradient = reading.parameter.grad
             reading.parameter.grad = None
-            reading.measures.append(self._measure(reading, gradient))
+            figure = known.get(reading.names[0])
+            reading.measures.append(self._measure(reading, gradient, figure))
 
-    def _measure(self, reading: ParameterGradient, gradient: Tensor | None) -> Measure | None:
+    def _measure(
+        self, reading: ParameterGradient, gradient: Tensor | None, figure: Measure | None
+    ) -> Measure | None:
         if gradient is None:
             return None
-        figure = measure(gradient)
+        figure = figure or measure(gradient)
         reading.largest = max(reading.largest, largest(gradient))
         first = len(reading.measures) == 0
         reading.equal_gradients = (first or reading.equal_gradients) and units_equal(gradient)
@@ -79,3 +85,8 @@ class GradientReader:
             dense = gradient.detach() if gradient.layout == torch.strided else gradient.to_dense()
             reading.total = dense if reading.total is None else reading.total + dense
         return figure
+
+    def any_nonfinite(self) -> bool:
+        """Whether the last batch poisoned any parameter."""
+        last = [r.measures[-1] for r in self.readings.values() if r.measures]
+        return any(figure is not None and figure.nonfinite for figure in last)

@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unvanish.kinds import op_kind
@@ -22,6 +23,7 @@ class Node:
     edges: list[tuple[int | None, int]]
     leaf: Tensor | None = None
     inside: int | None = None
+    custom: bool = False
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class BackwardGraph:
     roots: list[int] = field(default_factory=list[int])
     consumers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     index_of: dict[Any, int] = field(default_factory=dict[Any, int])
+    spliced: set[int] = field(default_factory=set[int])
+    """Seams of recomputed stretches: they pass the gradient on as it is."""
 
     def add(self, roots: list[Any], inside: int | None = None) -> list[int]:
         """Walk from these nodes; returns the indices of nodes that were not known before."""
@@ -61,7 +65,8 @@ class BackwardGraph:
         leaf = getattr(handle, "variable", None) if number == LEAF_NUMBER else None
         kind = op_kind(handle.name())
         thread = threading.get_ident()
-        self.nodes.append(Node(handle, kind, number, thread, [], leaf, inside))
+        custom = isinstance(handle, torch.autograd.function.BackwardCFunction)
+        self.nodes.append(Node(handle, kind, number, thread, [], leaf, inside, custom))
         fresh.append(index)
         return True
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -20,12 +22,13 @@ from unvanish.batches import (
     tensors_in,
 )
 from unvanish.errors import BadInput, ModelFailed, UnvanishError
-from unvanish.preserve import ParameterKeeper, preserved
+from unvanish.preserve import Guard, ParameterKeeper, preserved, seeded
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.assemble import Sight, assemble
-from unvanish.probe.backward import NodeWatch, seeing_through_checkpoints
+from unvanish.probe.backward import NodeWatch, is_reentrant_checkpoint, seeing_through_checkpoints
 from unvanish.probe.forward import ForwardRecorder
 from unvanish.probe.gradients import GradientReader
+from unvanish.probe.inputs import Leaves
 from unvanish.probe.sequences import SequenceReader
 from unvanish.probe.spans import ModuleSpans
 from unvanish.trace import Trace
@@ -69,13 +72,21 @@ def observe(
     >>> 0 < trace.of_kind("Sigmoid")[0].gain <= 0.25
     True
     """
-    check_arguments(model, loss, forward, seed)
+    check_arguments(model, loss, forward, seed, batches)
     model, notes = unwrapped(model)
-    taken = take_batches(data, batches)
+    with seeded(seed):  # a shuffling loader draws from the random state as it starts
+        taken = take_batches(data, batches)
     for index, batch in enumerate(taken):
         check_batch(model, batch, index)
-    with preserved(model, seed):
-        return _Observation(model, loss, forward, seed, notes).run(taken)
+    call = _Call(model, loss, forward, seed, tuple(notes))
+    try:
+        return call.run(taken, differentiate_inputs=True)
+    except (ModelFailed, BadInput) as error:
+        # The user's program may not allow inputs that require grad (x.numpy(), in-place code of
+        # its own, a checkpoint that must not see one): what works without them was our doing.
+        cause = str(error.__cause__ or error).splitlines()[0]
+    note = f"inputs were observed without their own gradient: with it, {cause}"
+    return replace(call, notes=(*call.notes, note)).run(taken, differentiate_inputs=False)
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -90,78 +101,108 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, list[str]]:
             )
         elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             original = cast(nn.Module, model.module)
-            notes.append(f"{type(model).__name__}: the wrapped module was observed on this process alone")
+            notes.append(
+                f"{type(model).__name__}: the wrapped module was observed on this process alone"
+            )
         else:
-            return model, notes
+            return model, [*notes, *_compiled_parts(model)]
         model = original
 
 
-class _Observation:
-    """One call of :func:`observe`: what stays the same from batch to batch."""
+def _compiled_parts(model: nn.Module) -> list[str]:
+    compiled = [
+        name or "the model"
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "_orig_mod", None), nn.Module)
+        or getattr(module, "_compiled_call_impl", None) is not None
+    ]
+    if not compiled:
+        return []
+    return [f"compiled, observed in eager mode (compilation stays as it is): {', '.join(compiled)}"]
 
-    def __init__(
-        self, model: nn.Module, loss: Loss | None, forward: Forward | None, seed: int, notes: list[str]
-    ) -> None:
-        self.model, self.loss, self.forward, self.seed = model, loss, forward, seed
-        self.notes = list(notes)
-        self.names = {id(p): name for name, p in model.named_parameters(remove_duplicate=True)}
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The arguments of one call of :func:`observe`."""
+
+    model: nn.Module
+    loss: Loss | None
+    forward: Forward | None
+    seed: int
+    notes: tuple[str, ...]
+
+    def run(self, taken: list[Any], differentiate_inputs: bool) -> Trace:
+        with preserved(self.model, self.seed) as guard:
+            return _Observation(self, guard, differentiate_inputs).run(taken)
+
+
+class _Observation:
+    """One attempt at all batches: what stays the same from batch to batch."""
+
+    def __init__(self, call: _Call, guard: Guard, differentiate_inputs: bool) -> None:
+        self.call, self.guard = call, guard
+        self.model = call.model
+        self.notes = list(call.notes)
+        self.names = {id(p): name for name, p in self.model.named_parameters()}
+        self.constants = {id(buffer) for buffer in self.model.buffers()}
         self.activations = ActivationReader()
-        self.gradients = GradientReader(model)
-        self.differentiate_inputs = True
+        self.gradients = GradientReader(self.model)
+        self.differentiate_inputs = differentiate_inputs
 
     def run(self, taken: list[Any]) -> Trace:
         sights: list[Sight] = []
         for index, batch in enumerate(taken):
-            sights.append(self._see(batch, index))
-            self.gradients.read()
-        return assemble(self.model, sights, self.activations, self.gradients, self._conditions(taken))
+            sight = self._see(batch, index)
+            self.gradients.read(sight.parameter_arrivals())
+            if index == 0 and self.gradients.any_nonfinite():
+                sight.first_bad = self._locate(batch)
+            sights.append(sight)
+        return assemble(
+            self.model, sights, self.activations, self.gradients, self._conditions(taken)
+        )
+
+    def _locate(self, batch: Any) -> list[tuple[int, tuple[float, float] | None, int]]:
+        """Look again at the first batch, under the same seed, for the op that made NaN or Inf."""
+        with preserved(self.model, self.call.seed) as guard:
+            again = _Observation(self.call, guard, self.differentiate_inputs)
+            return again._see(batch, 0, locating=True).first_bad
 
     def _conditions(self, taken: list[Any]) -> dict[str, Any]:
         sizes = [t.shape[0] for t in tensors_in(taken[0]) if t.dim()]
         return {
-            "seed": self.seed,
+            "seed": self.call.seed,
             "batch_size": sizes[0] if sizes else None,
             "inputs_differentiated": self.differentiate_inputs,
-            "notes": tuple(self.notes),
+            "notes": tuple(dict.fromkeys(self.notes)),
         }
 
-    def _see(self, batch: Any, index: int) -> Sight:
-        try:
-            return self._see_once(batch, index)
-        except UnvanishError as error:
-            # The user's program may not allow inputs that require grad (x.numpy(), in-place code
-            # of its own): what fails with them and works without was our doing.
-            if not self.differentiate_inputs or not isinstance(error, ModelFailed | BadInput):
-                raise
-            self.differentiate_inputs = False
-            self.activations = ActivationReader()
-            for parameter in self.model.parameters():
-                parameter.grad = None
-            sight = self._see_once(batch, index)
-            cause = str(error.__cause__ or error).splitlines()[0]
-            self.notes.append(f"inputs were observed without their own gradient: with it, {cause}")
-            return sight
-
-    def _see_once(self, batch: Any, index: int) -> Sight:
+    def _see(self, batch: Any, index: int, locating: bool = False) -> Sight:
         self.activations.start_batch()
-        watch, sequences = NodeWatch(), SequenceReader()
-        spans = ModuleSpans(self.model, sequences.enter if self.differentiate_inputs else None)
+        leaves = Leaves(self.names)
+        watch = NodeWatch(leaves, self.guard.keep_leaf, locating)
+        sequences = SequenceReader(leaves)
+        spans = ModuleSpans(
+            self.model,
+            sequences.enter if self.differentiate_inputs else None,
+            self.guard.keep_module,
+        )
         keeper = ParameterKeeper(self.model.parameters())
-        recorder = ForwardRecorder(spans, self.names, keeper, self.activations)
-        leaves: dict[int, Tensor] = {}
+        recorder = ForwardRecorder(spans, self.names, self.constants, keeper, self.activations)
         try:
             with spans, eager():
                 value = self._forward(batch, index, spans, recorder, leaves)
+                self.activations.differentiate()
                 self._check_reaches(value, recorder, leaves)
-                watch.watch([value.grad_fn] if value.grad_fn is not None else [])
-                spans.recomputing = True
-                self._backward(value, index, spans, watch)
+                leaves.mark_restarted(recorder)
+                again = ForwardRecorder(spans, self.names, self.constants, keeper, None)
+                self._backward(value, index, spans, watch, again)
             self.notes += [
                 f"the forward pass writes into parameter {self.names.get(id(p), '?')}; "
                 "its values were put back"
                 for p in keeper.written
             ]
-            return Sight.of(watch, spans, recorder.flow, sequences.readings, leaves, self.names, value)
+            flows = (recorder.flow, again.flow)
+            return Sight.of(watch, spans, flows, sequences.readings, leaves, value)
         finally:
             watch.close()
             sequences.close()
@@ -173,75 +214,107 @@ class _Observation:
         index: int,
         spans: ModuleSpans,
         recorder: ForwardRecorder,
-        leaves: dict[int, Tensor],
+        leaves: Leaves,
     ) -> Tensor:
         prepared = self._prepare(batch, leaves)
+        recorder.batch = {id(tensor) for tensor in tensors_in(prepared)}
+        step = _Step(self.call)
         try:
             with recorder:
-                value = compute_loss(self.model, prepared, self.loss, self.forward)
+                value = compute_loss(self.model, prepared, step.loss, self.call.forward)
         except UnvanishError:
             raise
         except Exception as error:
-            where = spans.failed
-            raise ModelFailed(_failure("forward", where, recorder.failed, index, error)) from error
+            phase = "loss function" if step.in_loss else "forward pass"
+            raise ModelFailed(
+                _failure(phase, spans.failed, recorder.failed, index, error)
+            ) from error
         recorder.flow.loss_call = recorder.producer(value)
         return value
 
-    def _prepare(self, batch: Any, leaves: dict[int, Tensor]) -> Any:
-        """The batch with fresh float inputs that require grad; targets stay as they are."""
-        if not self.differentiate_inputs:
-            return batch
+    def _prepare(self, batch: Any, leaves: Leaves) -> Any:
+        """A copy of the batch whose float inputs require grad; targets stay as they are."""
 
-        def differentiable(tensor: Tensor) -> Tensor:
-            if not tensor.is_floating_point() or tensor.requires_grad:
-                return tensor
+        def own(tensor: Tensor) -> Tensor:
+            given = tensor.requires_grad
+            if not given and not (self.differentiate_inputs and tensor.is_floating_point()):
+                return tensor.clone()  # in-place code of the model must not write into user data
             leaf = tensor.detach().clone().requires_grad_()
-            leaves[id(leaf)] = leaf
-            return leaf.view_as(leaf).clone()  # not a leaf: in-place code on the input stays legal
+            leaves.add_input(leaf, given)
+            return leaf.clone()  # not a leaf: in-place code on the input stays legal
 
-        if self.forward is not None:
-            return map_tensors(batch, differentiable)
+        if self.call.forward is not None:
+            return map_tensors(batch, own)
         inputs, targets = split_batch(batch)
-        return map_tensors(inputs, differentiable), targets
+        return map_tensors(inputs, own), targets
 
-    def _check_reaches(
-        self, value: Tensor, recorder: ForwardRecorder, leaves: dict[int, Tensor]
-    ) -> None:
-        if value.requires_grad and (not leaves or reaches_other_leaf(value, leaves)):
+    def _check_reaches(self, value: Tensor, recorder: ForwardRecorder, leaves: Leaves) -> None:
+        if value.requires_grad and reaches_user_leaf(value, leaves):
             return
         if not any(p.requires_grad for p in self.model.parameters()):
             raise BadInput(
                 "loss does not require grad: no parameter of the model does. Everything is frozen; "
                 "unfreeze what should train with parameter.requires_grad_(True)."
             )
+        if not any(call.leaves for call in recorder.flow.calls):
+            raise BadInput(
+                "loss does not require grad: the forward pass used no parameter of the model. "
+                "Check that forward calls the layers that were made in __init__."
+            )
         cut = next((c for c in reversed(recorder.flow.calls) if c.grad_in and not c.grad_out), None)
-        where = f": the graph is cut by {cut.function} in {cut.module or 'the model'}" if cut else ""
+        where = (
+            f": the graph is cut by {cut.function} in {cut.module or 'the model'}" if cut else ""
+        )
         raise BadInput(
             f"loss does not require grad{where}. Remove .detach(), .item(), .data, numpy or "
             "torch.no_grad() between the parameters and the loss."
         )
 
-    def _backward(self, value: Tensor, index: int, spans: ModuleSpans, watch: NodeWatch) -> None:
+    def _backward(
+        self,
+        value: Tensor,
+        index: int,
+        spans: ModuleSpans,
+        watch: NodeWatch,
+        again: ForwardRecorder,
+    ) -> None:
+        watch.again = again
+        watch.watch_loss(value)
+        spans.recompute_in(watch.thread_of)
         try:
             with seeing_through_checkpoints(watch):
                 value.backward()
         except UnvanishError:
             raise
         except Exception as error:
-            raise ModelFailed(_failure("backward", spans.failed, None, index, error)) from error
+            raise ModelFailed(
+                _failure("backward pass", spans.failed, None, index, error)
+            ) from error
 
 
-def reaches_other_leaf(value: Tensor, leaves: dict[int, Tensor]) -> bool:
-    """Whether the graph of ``value`` has a leaf that is none of ours."""
-    seen, pending = {value.grad_fn}, [value.grad_fn]
+class _Step:
+    """The user's loss function, and whether it is what runs now."""
+
+    def __init__(self, call: _Call) -> None:
+        self._loss = call.loss
+        self.in_loss = False
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        self.in_loss = True
+        return cast(Loss, self._loss)(outputs, targets)
+
+
+def reaches_user_leaf(value: Tensor, leaves: Leaves) -> bool:
+    """Whether the loss would require grad in the user's own run: some leaf is not only ours."""
+    seen, pending = set[Any](), [value.grad_fn]
     while pending:
         node = pending.pop()
         if node is None:
             return value.is_leaf
-        if type(node).__name__ == "CheckpointFunctionBackward":
+        if is_reentrant_checkpoint(node):  # its parameters show only once it is recomputed
             return True
         leaf = getattr(node, "variable", None)
-        if isinstance(leaf, Tensor) and id(leaf) not in leaves:
+        if isinstance(leaf, Tensor) and not leaves.only_ours(leaf):
             return True
         for target, _ in node.next_functions:
             if target is not None and target not in seen:
@@ -251,13 +324,22 @@ def reaches_other_leaf(value: Tensor, leaves: dict[int, Tensor]) -> bool:
 
 
 @contextlib.contextmanager
-def eager() -> Iterator[None]:
+def eager() -> Generator[None]:
     """Run compiled functions as the Python they were compiled from, so that ops can be seen."""
     if "torch._dynamo" not in sys.modules:  # nothing can be compiled, and importing it is slow
         yield
         return
-    with torch.compiler.set_stance("force_eager"):
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # torch warns that a compiled module meets global hooks twice; ours expect that.
+        warnings.filterwarnings("ignore", message=".*when there are global hooks on modules")
         yield
+
+
+_ADVICE = {
+    "forward pass": "check the shapes and types of data against the model",
+    "loss function": "check what loss(outputs, targets) gets: shapes and types of outputs and targets",
+    "backward pass": "the same step fails without unvanish: call loss.backward() to see it",
+}
 
 
 def _failure(
@@ -265,10 +347,8 @@ def _failure(
 ) -> str:
     place = f" in module {where}" if where else ""
     at = f" at {function}" if function else ""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    advice = (
-        "check the shapes and types of the batch against the model"
-        if phase == "forward"
-        else "the same step fails without unvanish: call loss.backward() to see it"
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (
+        f"the {phase} of batch {index} raised{place}{at}: {said} "
+        f"({type(error).__name__}); {_ADVICE[phase]}."
     )
-    return f"the {phase} pass of batch {index} raised{place}{at}: {said} ({type(error).__name__}); {advice}."

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unvanish.probe.inputs import Leaves
 from unvanish.signals import norms_along
 
 
@@ -20,13 +21,15 @@ class SequenceReading:
 
     module: str
     norms: tuple[float, ...] | None = None
+    bidirectional: bool = False
 
 
 class SequenceReader:
     """Sets a tensor hook on the input of every recurrent module call; owns and removes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: Leaves) -> None:
         self.readings: list[SequenceReading] = []
+        self._leaves = leaves
         self._handles: list[Any] = []
 
     def enter(
@@ -42,9 +45,10 @@ class SequenceReader:
         replaced = None
         if not data.requires_grad:
             data = data.detach().requires_grad_()
+            self._leaves.add_input(data)
             fresh: Any = source._replace(data=data) if isinstance(source, PackedSequence) else data
             replaced = (fresh, *arguments[1:])
-        reading = SequenceReading(path)
+        reading = SequenceReading(path, bidirectional=bool(module.bidirectional))
         self.readings.append(reading)
         sizes = source.batch_sizes.tolist() if isinstance(source, PackedSequence) else None
         time = 1 if module.batch_first and data.dim() == 3 else 0

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,7 +22,12 @@ LEAF_NUMBER = 2**64 - 1
 
 def next_number() -> int:
     """The number that the next autograd node of this thread will get."""
-    return int(torch._C._autograd._get_sequence_nr())
+    return int(cast(Any, torch._C)._autograd._get_sequence_nr())
+
+
+def running_node() -> Any:
+    """The autograd node whose backward runs now on this thread, or ``None``."""
+    return cast(Any, torch._C)._current_autograd_node()
 
 
 def number_of(node: Any) -> int:
@@ -50,24 +55,33 @@ class ModuleSpans:
     """Watches every module call while it is open; owns two global hooks and removes them.
 
     ``on_entry(module, arguments, path)`` is called when a module of interest starts and may return
-    replaced arguments. Calls made while ``recomputing`` (checkpointing in backward) get spans but
-    no new call number.
+    replaced arguments; ``on_stranger(module)`` before a module that is not the model's runs.
+    Calls made while recomputing (checkpointing in backward) get the call number that they had in
+    the forward pass.
     """
 
-    def __init__(self, model: nn.Module, on_entry: EntryHook | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        on_entry: EntryHook | None = None,
+        on_stranger: Callable[[nn.Module], None] | None = None,
+    ) -> None:
         self.spans: list[Span] = []
         self.stack: list[Span] = []
         self.failed: str | None = None
-        self.recomputing = False
+        self._thread_of: Callable[[Any], int | None] | None = None
+        self._replays: dict[Any, int] = {}
         self.names = {id(module): name for name, module in model.named_modules()}
         self.calls: dict[str, int] = {}
         self._strangers: dict[str, list[int]] = {}
+        self.alive: list[nn.Module] = []  # so that no other module gets the id of a stranger
         self._on_entry = on_entry
+        self._on_stranger = on_stranger
         self._handles: list[Any] = []
 
     def __enter__(self) -> "ModuleSpans":
         self._handles = [
-            torch_module.register_module_forward_pre_hook(self._enter),
+            torch_module.register_module_forward_pre_hook(cast(Any, self._enter)),
             torch_module.register_module_forward_hook(self._leave, always_call=True),
         ]
         return self
@@ -101,20 +115,48 @@ class ModuleSpans:
         own = path is not None
         if path is None:
             path = self._name_stranger(module)
-        call = self.calls.get(path, 0)
-        if not self.recomputing:
+        recomputing = self._thread_of is not None
+        call = self._replayed_call(path) if recomputing else self.calls.get(path, 0)
+        if not recomputing:
             self.calls[path] = call + 1
-        else:
-            call = max(call - 1, 0)
         span = Span(path, call, next_number(), threading.get_ident(), own, module=module)
         self.spans.append(span)
         self.stack.append(span)
-        if self._on_entry is None or self.recomputing:
+        if self._on_entry is None or recomputing:
             return None
         return self._on_entry(module, arguments, path)
 
+    def recompute_in(self, thread_of: Callable[[Any], int | None]) -> None:
+        """From now on module calls are recomputations; ``thread_of(node)`` made the node."""
+        self._thread_of = thread_of
+
+    def _replayed_call(self, path: str) -> int:
+        """The number that this call had when it ran before.
+
+        The checkpoint's node was numbered just before its forward ran; the spans that started
+        after that number are, in order, the calls that are replayed now.
+        """
+        last = max(self.calls.get(path, 0) - 1, 0)
+        node = running_node()
+        thread = self._thread_of(node) if node is not None and self._thread_of is not None else None
+        if thread is None:
+            return last
+        if node not in self._replays:
+            number = number_of(node)
+            after = (i for i, s in enumerate(self.spans) if s.thread == thread and s.start > number)
+            self._replays[node] = next(after, len(self.spans))
+        while self._replays[node] < len(self.spans):
+            span = self.spans[self._replays[node]]
+            self._replays[node] += 1
+            if span.path == path:
+                return span.call
+        return last
+
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        if output is None and sys.exc_info()[0] is not None and self.failed is None:
+        error = sys.exc_info()[0]
+        # Checkpointing ends a recomputation early by an exception of its own.
+        stopped = error is not None and error.__name__ == "_StopRecomputationError"
+        if output is None and error is not None and not stopped and self.failed is None:
             self.failed = self.path or type(module).__name__
         # A module that raised before its own hook ran leaves its span above ours: close both.
         while self.stack:
@@ -129,6 +171,9 @@ class ModuleSpans:
         known = self._strangers.setdefault(kind, [])
         if id(module) not in known:
             known.append(id(module))
+            self.alive.append(module)
+            if self._on_stranger is not None:
+                self._on_stranger(module)
         number = known.index(id(module))
         parent = f"{self.path}." if self.path else ""
         return f"{parent}<{kind}#{number}>" if number else f"{parent}<{kind}>"
