@@ -158,7 +158,8 @@ def _same_bits(left: Tensor, right: Tensor) -> bool:
 
 def _post_hooks(leaf: Tensor) -> dict[int, Any]:
     # A private name of torch (2.1 to 2.13): there is no public way to silence these hooks.
-    return getattr(leaf, "_post_accumulate_grad_hooks", None) or {}
+    hooks: dict[int, Any] | None = getattr(leaf, "_post_accumulate_grad_hooks", None)
+    return {} if hooks is None else hooks  # an empty one is the very one to refill
 
 
 class ParameterKeeper:

@@ -87,6 +87,32 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One tensor function of the forward pass, as the program called it, in order.
+
+    ``inputs`` says for each tensor argument which earlier operation made it (``None``: the batch,
+    a parameter or a constant), ``input_shapes`` their shapes; ``parameters`` are the names of the
+    parameters among them. ``inside`` says that a module of the model was running, ``from_data``
+    that something of the batch flowed in. ``dim`` is set for softmax functions.
+    """
+
+    function: str
+    module: str
+    call: int
+    inside: bool
+    inputs: tuple[int | None, ...]
+    parameters: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shape: tuple[int, ...]
+    dtype: str
+    dim: int | None
+    requires_grad: bool
+    from_data: bool
+    output_rms: float | None = None
+    output_spread: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkPoint:
     """A tensor that every path from the loss to the input passes through: the output of ``op``.
 
@@ -298,6 +324,8 @@ class Trace:
     cuts: tuple[Cut, ...]
     strangers: tuple[Stranger, ...]
     nonfinite: tuple[Nonfinite, ...]
+    operations: tuple[Operation, ...]
+    loss_operation: int | None
     conditions: Conditions
     unseen: tuple[str, ...]
 

@@ -30,6 +30,7 @@ from unvanish.trace import (
     Layer,
     Nonfinite,
     Op,
+    Operation,
     Parameter,
     Profile,
     Stranger,
@@ -216,8 +217,29 @@ def assemble(
             *nonfinite_forward(first.flow, first.loss),
             *_nonfinite_backward(first, ops, index_of),
         ),
+        operations=tuple(_operation(call) for call in first.flow.calls),
+        loss_operation=first.flow.loss_call,
         conditions=_conditions(model, sights, conditions),
         unseen=_unseen(first, points, layers),
+    )
+
+
+def _operation(call: Call) -> Operation:
+    return Operation(
+        function=call.function,
+        module=call.module,
+        call=call.number,
+        inside=call.own,
+        inputs=call.makers,
+        parameters=call.leaves,
+        input_shapes=call.input_shapes,
+        output_shape=call.output_shape,
+        dtype=call.dtype,
+        dim=call.dim,
+        requires_grad=call.grad_out,
+        from_data=call.data,
+        output_rms=call.output_rms,
+        output_spread=call.spread,
     )
 
 
@@ -296,7 +318,7 @@ def _sides(sight: Sight) -> tuple[set[int], set[int]]:
     whole model starts from parameters (a learned latent): then it would be weight all the way.
     """
     weights = _only_weights(sight, products=True)
-    if sight.roots and sight.roots[0] in weights:
+    if not any(_data_enters(sight, index) for index in sight.order):
         weights = _only_weights(sight, products=False)
     live: set[int] = set()
     for index in reversed(sight.order):
@@ -304,6 +326,13 @@ def _sides(sight: Sight) -> tuple[set[int], set[int]]:
         if index in sight.live or any(t in live for t in targets):
             live.add(index)
     return weights, live
+
+
+def _data_enters(sight: Sight, index: int) -> bool:
+    kind, call = sight.nodes[index].kind, sight.calls.get(index)
+    if index in sight.inputs or kind in EMBEDDINGS:
+        return True
+    return call is not None and call.data and role_of(kind) in ("weight", "recurrent")
 
 
 def _only_weights(sight: Sight, products: bool) -> set[int]:

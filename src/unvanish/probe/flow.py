@@ -21,6 +21,7 @@ class Call:
 
     ``data`` says that data flowed into it: not only parameters, buffers and plain numbers;
     ``foreign`` that it read a tensor that came from nowhere: not the batch, not an earlier call.
+    ``makers`` and ``input_shapes`` go with its tensor arguments, one by one.
     """
 
     function: str
@@ -38,6 +39,11 @@ class Call:
     data: bool = False
     foreign: bool = False
     channels_first: bool = False
+    makers: tuple[int | None, ...] = ()
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    output_shape: tuple[int, ...] = ()
+    dtype: str = ""
+    dim: int | None = None
 
 
 @dataclass(slots=True)

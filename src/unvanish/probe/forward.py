@@ -76,6 +76,8 @@ class ForwardRecorder(TorchFunctionMode):
             made = inputs[:1]
         if made:
             index = self._add(name, inputs, sources, grad_in, made, in_place)
+            if "softmax" in name:
+                self.flow.calls[index].dim = _softmax_dim(args, kwargs)
             if activation and before is not None and reader is not None:
                 reader.read(activation, before, made[0], self._spans, self.flow, index)
         elif name in EXITS and sources[0]:
@@ -129,6 +131,10 @@ class ForwardRecorder(TorchFunctionMode):
             any(t.requires_grad for t in made),
             node=first.grad_fn if first.requires_grad else None,
             made=not inputs,
+            makers=tuple(self.producer(tensor) for tensor in inputs),
+            input_shapes=tuple(tuple(tensor.shape) for tensor in inputs),
+            output_shape=tuple(first.shape),
+            dtype=str(first.dtype).removeprefix("torch."),
         )
         call.data = any(self._from_data(tensor) for tensor in inputs)
         call.foreign = any(self._unknown(t) and id(t) not in self.batch for t in inputs)
@@ -228,6 +234,11 @@ def _few_features(output: Tensor, most: int = 4096) -> Tensor:
     """At most about ``most`` entries a sample: enough to tell alike from different."""
     flat = output.detach().reshape(output.shape[0], -1)
     return flat[:, :: max(flat.shape[1] // most, 1)]
+
+
+def _softmax_dim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    given = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return given if isinstance(given, int) else None
 
 
 def _finite(value: float) -> bool:
