@@ -128,6 +128,10 @@ class Guard:
             leaf.grad = grad
         for leaf, saved in self._hooks:
             _post_hooks(leaf).update(saved)
+        # Whatever still points here must not keep a batch or its gradients alive.
+        for kept in (self._modules, self._leaves, self._modes, self._buffers, self._values):
+            kept.clear()
+        self._hooks.clear()
 
 
 def _restore_values(tensor: Tensor, values: Tensor) -> None:
@@ -207,6 +211,8 @@ class ParameterKeeper:
                 with torch.no_grad():
                     alias.data.copy_(copy)
         self._saved.clear()
+        self._aliases.clear()
+        self._by_storage.clear()
 
 
 def _exchanged(parameter: Tensor, alias: Tensor) -> bool:
