@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from unvanish.trace import Edge, Layer, Op, TrunkPoint
 
-SPLIT_ROLES = ("activation", "weight", "norm", "residual")
+SPLIT_ROLES: tuple[str, ...] = ("activation", "weight", "norm", "residual")
 _WEIGHTED = frozenset(("weight", "recurrent", "residual", "parallel"))
 
 

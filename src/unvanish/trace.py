@@ -419,6 +419,7 @@ def restore(kind: Any, value: Any) -> Any:
         try:
             made = {name: restore(hints[name], item) for name, item in value.items()}
             return typing.cast(type[Any], kind)(**made)
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"not a saved {kind.__name__}: {error}.") from error
+        except (AttributeError, KeyError, TypeError) as error:
+            wanted = typing.cast(type[Any], kind).__name__
+            raise BadInput(f"not a saved {wanted}: {error}.") from error
     return float(value) if kind is float else value

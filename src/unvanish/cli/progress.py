@@ -1,11 +1,11 @@
 """A sign of life on a terminal while something takes long; nothing in a pipe."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 @contextlib.contextmanager
-def working(what: str) -> Iterator[None]:
+def working(what: str) -> Generator[None]:
     """Show a spinner with these words on standard error, if that is a terminal."""
     from rich.console import Console
 
