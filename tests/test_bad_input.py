@@ -158,7 +158,7 @@ def test_failures_of_the_users_code_are_chained() -> None:
     def broken(outputs: Tensor, target: Tensor) -> Tensor:
         raise KeyError("labels")
 
-    with pytest.raises(ModelFailed, match="loss function.*labels") as caught:
+    with pytest.raises(ModelFailed, match=r"loss function.*labels") as caught:
         observe(net(), FLAT, broken)
     assert isinstance(caught.value.__cause__, KeyError)
     assert caught.value.__context__ is caught.value.__cause__

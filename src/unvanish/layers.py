@@ -6,7 +6,7 @@ its decades split exactly into the two.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from unvanish.trace import Edge, Layer, Op, TrunkPoint
 
@@ -20,6 +20,7 @@ def find_layers(
     segments: Sequence[Sequence[int]],
     weights: Mapping[str, float],
     spreads: Mapping[int, float],
+    inside: Collection[int],
 ) -> tuple[Layer, ...]:
     """Group trunk segments into layers.
 
@@ -29,15 +30,35 @@ def find_layers(
         segments: ops behind each point but the last.
         weights: parameter name -> weight norm, for tensors of two or more dimensions.
         spreads: op index -> forward spread between samples of its output.
+        inside: ops that the model made, not the loss behind it.
     """
     layers: list[Layer] = []
-    start = 0
+    start = _model_output(points, segments, inside)
     for index, segment in enumerate(segments):
         point = points[index]
-        if point.role in _WEIGHTED and any(_has_weight(ops[i]) for i in segment):
+        if index >= start and point.role in _WEIGHTED and any(_has_weight(ops[i]) for i in segment):
             layers.append(_layer(ops, points, segments, (start, index + 1), weights, spreads))
             start = index + 1
     return tuple(layers)
+
+
+def _model_output(
+    points: Sequence[TrunkPoint], segments: Sequence[Sequence[int]], inside: Collection[int]
+) -> int:
+    """The point where the model ends and the loss begins: the loss is no part of the first layer.
+
+    Its gain depends on the size of the batch and the scale of the loss, the model's do not. Where
+    the loss joins several outputs of the model, that stretch is the first that holds a part of it.
+    """
+    own = (place for place, segment in enumerate(segments) if any(i in inside for i in segment))
+    start = next(own, 0)
+    for place in range(start, len(points)):
+        role = points[place].role
+        if role in _WEIGHTED:
+            break
+        if role == "loss":  # computed inside the model
+            start = place + 1 + (points[place + 1].role == "softmax")
+    return start
 
 
 def _layer(

@@ -203,7 +203,8 @@ def assemble(
         points, segments = find_trunk(ops, root, sink, seams)
         norms = {n: p.weight_norm for p in parameters for n in p.names if len(p.shape) >= 2}
         spreads = _spreads(first, index_of)
-        layers = find_layers(ops, points, segments, norms, spreads)
+        inside = {index_of[i] for i, span in first.spans.items() if span.own and i in index_of}
+        layers = find_layers(ops, points, segments, norms, spreads, inside)
     return Trace(
         ops=tuple(ops),
         trunk=tuple(points),
