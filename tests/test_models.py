@@ -498,6 +498,52 @@ def test_several_outputs_and_a_loss_of_several_terms() -> None:
     assert set(trace.layers[0].parameters) == heads
 
 
+def test_term_of_a_loss_is_no_skip() -> None:
+    class Coder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encode, self.decode = nn.Linear(4, 4), nn.Linear(2, 4)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            mean, width = self.encode(x).chunk(2, -1)
+            return self.decode(mean + width.exp() * 0.1), width
+
+    def loss(outputs: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        return F.mse_loss(outputs[0], target) + (outputs[1].exp() - outputs[1]).mean()
+
+    trace = observe(seeded(Coder), (FLAT[0], FLAT[0]), loss)
+    assert "residual" not in {point.role for point in trace.trunk}
+    assert [layer.name for layer in trace.layers] == ["decode", "encode"]
+
+
+def test_masked_attention_scores_are_no_layer() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(11, 8), nn.Linear(8, 3)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, tokens: Tensor, padding: Tensor) -> Tensor:
+            x = self.embed(tokens)
+            return self.head(self.attention(x, x, x, key_padding_mask=padding)[0][:, 0])
+
+    padding = torch.zeros(4, 7, dtype=torch.bool)
+    trace = observe(seeded(Masked), ((TOKENS[0], padding), TOKENS[1]), F.cross_entropy)
+    assert [layer.name for layer in trace.layers] == ["head", "attention", "attention"]
+    assert all(layer.parameters for layer in trace.layers)
+
+
+def test_positions_of_a_convolved_series_are_its_last_dimension() -> None:
+    net = nn.Sequential(nn.Conv1d(5, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(20, 3))
+    series = SERIES[0].transpose(1, 2)
+    trace = observe(net, (series, SERIES[1]), F.cross_entropy)
+    source = series.clone().requires_grad_()
+    F.cross_entropy(net(source), SERIES[1]).backward()
+    assert source.grad is not None
+    (profile,) = trace.profiles
+    assert profile.norms == pytest.approx(source.grad.norm(dim=(0, 1)).tolist(), rel=1e-4)
+
+
 def test_learnable_loss_is_a_stranger_outside() -> None:
     class Centers(nn.Module):
         def __init__(self) -> None:

@@ -108,7 +108,11 @@ def _has_weight(op: Op) -> bool:
     """Whether a weight takes part: one that trains, one held elsewhere, or a frozen one (no edge)."""
     if op.role not in ("weight", "recurrent"):
         return False
-    return any(edge.side == "parameter" or edge.target is None for edge in op.edges)
+    if any(edge.side == "parameter" for edge in op.edges):
+        return True
+    # Two signals multiplied (attention scores under a constant mask) have no weight among them.
+    signals = sum(edge.target is not None for edge in op.edges)
+    return signals < 2 and any(edge.target is None for edge in op.edges)
 
 
 def _weights_of(ops: Sequence[Op], segment: Sequence[int]) -> list[str]:

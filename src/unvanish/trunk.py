@@ -78,13 +78,19 @@ def cut_points(ops: Sequence[Op], on_path: Sequence[int]) -> list[int]:
 
 
 def find_trunk(
-    ops: Sequence[Op], root: int, sink: int, seams: Collection[int] = ()
+    ops: Sequence[Op],
+    root: int,
+    sink: int,
+    seams: Collection[int] = (),
+    inside: Collection[int] | None = None,
 ) -> tuple[list[TrunkPoint], list[list[int]]]:
     """The trunk from the loss to the input, and the ops of the segment behind each point.
 
     Segment ``i`` holds the op of point ``i`` and everything strictly between it and point
     ``i + 1``; its gain is the ratio of the gradients that arrive at the two. ``seams`` are ops
-    that only join a recomputed stretch to the rest: they are no points of their own.
+    that only join a recomputed stretch to the rest: they are no points of their own. ``inside``
+    are the ops that the model made: terms of a loss that read several of its outputs go around
+    weights too, but are no skip.
     """
     on_path = between(ops, root, sink)
     cuts = [index for index in cut_points(ops, on_path) if index not in seams]
@@ -103,7 +109,19 @@ def find_trunk(
         role, skip = _segment_role(ops, segment if len(solid) > 1 else solid, following)
         points.append(_point(op, role, _decades(op.norm, ops[following].norm), skip))
         segments.append(solid)
+    if inside is not None:
+        points = _without_loss_terms(points, inside)
     return _with_affine_norms(ops, points), segments
+
+
+def _without_loss_terms(points: list[TrunkPoint], inside: Collection[int]) -> list[TrunkPoint]:
+    output = next((place for place, p in enumerate(points) if p.op in inside), 0)
+    return [
+        dataclasses.replace(point, role="parallel", skip_share=None)
+        if place < output and point.role == "residual"
+        else point
+        for place, point in enumerate(points)
+    ]
 
 
 def _with_affine_norms(ops: Sequence[Op], points: list[TrunkPoint]) -> list[TrunkPoint]:

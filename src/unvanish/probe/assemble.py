@@ -200,10 +200,10 @@ def assemble(
     sink = deepest_source(ops, {index_of[i] for i in first.inputs if i in index_of}, root)
     if sink is not None and root is not None:
         seams = {index_of[node] for node in first.seams}
-        points, segments = find_trunk(ops, root, sink, seams)
+        inside = {index_of[i] for i, span in first.spans.items() if span.own and i in index_of}
+        points, segments = find_trunk(ops, root, sink, seams, inside)
         norms = {n: p.weight_norm for p in parameters for n in p.names if len(p.shape) >= 2}
         spreads = _spreads(first, index_of)
-        inside = {index_of[i] for i, span in first.spans.items() if span.own and i in index_of}
         layers = find_layers(ops, points, segments, norms, spreads, inside)
     return Trace(
         ops=tuple(ops),
