@@ -15,6 +15,7 @@ from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, Ru
 from unvanish.errors import BadInput
 from unvanish.experiments import Bench, OptimizerFactory, check_optimizer
 from unvanish.probe.observe import observe
+from unvanish.rehearsal import Rehearsal
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
 
@@ -25,13 +26,15 @@ class Diagnosis:
 
     ``findings`` are ranked: by severity, then by precedence of the cause, consequences under what
     explains them (``finding.because``). ``expected`` are benign look-alikes, ``ruled_out`` what
-    was checked and is not so, with its number, ``blind_spots`` what could not be judged.
+    was checked and is not so, with its number, ``blind_spots`` what could not be judged,
+    ``experiments`` what was tried on copies and what each took.
     """
 
     findings: tuple[Finding, ...]
     expected: tuple[Expected, ...]
     ruled_out: tuple[RuledOut, ...]
     blind_spots: tuple[str, ...]
+    experiments: tuple[str, ...] = ()
     trace: Trace
 
     @property
@@ -124,21 +127,28 @@ def diagnose(
 
         data = take_batches(data, max(batches, 1))  # an iterator can be read only once
     trace = observe(model, data, loss, forward, seed, batches=batches)
-    bench = Bench(model, data, loss, forward, optimizer, seed)
-    if steps:
-        bench.after_steps(steps)
-    return judge(Case(trace=trace, laboratory=bench), causes, bench.failures)
+    bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps)
+    return judge(Case(trace=trace, laboratory=bench), causes, bench)
 
 
 class NoLaboratory:
-    """For a trace without its model: no experiment can be run."""
+    """For a trace without its model: no experiment can be run, all answers are ``None``."""
+
+    allowed = 0
 
     def after_steps(self, steps: int) -> Trace | None:
-        """Always ``None``."""
+        return None
+
+    def rehearsal(
+        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+    ) -> Rehearsal | None:
+        return None
+
+    def with_inputs_scaled(self) -> Trace | None:
         return None
 
 
-def judge(case: Case, causes: Sequence[Cause], failures: Sequence[str] = ()) -> Diagnosis:
+def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Diagnosis:
     """Ask every cause, fold consequences under what explains them, rank."""
     findings: list[Finding] = []
     expected: list[Expected] = []
@@ -156,14 +166,26 @@ def judge(case: Case, causes: Sequence[Cause], failures: Sequence[str] = ()) -> 
             evidence = cause.clear(case)
             if evidence is not None:
                 ruled_out.append(RuledOut(name=cause.card.name, evidence=evidence))
-    blind = [*case.trace.unseen, *blind, *failures]
+    blind = [*case.trace.unseen, *blind, *_untested(case.trace, bench)]
     return Diagnosis(
         findings=rank(fold(findings, causes), causes),
         expected=tuple(expected),
         ruled_out=tuple(ruled_out),
         blind_spots=tuple(blind),
+        experiments=tuple(bench.tried) if bench is not None else (),
         trace=case.trace,
     )
+
+
+def _untested(trace: Trace, bench: Bench | None) -> list[str]:
+    """What the arguments did not allow to be judged, and which would."""
+    if bench is None:
+        return ["no experiment was possible: this is the diagnosis of a trace without its model"]
+    if not bench.has_optimizer:
+        return [*bench.failures, "not tested: step size and optimizer (pass optimizer=)"]
+    if not bench.allowed:
+        return [*bench.failures, "not tested: more than one step (pass steps=20)"]
+    return bench.failures
 
 
 def fold(findings: Sequence[Finding], causes: Sequence[Cause]) -> list[Finding]:

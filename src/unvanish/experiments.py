@@ -1,23 +1,30 @@
 """Experiments on a copy: what would happen if. The user's model is never stepped."""
 
 import copy
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from unvanish.batches import Forward, Loss, compute_loss, take_batches
+from unvanish.batches import Forward, Loss, compute_loss, map_tensors, take_batches
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.preserve import preserved
 from unvanish.probe.observe import eager, observe, unwrapped
+from unvanish.rehearsal import Rehearsal, rehearse
 from unvanish.trace import Trace
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
 class Bench:
-    """The laboratory of one diagnosis; remembers what was tried and what could not be."""
+    """The laboratory of one diagnosis; remembers what was tried and what could not be.
+
+    ``allowed`` is how many real steps the user granted. Experiments share twice that number:
+    one rehearsal as the program stands and one round of what-ifs. With an optimizer one single
+    step is tried even when none were granted: it costs less than a second look.
+    """
 
     def __init__(
         self,
@@ -27,16 +34,16 @@ class Bench:
         forward: Forward | None,
         optimizer: torch.optim.Optimizer | OptimizerFactory | None,
         seed: int,
+        allowed: int = 0,
     ) -> None:
-        self._model, self._data, self._loss, self._forward = (
-            unwrapped(model)[0],
-            data,
-            loss,
-            forward,
-        )
+        self._model = unwrapped(model)[0]
+        self._data, self._loss, self._forward = data, loss, forward
         self._optimizer, self._seed = optimizer, seed
-        self._traces: dict[int, Trace | None] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
+        self.allowed = allowed
+        self.has_optimizer = optimizer is not None
         self.failures: list[str] = []
+        self.tried: list[str] = []
 
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after real optimizer steps; run once for each number of steps.
@@ -44,30 +51,99 @@ class Bench:
         With no optimizer given, Adam at its default step: it moves every weight that gets any
         gradient by the same small amount, so what stays put got none.
         """
-        if steps not in self._traces:
-            self._traces[steps] = self._try_steps(steps)
-        return self._traces[steps]
 
-    def _try_steps(self, steps: int) -> Trace | None:
-        try:
-            trained = self._step_copy(steps)
-            return observe(trained, self._data, self._loss, self._forward, self._seed)
-        except (UnvanishError, RuntimeError, TypeError, ValueError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            self.failures.append(f"{steps} steps on a copy could not be taken: {said}")
+        def experiment() -> Trace:
+            twin, optimizer = self._twin(self._optimizer)
+            self._rehearse(twin, optimizer, steps)
+            return observe(twin, self._data, self._loss, self._forward, self._seed)
+
+        return self._try(("after", steps), f"{steps} steps on a copy, observed again", experiment)
+
+    def rehearsal(
+        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+    ) -> Rehearsal | None:
+        """Real steps with a copy of the user's own optimizer.
+
+        Args:
+            rate: factor on every group's learning rate.
+            decay: keep weight decay.
+            share: of the granted steps to take (at least one).
+
+        Returns:
+            The record; ``None`` without an optimizer, or where the steps could not be taken.
+        """
+        if not self.has_optimizer:
             return None
+        steps = max(1, round(self.allowed * share))
 
-    def _step_copy(self, steps: int) -> nn.Module:
+        def experiment() -> Rehearsal:
+            twin, optimizer = self._twin(self._optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = group["lr"] * rate
+                if not decay and "weight_decay" in group:
+                    group["weight_decay"] = 0.0
+            return self._rehearse(twin, optimizer, steps)
+
+        said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
+        said += "" if decay else " without weight decay"
+        return self._try(("rehearsal", rate, decay, steps), said, experiment)
+
+    def with_inputs_scaled(self) -> Trace | None:
+        """The trace with every float input brought to zero mean and unit variance."""
+
+        def experiment() -> Trace:
+            scaled = [_standardized(batch) for batch in self._batches(1)]
+            return observe(self._model, scaled, self._loss, self._forward, self._seed)
+
+        return self._try(("inputs",), "inputs scaled to zero mean and unit variance", experiment)
+
+    def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
+        """Run an experiment once; one that raises becomes a blind spot with its reason."""
+        if key not in self._kept:
+            start = time.perf_counter()
+            try:
+                self._kept[key] = experiment()
+                self.tried.append(f"{said} ({time.perf_counter() - start:.2f} s)")
+            except (UnvanishError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                self.failures.append(f"experiment not possible: {said}: {reason}")
+                self._kept[key] = None
+        return self._kept[key]
+
+    def _twin(
+        self, optimizer: torch.optim.Optimizer | OptimizerFactory | None
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
         twin = copy.deepcopy(self._model)
-        optimizer = copied_optimizer(self._optimizer, self._model, twin)
-        batches = take_batches(self._data, steps)
+        for parameter in twin.parameters():
+            parameter.grad = None
+        return twin, copied_optimizer(optimizer, self._model, twin)
+
+    def _rehearse(self, twin: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> Rehearsal:
         with preserved(self._model, self._seed), eager():
-            for number in range(steps):
-                optimizer.zero_grad()
-                batch = batches[number % len(batches)]
-                compute_loss(twin, batch, self._loss, self._forward).backward()
-                optimizer.step()
-        return twin
+            return rehearse(twin, optimizer, self._batches(steps), steps, self._loss_of)
+
+    def _batches(self, most: int) -> list[Any]:
+        return take_batches(self._data, max(most, 1))
+
+    def _loss_of(self, model: nn.Module, batch: Any) -> Tensor:
+        # A copy of the batch: in-place code of the model must not write into the user's data.
+        own = map_tensors(batch, Tensor.clone)
+        return compute_loss(model, own, self._loss, self._forward)
+
+
+def _standardized(batch: Any) -> Any:
+    def scale(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.numel() < 2:
+            return tensor
+        # Each feature by itself where samples are rows, as the usual scalers do.
+        dims = (0,) if tensor.dim() == 2 and tensor.shape[0] > 1 else tuple(range(tensor.dim()))
+        spread = tensor.std(dims, keepdim=True)
+        return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
+
+    if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
+        inputs, targets = cast(tuple[Any, Any], batch)
+        return map_tensors(inputs, scale), targets
+    return map_tensors(batch, scale)
 
 
 def copied_optimizer(

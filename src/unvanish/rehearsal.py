@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unvanish.signals import l2
+
+EVALUATED = 4
+"""Batches on which the loss before and after is taken."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
@@ -15,14 +20,18 @@ class Movement:
 
     ``update`` is the norm of the real change of the weights (momentum, weight decay, everything
     the optimizer did), ``weight`` their norm before the step, ``gradient`` that of their gradient
-    (``None``: there was none), ``descent`` the cosine between change and negative gradient.
+    (``None``: there was none), ``descent`` the cosine between change and negative gradient, ``moved``
+    the rms change of the entries that had a gradient, in units of the learning rate.
     """
 
     name: str
+    dimensions: int
+    rate: float
     update: tuple[float, ...]
     weight: tuple[float, ...]
     gradient: tuple[float | None, ...]
     descent: tuple[float | None, ...]
+    moved: tuple[float | None, ...]
 
     @property
     def update_to_weight(self) -> tuple[float, ...]:
@@ -35,10 +44,11 @@ class Movement:
 class Rehearsal:
     """The record of some real steps on a copy.
 
-    ``losses[k]`` is the loss before step ``k``, ``initial`` and ``final`` the mean loss over the
-    batches before the first and after the last step, ``stopped`` why there were fewer.
+    ``losses[k]`` is the loss before step ``k``, ``initial`` and ``final`` the mean loss over up to
+    four batches before the first and after the last step, ``stopped`` why there were fewer.
     """
 
+    optimizer: str
     losses: tuple[float, ...]
     initial: float
     final: float
@@ -47,18 +57,24 @@ class Rehearsal:
 
     @property
     def finite(self) -> bool:
+        """Whether the loss stayed a number."""
         return self.stopped is None and all(math.isfinite(v) for v in (*self.losses, self.final))
 
     @property
     def fell(self) -> float:
-        """Share of the initial loss that is gone (negative: it rose)."""
+        """Share of the initial loss that is gone (negative: it rose; -inf: no number any more)."""
         if not self.finite or self.initial == 0:
             return -math.inf
         return (self.initial - self.final) / abs(self.initial)
 
-    def movement(self, name: str) -> Movement | None:
-        """The movement of one parameter, if it trained."""
-        return next((m for m in self.movements if m.name == name), None)
+    @property
+    def weights(self) -> tuple[Movement, ...]:
+        """The movements of tensors with two or more dimensions that have a size to compare with."""
+        return tuple(m for m in self.movements if m.dimensions >= 2 and m.weight[0] > 0)
+
+
+LossOf = Callable[[nn.Module, Any], Tensor]
+Row = tuple[float, float, float | None, float | None, float | None]
 
 
 def rehearse(
@@ -66,15 +82,14 @@ def rehearse(
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Any],
     steps: int,
-    loss_of: Callable[[nn.Module, Any], Tensor],
+    loss_of: LossOf,
 ) -> Rehearsal:
     """Take real steps with a copy and record them; stops at the first loss that is not finite."""
-    tracked = [(n, p) for n, p in twin.named_parameters() if p.requires_grad]
-    rows: dict[str, list[tuple[float, float, float | None, float | None]]] = {
-        n: [] for n, _ in tracked
-    }
+    rates = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+    tracked = [(n, p) for n, p in twin.named_parameters() if p.requires_grad and id(p) in rates]
+    rows: dict[str, list[Row]] = {name: [] for name, _ in tracked}
     losses: list[float] = []
-    initial = mean_loss(twin, batches, loss_of)
+    initial = mean_loss(twin, batches[:EVALUATED], loss_of)
     stopped = None
     for number in range(steps):
         optimizer.zero_grad()
@@ -87,37 +102,48 @@ def rehearse(
         before = [p.detach().clone() for _, p in tracked]
         optimizer.step()
         for (name, parameter), old in zip(tracked, before, strict=True):
-            rows[name].append(_row(parameter, old))
-    movements = tuple(
-        Movement(name=name, update=u, weight=w, gradient=g, descent=d)
-        for name, found in rows.items()
-        if found
-        for u, w, g, d in [tuple(zip(*found, strict=True))]
-    )
-    final = mean_loss(twin, batches, loss_of) if stopped is None else math.nan
+            rows[name].append(_row(parameter, old, rates[id(parameter)]))
+    final = mean_loss(twin, batches[:EVALUATED], loss_of) if stopped is None else math.nan
     return Rehearsal(
-        losses=tuple(losses), initial=initial, final=final, movements=movements, stopped=stopped
+        optimizer=type(optimizer).__name__,
+        losses=tuple(losses),
+        initial=initial,
+        final=final,
+        movements=tuple(_movement(n, p, rates[id(p)], rows[n]) for n, p in tracked if rows[n]),
+        stopped=stopped,
     )
 
 
-def _row(parameter: Tensor, old: Tensor) -> tuple[float, float, float | None, float | None]:
-    change = (parameter.detach() - old).double()
-    size = float(change.norm())
-    gradient = parameter.grad
-    if gradient is None:
-        return size, float(old.double().norm()), None, None
-    dense = (
-        (gradient.to_dense() if gradient.layout != torch.strided else gradient).detach().double()
+def _movement(name: str, parameter: Tensor, rate: float, rows: list[Row]) -> Movement:
+    update, weight, gradient, descent, moved = zip(*rows, strict=True)
+    return Movement(
+        name=name,
+        dimensions=parameter.dim(),
+        rate=rate,
+        update=update,
+        weight=weight,
+        gradient=gradient,
+        descent=descent,
+        moved=moved,
     )
-    norm = float(dense.norm())
+
+
+def _row(parameter: Tensor, old: Tensor, rate: float) -> Row:
+    change = parameter.detach() - old
+    size, weight = l2(change), l2(old)
+    if parameter.grad is None:
+        return size, weight, None, None, None
+    gradient = parameter.grad.detach()
+    dense = gradient if gradient.layout == torch.strided else gradient.to_dense()
+    norm = l2(dense)
     product = size * norm
-    cosine = -float((change * dense).sum()) / product if product > 0 else None
-    return size, float(old.double().norm()), norm, cosine
+    along = float(torch.sum(change.double() * dense.double())) if product > 0 else 0.0
+    touched = change[dense != 0]
+    moved = l2(touched) / touched.numel() ** 0.5 / rate if touched.numel() and rate > 0 else None
+    return size, weight, norm, -along / product if product > 0 else None, moved
 
 
-def mean_loss(
-    model: nn.Module, batches: Sequence[Any], loss_of: Callable[[nn.Module, Any], Tensor]
-) -> float:
+def mean_loss(model: nn.Module, batches: Sequence[Any], loss_of: LossOf) -> float:
     """Mean loss over the batches, without gradient."""
     with torch.no_grad():
         values = [float(loss_of(model, batch)) for batch in batches]

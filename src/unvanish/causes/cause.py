@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from unvanish.cards import Card
+from unvanish.rehearsal import Rehearsal
 from unvanish.trace import Trace
 
 # Sizes are judged against the resolution of float32, the most that weights are kept in anywhere:
@@ -61,8 +62,21 @@ class RuledOut:
 class Laboratory(Protocol):
     """Experiments a cause may ask for. Each runs on a copy; ``None``: it could not be run."""
 
+    allowed: int
+    """Real steps that the user granted."""
+
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after a few real optimizer steps on the same data."""
+        ...
+
+    def rehearsal(
+        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+    ) -> Rehearsal | None:
+        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
+        ...
+
+    def with_inputs_scaled(self) -> Trace | None:
+        """The trace with float inputs at zero mean and unit variance."""
         ...
 
 

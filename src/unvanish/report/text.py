@@ -88,6 +88,7 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
         ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
         ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
         ("Not seen", list(diagnosis.blind_spots)),
+        ("Tried on a copy", list(diagnosis.experiments)),
         ("Next", _next(diagnosis)),
         ("Observed", [_conditions(diagnosis)]),
     ):
