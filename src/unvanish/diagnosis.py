@@ -1,5 +1,6 @@
 """diagnose: from a trace to ranked findings, the benign look-alikes, and what was not seen."""
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from torch import nn
 from unvanish.batches import Forward, Loss
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
-from unvanish.errors import BadInput
-from unvanish.experiments import Bench, OptimizerFactory, check_optimizer
-from unvanish.probe.observe import observe
+from unvanish.errors import BadInput, NothingTrains
+from unvanish.experiments import Bench, OptimizerFactory, check_optimizer, copied_optimizer
+from unvanish.optimizer import OptimizerReading, read_optimizer
+from unvanish.probe.observe import observe, unwrapped
 from unvanish.rehearsal import Rehearsal
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
@@ -126,9 +128,58 @@ def diagnose(
         from unvanish.batches import take_batches
 
         data = take_batches(data, max(batches, 1))  # an iterator can be read only once
-    trace = observe(model, data, loss, forward, seed, batches=batches)
+    try:
+        trace = observe(model, data, loss, forward, seed, batches=batches)
+    except NothingTrains:
+        last = [cause for cause in causes if cause.card.name == "nothing-trainable"]
+        if not last or not list(model.parameters()):
+            raise
+        trace = _observe_unfrozen(model, data, loss, forward, seed, batches)
+        return judge(Case(trace=trace, laboratory=NoLaboratory()), last)
     bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps)
-    return judge(Case(trace=trace, laboratory=bench), causes, bench)
+    reading = _read(optimizer, unwrapped(model)[0], bench)
+    return judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
+
+
+def _read(
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None, model: nn.Module, bench: Bench
+) -> OptimizerReading | None:
+    """What the optimizer is set to; a factory is asked for one over a copy's parameters."""
+    if optimizer is None:
+        return None
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return read_optimizer(optimizer, model)
+    try:
+        twin = copy.deepcopy(model)
+        return read_optimizer(copied_optimizer(optimizer, twin, twin), twin)
+    except (RuntimeError, TypeError, ValueError) as error:
+        bench.failures.append(f"the optimizer could not be read: {error}")
+        return None
+
+
+def _observe_unfrozen(
+    model: nn.Module,
+    data: Any,
+    loss: Loss | None,
+    forward: Forward | None,
+    seed: int,
+    batches: int,
+) -> Trace:
+    """Of a model that is frozen as a whole: its trace as if it were not, with what is so noted."""
+    twin = copy.deepcopy(unwrapped(model)[0])
+    for parameter in twin.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    trace = observe(twin, data, loss, forward, seed, batches=batches)
+    note = "everything is frozen: what the gradient would be was observed on an unfrozen copy"
+    seen = trace.conditions
+    return replace(
+        trace,
+        parameters=tuple(
+            replace(p, state="frozen", gradient_norm=None, gradient_rms=None, gradient_max=None)
+            for p in trace.parameters
+        ),
+        conditions=replace(seen, trainable=0, notes=(*seen.notes, note)),
+    )
 
 
 class NoLaboratory:

@@ -2,6 +2,7 @@
 
     UnvanishError
     ├── BadInput        an argument is not what it must be; says which one and what to pass
+    │   └── NothingTrains   no parameter of the model requires grad
     ├── ModelFailed     the user's own code raised in forward, loss or backward; says where
     ├── TargetError     a command line TARGET cannot be turned into a model, data and a loss
     └── MissingExtra    an optional package is not installed; says what to install
@@ -16,6 +17,10 @@ class UnvanishError(Exception):
 
 class BadInput(UnvanishError):
     """An argument is not what it must be."""
+
+
+class NothingTrains(BadInput):
+    """No parameter of the model requires grad: there is no backward pass to observe."""
 
 
 class ModelFailed(UnvanishError):

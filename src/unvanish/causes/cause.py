@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from unvanish.cards import Card
+from unvanish.optimizer import OptimizerReading
 from unvanish.rehearsal import Rehearsal
 from unvanish.trace import Trace
 
@@ -82,10 +83,11 @@ class Laboratory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What a cause looks at."""
+    """What a cause looks at. ``optimizer`` is ``None`` where none was given."""
 
     trace: Trace
     laboratory: Laboratory
+    optimizer: OptimizerReading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ WEIGHTED = frozenset(
 )
 NORMALIZING = frozenset("layer_norm batch_norm group_norm instance_norm rms_norm normalize".split())
 MULTIPLYING = frozenset(("mul", "multiply"))
+REENTRANT = "reentrant checkpoint"
+"""How a cut is named that torch's reentrant checkpoint made: nothing that it got required grad."""
 EXITS = frozenset(("numpy", "item", "tolist", "__array__"))
 WRITTEN_INFINITE = frozenset("masked_fill where full full_like fill empty empty_like".split())
 
@@ -39,6 +41,7 @@ class Call:
     data: bool = False
     foreign: bool = False
     channels_first: bool = False
+    checkpointed: bool = False
     makers: tuple[int | None, ...] = ()
     input_shapes: tuple[tuple[int, ...], ...] = ()
     output_shape: tuple[int, ...] = ()

@@ -4,7 +4,14 @@ import math
 from collections.abc import Iterable
 
 from unvanish.probe.activations import ActivationCall, ActivationReader
-from unvanish.probe.flow import MULTIPLYING, NORMALIZING, WEIGHTED, WRITTEN_INFINITE, Flow
+from unvanish.probe.flow import (
+    MULTIPLYING,
+    NORMALIZING,
+    REENTRANT,
+    WEIGHTED,
+    WRITTEN_INFINITE,
+    Flow,
+)
 from unvanish.trace import Activation, Cut, Nonfinite
 
 
@@ -129,6 +136,8 @@ def _had_gradient(flow: Flow, index: int) -> bool:
 
 
 def _cut_name(flow: Flow, index: int) -> str:
+    if flow.calls[index].checkpointed:
+        return REENTRANT
     name = flow.calls[index].function
     stops = (
         "detach",

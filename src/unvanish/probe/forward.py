@@ -17,7 +17,7 @@ from unvanish.kinds import activation_name
 from unvanish.preserve import ParameterKeeper
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
-from unvanish.probe.spans import ModuleSpans
+from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint
 from unvanish.signals import extremes, rms, spread_between_samples
 
 
@@ -138,6 +138,7 @@ class ForwardRecorder(TorchFunctionMode):
         )
         call.data = any(self._from_data(tensor) for tensor in inputs)
         call.foreign = any(self._unknown(t) and id(t) not in self.batch for t in inputs)
+        call.checkpointed = grad_in and not call.grad_out and in_reentrant_checkpoint()
         call.channels_first = name.startswith("conv") or (
             bool(sources[0])
             and name not in WEIGHTED

@@ -21,7 +21,7 @@ from unvanish.batches import (
     take_batches,
     tensors_in,
 )
-from unvanish.errors import BadInput, ModelFailed, UnvanishError
+from unvanish.errors import BadInput, ModelFailed, NothingTrains, UnvanishError
 from unvanish.preserve import Guard, ParameterKeeper, preserved, seeded
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.assemble import Sight, assemble
@@ -252,7 +252,7 @@ class _Observation:
         if value.requires_grad and reaches_user_leaf(value, leaves):
             return
         if not any(p.requires_grad for p in self.model.parameters()):
-            raise BadInput(
+            raise NothingTrains(
                 "loss does not require grad: no parameter of the model does. Everything is frozen; "
                 "unfreeze what should train with parameter.requires_grad_(True)."
             )

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
+from torch.utils.checkpoint import CheckpointFunction
 
 LEAF_NUMBER = 2**64 - 1
 """Autograd gives leaves (AccumulateGrad) the largest number, so that they run first."""
@@ -28,6 +29,17 @@ def next_number() -> int:
 def running_node() -> Any:
     """The autograd node whose backward runs now on this thread, or ``None``."""
     return cast(Any, torch._C)._current_autograd_node()
+
+
+def in_reentrant_checkpoint() -> bool:
+    """Whether the first, gradient-free pass of torch's reentrant checkpoint is running."""
+    code = cast(Any, CheckpointFunction.forward).__code__
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def number_of(node: Any) -> int:

@@ -1,0 +1,101 @@
+"""What an optimizer is set to do, and with which parameters of the model: read, never stepped."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterGroup:
+    """One parameter group. A figure is ``None`` where the optimizer has no such option.
+
+    ``initial_lr`` is written by learning-rate schedulers: the rate that they scale. ``momentum``
+    and ``betas`` are as given; ``parameters`` are the model's names of its tensors.
+    """
+
+    lr: float | None
+    initial_lr: float | None
+    weight_decay: float | None
+    eps: float | None
+    momentum: float | None
+    betas: tuple[float, ...]
+    maximize: bool
+    parameters: tuple[str, ...]
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a scheduler holds the rate below a rate that it will return to, or came from."""
+        return self.initial_lr is not None and self.lr is not None and self.lr < self.initial_lr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerReading:
+    """An optimizer seen from one model.
+
+    ``missing`` are trainable parameters of the model in no group, ``duplicated`` those that are
+    listed more than once, ``foreign`` counts tensors in the groups that are not the model's.
+    """
+
+    name: str
+    groups: tuple[ParameterGroup, ...]
+    missing: tuple[str, ...]
+    duplicated: tuple[str, ...]
+    foreign: int
+
+    def group_of(self, name: str) -> ParameterGroup | None:
+        """The first group that holds the parameter of this name."""
+        return next((group for group in self.groups if name in group.parameters), None)
+
+
+def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> OptimizerReading:
+    """Read an optimizer's groups by the model's own parameter names.
+
+    >>> net = torch.nn.Linear(2, 2)
+    >>> read_optimizer(torch.optim.SGD([net.weight], 0.1), net).missing
+    ('bias',)
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = optimizer.param_groups
+    held = [id(tensor) for group in groups for tensor in cast(list[Tensor], group["params"])]
+    listed = set(held)
+    twice = {identity for identity in listed if held.count(identity) > 1}
+    return OptimizerReading(
+        name=type(optimizer).__name__,
+        groups=tuple(_group(group, names) for group in groups),
+        missing=tuple(
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and id(parameter) not in listed
+        ),
+        duplicated=tuple(name for identity, name in names.items() if identity in twice),
+        foreign=len(listed - names.keys()),
+    )
+
+
+def _group(group: dict[str, Any], names: dict[int, str]) -> ParameterGroup:
+    betas = group.get("betas")
+    held = (names.get(id(tensor)) for tensor in cast(list[Tensor], group["params"]))
+    return ParameterGroup(
+        lr=_number(group.get("lr")),
+        initial_lr=_number(group.get("initial_lr")),
+        weight_decay=_number(group.get("weight_decay")),
+        eps=_number(group.get("eps")),
+        momentum=_number(group.get("momentum")),
+        betas=tuple(
+            value
+            for beta in (cast(tuple[Any, ...], betas) if isinstance(betas, tuple | list) else ())
+            if (value := _number(beta)) is not None
+        ),
+        maximize=group.get("maximize") is True,
+        parameters=tuple(dict.fromkeys(name for name in held if name is not None)),
+    )
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+        return None
+    if isinstance(value, Tensor) and value.numel() != 1:
+        return None
+    return float(value)
