@@ -156,6 +156,14 @@ def unscaled_input_tanh(seed: int) -> Program:
     return classify(plain(3, nn.Tanh), (inputs * 1000, labels))
 
 
+def one_layer_far_too_large(seed: int) -> Program:
+    torch.manual_seed(seed)
+    model = plain(3, nn.Tanh)
+    with torch.no_grad():
+        model[2].weight *= 100
+    return classify(model, blobs(seed))
+
+
 def dead_layer(seed: int) -> Program:
     torch.manual_seed(seed)
     model = plain(3, nn.ReLU)
@@ -346,7 +354,8 @@ SICK: dict[str, tuple[Patient, str, str]] = {
     "relu, three times He": (large_relu, "init-too-large", ""),
     "batch norm tower": (batch_norm_tower, "depth-growth", ""),
     "unscaled residual sums": (residual_growth, "depth-growth", ""),
-    "tanh on unscaled inputs": (unscaled_input_tanh, "saturated-activation", "1"),
+    "tanh on unscaled inputs": (unscaled_input_tanh, "unscaled-input", "0"),
+    "one layer far too large": (one_layer_far_too_large, "saturated-activation", "3"),
     "dead layer": (dead_layer, "dead-units", "3"),
     "dead channels": (dead_channels, "dead-units", ""),
     "zero weights": (zero_weights, "symmetric-init", ""),

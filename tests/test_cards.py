@@ -5,12 +5,14 @@ import string
 
 import pytest
 from patients import SICK
+from patients_steps import SICK_STEPS
 
 import unvanish
 from unvanish.causes import CAUSES
 from unvanish.errors import BadInput
 from unvanish.report.text import sentence
 
+ALL_SICK = {**SICK, **SICK_STEPS}
 CARDS = [cause.card for cause in CAUSES]
 
 
@@ -40,12 +42,13 @@ def test_consequences_named_exist() -> None:
 
 
 def test_every_cause_but_the_note_has_a_sick_patient() -> None:
-    assert {name for _, name, _ in SICK.values()} == {card.name for card in CARDS} - {"blind-spot"}
+    patients = {name for _, name, _ in ALL_SICK.values()}
+    assert patients == {card.name for card in CARDS} - {"blind-spot"}
 
 
-@pytest.mark.parametrize("name", SICK)
+@pytest.mark.parametrize("name", ALL_SICK)
 def test_sentence_knows_all_its_numbers(name: str) -> None:
-    finding = unvanish.diagnose(**SICK[name][0](0)).findings[0]
+    finding = unvanish.diagnose(**ALL_SICK[name][0](0)).findings[0]
     said = sentence(finding)
     assert "?" not in said, said
     places = {

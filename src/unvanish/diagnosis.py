@@ -191,8 +191,19 @@ class NoLaboratory:
         return None
 
     def rehearsal(
-        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+        self,
+        *,
+        rate: float = 1.0,
+        decay: bool = True,
+        share: float = 1.0,
+        scaled: str | None = None,
     ) -> Rehearsal | None:
+        return None
+
+    def shuffled_ratio(self) -> float | None:
+        return None
+
+    def data_scale(self, part: str) -> None:
         return None
 
     def with_inputs_scaled(self) -> Trace | None:

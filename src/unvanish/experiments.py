@@ -3,19 +3,38 @@
 import copy
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from unvanish.batches import Forward, Loss, compute_loss, map_tensors, take_batches
+from unvanish.batches import (
+    Forward,
+    Loss,
+    compute_loss,
+    map_tensors,
+    split_batch,
+    take_batches,
+    tensors_in,
+)
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.preserve import preserved
 from unvanish.probe.observe import eager, observe, unwrapped
-from unvanish.rehearsal import Rehearsal, rehearse
+from unvanish.rehearsal import Rehearsal, mean_loss, rehearse
 from unvanish.trace import Trace
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Root mean square, mean and extremes of some values."""
+
+    rms: float
+    mean: float
+    low: float
+    high: float
 
 
 class Bench:
@@ -60,7 +79,12 @@ class Bench:
         return self._try(("after", steps), f"{steps} steps on a copy, observed again", experiment)
 
     def rehearsal(
-        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+        self,
+        *,
+        rate: float = 1.0,
+        decay: bool = True,
+        share: float = 1.0,
+        scaled: str | None = None,
     ) -> Rehearsal | None:
         """Real steps with a copy of the user's own optimizer.
 
@@ -68,6 +92,7 @@ class Bench:
             rate: factor on every group's learning rate.
             decay: keep weight decay.
             share: of the granted steps to take (at least one).
+            scaled: ``"inputs"`` or ``"targets"``: bring these to zero mean and unit variance.
 
         Returns:
             The record; ``None`` without an optimizer, or where the steps could not be taken.
@@ -82,20 +107,50 @@ class Bench:
                 group["lr"] = group["lr"] * rate
                 if not decay and "weight_decay" in group:
                     group["weight_decay"] = 0.0
-            return self._rehearse(twin, optimizer, steps)
+            return self._rehearse(twin, optimizer, steps, scaled)
 
         said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
         said += "" if decay else " without weight decay"
-        return self._try(("rehearsal", rate, decay, steps), said, experiment)
+        said += f" with scaled {scaled}" if scaled else ""
+        return self._try(("rehearsal", rate, decay, steps, scaled), said, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with every float input brought to zero mean and unit variance."""
 
         def experiment() -> Trace:
-            scaled = [_standardized(batch) for batch in self._batches(1)]
+            scaled = [_standardized(batch, "inputs") for batch in self._batches(1)]
             return observe(self._model, scaled, self._loss, self._forward, self._seed)
 
         return self._try(("inputs",), "inputs scaled to zero mean and unit variance", experiment)
+
+    def data_scale(self, part: str) -> Scale | None:
+        """Scale of the float values of the first batch's ``"inputs"`` or ``"targets"``."""
+        (batch,) = self._batches(1)
+        pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple) else (batch,)
+        chosen = pair[0] if part == "inputs" else pair[1:]
+        return _scale([t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()])
+
+    def shuffled_ratio(self) -> float | None:
+        """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
+
+        Free of the scale of the loss. ``None`` where batches are not (inputs, targets) pairs with
+        tensors of targets, or a loss is not positive.
+        """
+
+        def experiment() -> float | None:
+            (batch,) = self._batches(1)
+            if self._forward is not None or not isinstance(batch, tuple):
+                return None
+            inputs, targets = split_batch(cast(Any, batch))
+            if not tensors_in(targets):
+                return None
+            twin = copy.deepcopy(self._model)
+            with preserved(self._model, self._seed), eager():
+                known = mean_loss(twin, [(inputs, targets)], self._loss_of)
+                wrong = mean_loss(twin, [(inputs, map_tensors(targets, _shuffled))], self._loss_of)
+            return known / wrong if known > 0 and wrong > 0 else None
+
+        return self._try(("shuffled",), "the loss with shuffled targets", experiment)
 
     def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
         """Run an experiment once; one that raises becomes a blind spot with its reason."""
@@ -118,9 +173,18 @@ class Bench:
             parameter.grad = None
         return twin, copied_optimizer(optimizer, self._model, twin)
 
-    def _rehearse(self, twin: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> Rehearsal:
+    def _rehearse(
+        self,
+        twin: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        steps: int,
+        scaled: str | None = None,
+    ) -> Rehearsal:
         with preserved(self._model, self._seed), eager():
-            return rehearse(twin, optimizer, self._batches(steps), steps, self._loss_of)
+            batches = self._batches(steps)
+            if scaled is not None:
+                batches = [_standardized(batch, scaled) for batch in batches]
+            return rehearse(twin, optimizer, batches, steps, self._loss_of)
 
     def _batches(self, most: int) -> list[Any]:
         return take_batches(self._data, max(most, 1))
@@ -131,7 +195,26 @@ class Bench:
         return compute_loss(model, own, self._loss, self._forward)
 
 
-def _standardized(batch: Any) -> Any:
+def _shuffled(tensor: Tensor) -> Tensor:
+    if not tensor.dim():
+        return tensor
+    order = torch.randperm(tensor.shape[0], generator=torch.Generator().manual_seed(0))
+    return tensor[order.to(tensor.device)]
+
+
+def _scale(tensors: list[Tensor]) -> Scale | None:
+    if not tensors:
+        return None
+    values = torch.cat([t.detach().double().flatten() for t in tensors])
+    return Scale(
+        rms=float(values.square().mean().sqrt()),
+        mean=float(values.mean()),
+        low=float(values.min()),
+        high=float(values.max()),
+    )
+
+
+def _standardized(batch: Any, part: str) -> Any:
     def scale(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.numel() < 2:
             return tensor
@@ -142,6 +225,8 @@ def _standardized(batch: Any) -> Any:
 
     if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
         inputs, targets = cast(tuple[Any, Any], batch)
+        if part == "targets":
+            return inputs, map_tensors(targets, scale)
         return map_tensors(inputs, scale), targets
     return map_tensors(batch, scale)
 

@@ -60,6 +60,19 @@ class RuledOut:
     evidence: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
+class DataScale(Protocol):
+    """Root mean square, mean and extremes of some values."""
+
+    @property
+    def rms(self) -> float: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
 class Laboratory(Protocol):
     """Experiments a cause may ask for. Each runs on a copy; ``None``: it could not be run."""
 
@@ -71,9 +84,22 @@ class Laboratory(Protocol):
         ...
 
     def rehearsal(
-        self, *, rate: float = 1.0, decay: bool = True, share: float = 1.0
+        self,
+        *,
+        rate: float = 1.0,
+        decay: bool = True,
+        share: float = 1.0,
+        scaled: str | None = None,
     ) -> Rehearsal | None:
         """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
+        ...
+
+    def shuffled_ratio(self) -> float | None:
+        """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
+        ...
+
+    def data_scale(self, part: str) -> "DataScale | None":
+        """Scale of the float values among the first batch's ``"inputs"`` or ``"targets"``."""
         ...
 
     def with_inputs_scaled(self) -> Trace | None:

@@ -34,7 +34,6 @@ _NEXT = {
     "remove-norm": "take batch norm out of the plain stack, or add skips around it",
     "clip": "clip the gradient norm while it is large (this hides the growth, it does not cure it)",
     "scale-input": "scale the inputs to zero mean and unit variance",
-    "step-size": "lower the learning rate",
     "recurrent-initialization": "initialise the recurrent weights orthogonal or as identity",
     "gate-bias": "set the forget-gate bias to 1 ... 3",
     "recurrent-cell": "use a gated cell (LSTM, GRU) with that bias",
@@ -43,6 +42,12 @@ _NEXT = {
     ),
     "logits-loss": "use a loss that takes logits (cross_entropy, binary_cross_entropy_with_logits)",
     "register-modules": "keep these layers in nn.ModuleList, nn.ModuleDict or nn.Parameter",
+    "step-size": "change the learning rate as the what-if did",
+    "optimizer-epsilon": "lower the optimizer's eps (1e-12)",
+    "loss-scale": "multiply the loss by a constant (sum instead of mean)",
+    "weight-decay": "lower weight_decay, and keep it off norms and biases",
+    "flip-sign": "take the minus sign (or maximize=True) away",
+    "scale-target": "scale the targets to zero mean and unit variance, undo it on the predictions",
     "rewire": (
         "remove the cut (.detach(), .data, no_grad, numpy) between these parameters and the loss"
     ),

@@ -1,0 +1,67 @@
+"""What a program's loss says about it: what goes into it, and whether the net is done."""
+
+from unvanish.causes.cause import Case
+from unvanish.trace import Operation, Trace
+
+REGRESSION = frozenset(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"))
+SQUASHING = {
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "hardtanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "erf": (-1.0, 1.0),
+    "relu6": (0.0, 6.0),
+}
+_VIEWS = frozenset(
+    "view reshape squeeze unsqueeze flatten transpose permute contiguous float double half to "
+    "getitem clone type".split()
+)
+
+
+def loss_operations(trace: Trace) -> list[Operation]:
+    """The named loss functions whose value flowed into the loss."""
+    names = REGRESSION | {
+        "cross_entropy",
+        "nll_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    }
+    return [operation for operation in trace.operations if operation.function in names]
+
+
+def made_by(trace: Trace, operation: Operation, argument: int = 0) -> Operation | None:
+    """The operation behind an argument, looking through views; ``None``: the batch or a weight."""
+    current = operation
+    while argument < len(current.inputs):
+        index = current.inputs[argument]
+        if index is None:
+            return None
+        current, argument = trace.operations[index], 0
+        if current.function not in _VIEWS:
+            return current
+    return None
+
+
+DONE = 0.1
+
+
+def converged(case: Case) -> bool:
+    """Whether the net knows its targets: the loss is a tenth of that with shuffled targets.
+
+    A net that is done has small gradients and small steps for a good reason.
+    """
+    ratio = case.laboratory.shuffled_ratio()
+    return ratio is not None and ratio < DONE
+
+
+def squashed_output(trace: Trace) -> tuple[Operation, Operation, tuple[float, float]] | None:
+    """The loss, the squashing function right before it and its range, for regression losses."""
+    for operation in loss_operations(trace):
+        source = made_by(trace, operation)
+        if operation.function in REGRESSION and source is not None:
+            limits = SQUASHING.get(source.function)
+            if limits is not None:
+                return operation, source, limits
+    return None

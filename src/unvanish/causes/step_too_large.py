@@ -1,0 +1,105 @@
+"""UV701 step-too-large: the optimizer's steps throw the weights away."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.rehearsal import Movement, Rehearsal
+
+CARD = Card(
+    code="UV701",
+    name="step-too-large",
+    title="the step is too large",
+    says="The step is too large: {where} changes by {update_to_weight:.2g} of its own size in "
+    "a step and the loss goes from {initial:.3g} to {final:.3g}; at {better_rate:g} times "
+    "the step size it falls.",
+    what="The learning rate, times the gradient as the optimizer scales it, moves the weights "
+    "so far that the loss rises instead of falling.",
+    hurts="The loss jumps, ends in NaN, or settles at a constant guess because units were "
+    "killed on the way.",
+    apart="Not a threshold on the rate: a copy took real steps with a copy of the optimizer and "
+    "its loss rose, another one took them at a smaller rate and its loss fell. Where "
+    "scaling the data mends it at the same rate, that is named first.",
+    do="Lower the learning rate to where the what-if falls, or warm it up; clip the gradient "
+    "norm if only the first steps are too large.",
+    reference="LeCun et al. 1998, Efficient BackProp; Karpathy, A recipe for training neural "
+    "networks (update to weight about 1e-3)",
+    clear="the loss falls in {steps:.0f} real steps; weights change by up to "
+    "{update_to_weight:.1g} of their size a step",
+)
+
+REMEDIES = ("step-size", "clip", "scale-input")
+LARGE = 0.1
+"""A change by a tenth of its own size in one step turns a weight vector by up to six degrees: what
+was learned before is noise to it within a few steps. A hundred times the customary 1e-3."""
+RATES = (0.1, 0.01, 1e-4)
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """The loss rose with the user's step and falls with a smaller one."""
+    base = case.laboratory.rehearsal()
+    if base is None or not thrown(base):
+        return
+    moved = sorted(base.weights, key=lambda m: -largest(m))
+    for rate in RATES:
+        smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
+        if smaller is not None and smaller.fell > 0 and clearly_better(smaller, base):
+            yield _finding(base, smaller, rate, moved)
+            return
+
+
+def thrown(base: Rehearsal) -> bool:
+    """Whether the loss is no number any more, or some weight changed by a tenth of its size."""
+    return not base.finite or any(largest(m) >= LARGE for m in base.weights)
+
+
+def clearly_better(other: Rehearsal, base: Rehearsal) -> bool:
+    """Whether another run ended well below: a rise is worse than any fall, else by a fifth."""
+    if not other.finite or not base.finite:
+        return other.finite
+    if base.fell < 0:
+        return other.fell - base.fell > 0.01
+    return other.final < 0.8 * base.final
+
+
+def _finding(base: Rehearsal, smaller: Rehearsal, rate: float, moved: list[Movement]) -> Finding:
+    names = [m.name for m in moved if largest(m) >= LARGE][:8] or [m.name for m in moved[:1]]
+    return found(
+        CARD,
+        "harmful" if base.finite and base.fell > -1 else "broken",
+        names or ["(model)"],
+        {
+            "update_to_weight": largest(moved[0]) if moved else None,
+            "initial": base.initial,
+            "final": base.final if base.finite else math.inf,
+            "steps": float(len(base.losses)),
+            "better_rate": rate,
+            "better_final": smaller.final,
+            "learning_rate": moved[0].rate if moved else None,
+        },
+        REMEDIES,
+    )
+
+
+def largest(movement: Movement) -> float:
+    """The largest relative change of a tensor in one step (NaN counts as without bound)."""
+    ratios = movement.update_to_weight
+    return max((r if math.isfinite(r) else math.inf for r in ratios), default=0.0)
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """Steps that went well."""
+    base = case.laboratory.rehearsal()
+    if base is None or base.fell <= 0 or not base.weights:
+        return None
+    largest_of_all = max(largest(m) for m in base.weights)
+    return {"steps": float(len(base.losses)), "update_to_weight": largest_of_all}
+
+
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    clear=clear,
+    explains=("dead-units", "saturated-activation", "weight-decay-dominates"),
+)

@@ -1,0 +1,76 @@
+"""UV702 step-too-small: the weights hardly move, though the gradient is fine."""
+
+import statistics
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.level import converged
+from unvanish.rehearsal import Rehearsal
+
+CARD = Card(
+    code="UV702",
+    name="step-too-small",
+    title="the step is too small",
+    says="The step is too small: weights change by {update_to_weight:.1g} of their size a step "
+    "({where} first), so {steps_needed:.1g} steps would be needed to change them by their "
+    "own size; at {better_rate:g} times the rate the loss falls {better:.0f} times as "
+    "fast.",
+    what="The learning rate is orders of magnitude below where this net learns. Its gradients "
+    "are fine.",
+    hurts="The loss looks flat: it falls, but too slowly to see.",
+    apart="The real change of the weights is measured on a copy, momentum and all, and the same "
+    "steps at a hundred times the rate are tried: only if they stay stable and the loss "
+    "falls ten times as fast is this named. Converged nets, a rate of zero in warm-up and "
+    "steps swallowed by Adam's epsilon are told apart.",
+    do="Raise the learning rate (a range test: raise it until the loss stops falling, then "
+    "take a tenth), or use Adam.",
+    reference="Karpathy, A recipe for training neural networks (update to weight about 1e-3); Smith "
+    "2017, arXiv:1506.01186",
+)
+
+REMEDIES = ("step-size",)
+SMALL = 1e-5
+"""A hundredth of the customary update to weight: a hundred thousand steps to turn a weight over."""
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Updates far below where learning happens, and a hundredfold rate that really helps."""
+    base = case.laboratory.rehearsal()
+    if base is None or not base.finite or not base.weights or converged(case):
+        return
+    typical = update_to_weight(base)
+    if not 0 < typical < SMALL:
+        return
+    larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
+    if larger is None or larger.fell <= 0:
+        return
+    pace = larger.fell / len(larger.losses)
+    before = max(base.fell, 0.0) / len(base.losses)
+    if pace < 10 * before:
+        return
+    slow = sorted(base.weights, key=lambda m: statistics.median(m.update_to_weight))
+    yield found(
+        CARD,
+        "harmful",
+        [m.name for m in slow[:8]],
+        {
+            "update_to_weight": typical,
+            "steps_needed": 1 / typical,
+            "learning_rate": slow[0].rate,
+            "better_rate": 100.0,
+            "better": min(pace / before, 1e6) if before > 0 else 1e6,
+        },
+        REMEDIES,
+    )
+
+
+def update_to_weight(rehearsal: Rehearsal) -> float:
+    """Median over weight tensors of the median relative change a step."""
+    ratios = [
+        statistics.median(m.update_to_weight) for m in rehearsal.weights if m.update_to_weight
+    ]
+    return statistics.median(ratios) if ratios else 0.0
+
+
+CAUSE = Cause(card=CARD, find=find)

@@ -1,0 +1,71 @@
+"""UV706 unscaled-input: the scale of the data saturates units or blows the step up."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.saturated_activation import is_saturated, place
+from unvanish.causes.step_too_large import clearly_better, thrown
+from unvanish.trace import Trace
+
+CARD = Card(
+    code="UV706",
+    name="unscaled-input",
+    title="the inputs are not scaled",
+    says="The inputs are not scaled (rms {input_rms:.3g}): {detail}. With inputs of unit "
+    "variance this is gone.",
+    what="Initialisations and learning rates are made for inputs of about unit variance. The "
+    "first layer multiplies its input's scale into every pre-activation, and its gradient "
+    "by it once more.",
+    hurts="Units of the first layers saturate, or one step throws the first layer away.",
+    apart="Large inputs alone are no fault. Named if they do harm here (saturation, a step that "
+    "blows up) and if the same program with inputs at zero mean and unit variance is free "
+    "of it: that is tried.",
+    do="Standardise the inputs (subtract the mean, divide by the deviation of the training "
+    "set), or start with a norm.",
+    reference="LeCun et al. 1998, Efficient BackProp, section 4.3",
+)
+
+REMEDIES = ("scale-input", "insert-norm")
+LARGE_INPUT = 10.0
+"""The step that the first layer bears falls with the square of the input's scale: a hundredfold."""
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Inputs far from unit scale, harm that they do, and its end when they are scaled."""
+    scale = case.laboratory.data_scale("inputs")
+    if scale is None or scale.rms < LARGE_INPUT:
+        return
+    saturated = [a for a in case.trace.activations if is_saturated(a)]
+    if saturated:
+        mended = case.laboratory.with_inputs_scaled()
+        if mended is not None and not _saturated_places(mended):
+            evidence = {"input_rms": scale.rms, "saturated_share": saturated[0].saturated_share}
+            where = [name for a in saturated for name in (a.fed_by, place(a)) if name]
+            said = f"the units of {place(saturated[0])} sit on the flat ends"
+            yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+            return
+    yield from _blown_up(case, scale.rms)
+
+
+def _saturated_places(trace: Trace) -> set[str]:
+    return {place(a) for a in trace.activations if is_saturated(a)}
+
+
+def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
+    base = case.laboratory.rehearsal()
+    if base is None or not thrown(base):
+        return
+    mended = case.laboratory.rehearsal(scaled="inputs")
+    if mended is not None and mended.fell > 0 and clearly_better(mended, base):
+        evidence = {"input_rms": rms, "initial": base.initial, "final": base.final}
+        where = [m.name for m in base.weights[:1]]
+        said = "the optimizer's steps throw the weights away"
+        yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+
+
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    explains=("saturated-activation", "step-too-large", "init-too-large", "dead-units"),
+)

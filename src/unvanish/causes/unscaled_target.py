@@ -1,0 +1,61 @@
+"""UV707 unscaled-target: the scale of the targets blows the step up or puts them out of reach."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.level import REGRESSION, converged, loss_operations
+
+CARD = Card(
+    code="UV707",
+    name="unscaled-target",
+    title="the targets are not scaled",
+    says="The targets are not scaled (rms {target_rms:.3g}, outputs {output_rms:.2g}): "
+    "{detail}. With targets of unit variance the loss falls {better:.0f} times as fast.",
+    what="A regression whose targets are far larger than what the net puts out at the start.",
+    hurts="With SGD the first steps blow up, with Adam the outputs need a hundred thousand "
+    "small steps to get there.",
+    apart="Named only if the same steps with targets at zero mean and unit variance do at least "
+    "ten times better: that is tried.",
+    do="Standardise the targets and undo it on the predictions.",
+    reference="Hastie, Tibshirani, Friedman, Elements of Statistical Learning, section 11.5.3",
+)
+
+REMEDIES = ("scale-target",)
+LARGE_TARGET = 10.0
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Large targets of a regression, little or bad progress, and far better with scaled ones."""
+    regression = [op for op in loss_operations(case.trace) if op.function in REGRESSION]
+    scale = case.laboratory.data_scale("targets")
+    if not regression or scale is None or scale.rms < LARGE_TARGET or converged(case):
+        return
+    output_rms = _output_rms(case)
+    if output_rms is None or scale.rms < LARGE_TARGET * output_rms:
+        return
+    base = case.laboratory.rehearsal()
+    mended = case.laboratory.rehearsal(scaled="targets") if base is not None else None
+    if base is None or mended is None or mended.fell < 10 * max(base.fell, 0.0) or mended.fell <= 0:
+        return
+    said = (
+        "the optimizer's steps blow up" if base.fell < 0 else "its steps are too short to get there"
+    )
+    evidence = {
+        "target_rms": scale.rms,
+        "output_rms": output_rms,
+        "better": min(mended.fell / base.fell, 1e6) if base.fell > 0 else 1e6,
+    }
+    last = [m.name for m in base.weights[-1:]]
+    yield found(CARD, "harmful", last, evidence, REMEDIES, detail=said)
+
+
+def _output_rms(case: Case) -> float | None:
+    for operation in loss_operations(case.trace):
+        made = operation.inputs[0] if operation.inputs else None
+        if made is not None:
+            return case.trace.operations[made].output_rms
+    return None
+
+
+CAUSE = Cause(card=CARD, find=find)

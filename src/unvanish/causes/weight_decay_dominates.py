@@ -1,0 +1,75 @@
+"""UV705 weight-decay-dominates: decay outweighs the gradient."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.level import converged
+from unvanish.rehearsal import Rehearsal
+
+CARD = Card(
+    code="UV705",
+    name="weight-decay-dominates",
+    title="weight decay outweighs the gradient",
+    says="Weight decay shrinks the weights by {shrink:.1g} of their size a step, {times:.1f} "
+    "times as much as the gradient moves them ({where} first): half of them is gone after "
+    "{half_life:.0f} steps.",
+    what="Each step multiplies the weights by a number below one and adds what the gradient "
+    "asks for. Here the first is the larger.",
+    hurts="The weights collapse towards zero, and with them signal and gradient.",
+    apart="Measured, not computed from the setting: two copies take the same real steps, with "
+    "and without decay. A converged net, where decay and gradient balance, is not named.",
+    do="Lower weight_decay by that factor or more; keep it off norms and biases.",
+    reference="Loshchilov and Hutter 2019, arXiv:1711.05101",
+)
+
+REMEDIES = ("weight-decay",)
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Weights that shrink by decay faster than the gradient moves them."""
+    with_decay = case.laboratory.rehearsal()
+    if with_decay is None or not with_decay.weights or converged(case):
+        return
+    without = case.laboratory.rehearsal(decay=False)
+    if without is None or not with_decay.finite:
+        return
+    shrink, moved = shrinkage(with_decay, without)
+    if shrink <= moved or shrink <= 0:
+        return
+    order = sorted(with_decay.weights, key=lambda m: m.weight[-1] / m.weight[0])
+    yield found(
+        CARD,
+        "harmful",
+        [m.name for m in order[:8]],
+        {
+            "shrink": shrink,
+            "moved": moved,
+            "times": shrink / moved if moved > 0 else math.inf,
+            "half_life": math.log(2) / shrink,
+        },
+        REMEDIES,
+    )
+
+
+def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
+    """Relative change of all weights in the first step: by decay alone, and by the gradient alone.
+
+    With and without differ by the decay only; both updates start at the same weights.
+    """
+    twins = {m.name: m for m in without.weights}
+    decay = gradient = weight = 0.0
+    for movement in with_decay.weights:
+        twin = twins.get(movement.name)
+        if twin is None:
+            continue
+        # |a|^2 = |b|^2 + |d|^2 + 2 b.d: the cross term is left out; at a random start the gradient
+        # is nearly orthogonal to the weights.
+        decay += max(movement.update[0] ** 2 - twin.update[0] ** 2, 0.0)
+        gradient += twin.update[0] ** 2
+        weight += movement.weight[0] ** 2
+    return math.sqrt(decay / weight), math.sqrt(gradient / weight)
+
+
+CAUSE = Cause(card=CARD, find=find)

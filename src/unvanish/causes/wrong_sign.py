@@ -1,0 +1,59 @@
+"""UV711 wrong-sign: steps go up the loss."""
+
+import statistics
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.trace import Op, Trace
+
+CARD = Card(
+    code="UV711",
+    name="wrong-sign",
+    title="the steps go up the loss",
+    says="The steps go the wrong way: {detail} ({where}).",
+    what="The optimizer maximizes (maximize=True, a negative rate), or the loss function's "
+    "value is negated before backward.",
+    hurts="Training makes the net worse as fast as it can; the loss runs away.",
+    apart="From the real step of a copy: the angle between the change of the weights and the "
+    "gradient; and from the graph: a minus sign right behind a loss function that is "
+    "bounded below. Losses that are negative by nature (a log likelihood written out) are "
+    "not named.",
+    do="Take the minus sign away, or maximize=True.",
+    reference="torch.optim documentation: maximize",
+)
+
+REMEDIES = ("flip-sign",)
+BOUNDED = frozenset(("NllLoss", "NllLoss2D", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss"))
+UPHILL = -0.5
+"""Momentum and decay bend a step; a cosine below -1/2 is more than sixty degrees uphill."""
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """A negated loss, or a first step that goes against descent."""
+    negated = negated_loss(case.trace)
+    if negated is not None:
+        said = f"the value of {negated.kind} is negated before backward"
+        yield found(CARD, "broken", [negated.module or "loss"], {}, REMEDIES, detail=said)
+        return
+    base = case.laboratory.rehearsal()
+    if base is None:
+        return
+    cosines = [m.descent[0] for m in base.weights if m.descent[0] is not None]
+    if cosines and statistics.median(cosines) < UPHILL:
+        evidence = {"descent_cosine": statistics.median(cosines)}
+        names = [m.name for m in base.weights[:8]]
+        said = "the optimizer's change of the weights points up the gradient"
+        yield found(CARD, "broken", names, evidence, REMEDIES, detail=said)
+
+
+def negated_loss(trace: Trace) -> Op | None:
+    """The bounded loss op right behind a minus sign at the root of the backward graph."""
+    if len(trace.ops) < 2 or trace.ops[0].kind != "Neg":
+        return None
+    target = trace.ops[0].edges[0].target
+    behind = trace.ops[target] if target is not None else None
+    return behind if behind is not None and behind.kind in BOUNDED else None
+
+
+CAUSE = Cause(card=CARD, find=find, explains=("step-too-large",), exact=True)
