@@ -88,6 +88,7 @@ def _layer(
         elasticity=_elasticity(ops, weighted, weights),
         output_rms=points[start].output_rms,
         output_spread=spreads.get(points[start].op),
+        output=points[start].op,
         skip_share=points[end - 1].skip_share,
     )
 

@@ -140,6 +140,11 @@ class Layer:
     the loss would change if they changed by their own size (first order).
     ``output_rms`` is the forward scale of the layer's output, ``output_spread`` the share of it
     that differs between the samples of the batch (0: every sample gives the same output).
+    ``output`` is the op that made it. ``sensitivity`` is gradient norm times norm of that output
+    (by how much the loss would change, to first order, if the output changed by its own size).
+    ``difference`` is the share of energy in which the directions of the samples differ (1 minus
+    their mean cosine), ``directions`` its parts along each direction, the strongest first.
+    ``predicted`` is the log10 gain that theory expects (``None``: not a part it knows).
     """
 
     name: str
@@ -152,6 +157,11 @@ class Layer:
     output_spread: float | None = None
     skip_share: float | None = None
     spread: float | None = None
+    output: int | None = None
+    sensitivity: float | None = None
+    difference: float | None = None
+    directions: tuple[float, ...] = ()
+    predicted: float | None = None
 
     @property
     def total(self) -> float:
@@ -312,6 +322,27 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Whether signal and gradient keep their scale, and samples their places, along the trunk.
+
+    From the first layer's output (``first``, nearest to the input) to the last hidden one's.
+    Decades are log10 of last over first forward (rms), of first over last backward (gradient norm,
+    and sensitivity: gradient norm times signal norm). ``cosine`` is the mean cosine between
+    samples, ``directions`` in how many directions they differ; ``outputs`` how many numbers the
+    model gives for a sample.
+    """
+
+    forward_decades: float | None
+    backward_decades: float | None
+    sensitivity_decades: float | None
+    cosine_first: float | None
+    cosine_last: float | None
+    directions_first: float | None
+    directions_last: float | None
+    outputs: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One observation. Made by :func:`unvanish.observe`; plain numbers, no tensors, no model."""
 
@@ -328,6 +359,7 @@ class Trace:
     loss_operation: int | None
     conditions: Conditions
     unseen: tuple[str, ...]
+    gate: Gate | None = None
 
     def parameter(self, name: str) -> Parameter:
         """The reading of the parameter with this (or an aliased) name.

@@ -18,6 +18,7 @@ from unvanish.probe.activations import ActivationReader
 from unvanish.probe.backward import NodeWatch
 from unvanish.probe.flow import Call, Flow
 from unvanish.probe.flow_readings import activation_readings, find_cuts, nonfinite_forward
+from unvanish.probe.gate import directions, gate
 from unvanish.probe.gradients import GradientReader, ParameterGradient
 from unvanish.probe.graph import BackwardGraph, Node
 from unvanish.probe.inputs import Leaves
@@ -205,6 +206,7 @@ def assemble(
         norms = {n: p.weight_norm for p in parameters for n in p.names if len(p.shape) >= 2}
         spreads = _spreads(first, index_of)
         layers = find_layers(ops, points, segments, norms, spreads, inside)
+        layers = _with_likeness(layers, ops, first, index_of)
     return Trace(
         ops=tuple(ops),
         trunk=tuple(points),
@@ -222,6 +224,7 @@ def assemble(
         loss_operation=first.flow.loss_call,
         conditions=_conditions(model, sights, conditions),
         unseen=_unseen(first, points, layers),
+        gate=gate(layers, _outputs(layers, first, index_of)),
     )
 
 
@@ -396,6 +399,40 @@ def _spreads(sight: Sight, index_of: dict[int, int]) -> dict[int, float]:
         for node, call in sight.calls.items()
         if call.spread is not None and node in index_of
     }
+
+
+def _with_likeness(
+    layers: Sequence[Layer], ops: Sequence[Op], sight: Sight, index_of: dict[int, int]
+) -> tuple[Layer, ...]:
+    """The layers with how their outputs differ between samples, and what hangs on them."""
+    calls = {index_of[node]: call for node, call in sight.calls.items() if node in index_of}
+    read: list[Layer] = []
+    for layer in layers:
+        call = calls.get(layer.output) if layer.output is not None else None
+        gram = call.likeness if call is not None else None
+        elements = ops[layer.output].elements if layer.output is not None else None
+        reach = None
+        if layer.norm is not None and layer.output_rms is not None and elements:
+            reach = layer.norm * layer.output_rms * math.sqrt(elements)
+        read.append(
+            dataclasses.replace(
+                layer,
+                sensitivity=reach,
+                difference=None if gram is None else float(gram.trace()),
+                directions=() if gram is None else directions(gram),
+            )
+        )
+    return tuple(read)
+
+
+def _outputs(layers: Sequence[Layer], sight: Sight, index_of: dict[int, int]) -> int | None:
+    """How many numbers the model gives for a sample (a token, a pixel): the head's width."""
+    if not layers:
+        return None
+    for node, call in sight.calls.items():
+        if index_of.get(node) == layers[0].output and len(call.output_shape) > 1:
+            return call.output_shape[1 if len(call.output_shape) > 3 else -1]
+    return None
 
 
 def _parameters(

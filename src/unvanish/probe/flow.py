@@ -37,6 +37,7 @@ class Call:
     node: Any = None
     output_rms: float | None = None
     spread: float | None = None
+    likeness: Any = None
     made: bool = False
     data: bool = False
     foreign: bool = False

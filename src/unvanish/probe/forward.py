@@ -17,8 +17,12 @@ from unvanish.kinds import activation_name
 from unvanish.preserve import ParameterKeeper
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
+from unvanish.probe.gate import likeness
 from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint
 from unvanish.signals import extremes, rms, spread_between_samples
+
+_MOST_LIKENESSES = 4096
+"""Calls whose likeness between samples is kept (8 KiB each): the rest are steps of a long loop."""
 
 
 class ForwardRecorder(TorchFunctionMode):
@@ -166,6 +170,7 @@ class ForwardRecorder(TorchFunctionMode):
             if source is not None:
                 call.output_rms = self.flow.calls[source].output_rms
                 call.spread = self.flow.calls[source].spread
+                call.likeness = self.flow.calls[source].likeness
             return
         with torch.no_grad(), torch._C.DisableTorchFunction():
             call.output_rms = rms(output)
@@ -173,6 +178,8 @@ class ForwardRecorder(TorchFunctionMode):
                 self._note_bad(index, inputs, output)
             elif call.grad_out and output.dim() >= 2:
                 call.spread = spread_between_samples(_few_features(output))
+                if index < _MOST_LIKENESSES:
+                    call.likeness = likeness(output)
 
     def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
         if any(not bool(torch.isfinite(t).all()) for t in inputs if t.is_floating_point()):

@@ -1,0 +1,82 @@
+"""The four-part gate: is the signal's scale kept, the gradient's, and do samples stay apart?
+
+Flat norms are not enough. A deep ReLU net at He's scale keeps signal and gradient and still does
+not train, because all samples come to point the same way; a tanh net with large weights does the
+opposite and makes neighbours strangers. Both show in the angles between the samples of one batch.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unvanish.trace import Gate, Layer
+
+SAMPLES, FEATURES, DIRECTIONS = 32, 1024, 10
+"""What one reading looks at: so many samples, of each so many entries; and the directions kept."""
+
+
+def likeness(output: Tensor) -> Tensor | None:
+    """Gram matrix of the samples' unit vectors after their mean is taken off, over their number.
+
+    Its trace is the share of the unit vectors' energy that differs between samples (1 minus the
+    mean cosine), its eigenvalues that of each direction in which they differ. Samples are taken
+    from the front, so that a batch given twice reads as it did.
+    """
+    if output.dim() < 2 or output.shape[0] < 3 or not output.numel():
+        return None
+    rows = output.detach()[:SAMPLES].reshape(min(output.shape[0], SAMPLES), -1)
+    rows = rows[:, :: max(rows.shape[1] // FEATURES, 1)]
+    rows = rows.abs().double() if rows.is_complex() else rows.double()
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if not bool(((lengths > 0) & lengths.isfinite()).all()):
+        return None  # a sample without a direction has no angle to the others
+    units = rows / lengths
+    units = units - units.mean(0, keepdim=True)
+    return (units @ units.T / len(units)).cpu()
+
+
+def directions(gram: Tensor) -> tuple[float, ...]:
+    """Energy share of each direction in which the samples differ, the strongest first."""
+    values = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0)
+    return tuple(values[:DIRECTIONS].tolist())
+
+
+def gate(layers: Sequence[Layer], outputs: int | None) -> Gate | None:
+    """The readings at both ends of the trunk, from those of its layers.
+
+    The head is left out: it is fed, it feeds nothing, and its outputs are meant to be alike where
+    the labels are.
+    """
+    if len(layers) < 2:
+        return None
+    near, far = layers[1], layers[-1]
+    return Gate(
+        forward_decades=_ratio(near.output_rms, far.output_rms),
+        backward_decades=_ratio(far.norm, near.norm),
+        sensitivity_decades=_ratio(far.sensitivity, near.sensitivity),
+        cosine_first=None if far.difference is None else 1 - far.difference,
+        cosine_last=None if near.difference is None else 1 - near.difference,
+        directions_first=effective_number(far),
+        directions_last=effective_number(near),
+        outputs=outputs,
+    )
+
+
+def _ratio(over: float | None, under: float | None) -> float | None:
+    if not over or not under or not math.isfinite(over / under):
+        return None
+    return math.log10(over / under)
+
+
+def effective_number(layer: Layer) -> float | None:
+    """In how many directions the samples differ: the inverse participation ratio of the energies."""
+    if not layer.difference or not layer.directions:
+        return None
+    largest = max(layer.directions)
+    if not largest:
+        return None
+    shares = [value / largest for value in layer.directions]
+    # What lies beyond the kept directions is spread thin: its squares do not count.
+    return (layer.difference / largest) ** 2 / math.fsum(share**2 for share in shares)
