@@ -36,6 +36,13 @@ def find(case: Case) -> Iterable[Finding]:
         said = f"the value of {negated.kind} is negated before backward"
         yield found(CARD, "broken", [negated.module or "loss"], {}, REMEDIES, detail=said)
         return
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    upward = [g for g in groups if g.maximize != (g.lr is not None and g.lr < 0)]
+    if upward:
+        said = "the optimizer is set to maximize"
+        names = [name for group in upward for name in group.parameters[:8]]
+        yield found(CARD, "broken", names or ["(model)"], {}, REMEDIES, detail=said)
+        return
     base = case.laboratory.rehearsal()
     if base is None:
         return
