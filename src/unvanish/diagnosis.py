@@ -200,6 +200,9 @@ class NoLaboratory:
     ) -> Rehearsal | None:
         return None
 
+    def held_out(self) -> None:
+        return None
+
     def shuffled_ratio(self) -> float | None:
         return None
 
@@ -207,6 +210,12 @@ class NoLaboratory:
         return None
 
     def with_inputs_scaled(self) -> Trace | None:
+        return None
+
+    def jacobian_spread(self) -> float | None:
+        return None
+
+    def with_loss_scaled(self, factor: float) -> Trace | None:
         return None
 
 

@@ -19,12 +19,18 @@ from unvanish.batches import (
     tensors_in,
 )
 from unvanish.errors import BadInput, UnvanishError
+from unvanish.held_out import HeldOut, ask, split_samples
 from unvanish.preserve import preserved
+from unvanish.probe.gate import singular_value_spread
 from unvanish.probe.observe import eager, observe, unwrapped
 from unvanish.rehearsal import Rehearsal, mean_loss, rehearse
 from unvanish.trace import Trace
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+
+
+FEWEST_STEPS = 20
+"""Fewer steps than this teach nothing that could carry over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,61 @@ class Bench:
             return known / wrong if known > 0 and wrong > 0 else None
 
         return self._try(("shuffled",), "the loss with shuffled targets", experiment)
+
+    def jacobian_spread(self) -> float | None:
+        """How far the singular values of d outputs / d inputs lie apart, from a few products.
+
+        Standard deviation of their natural logarithm (0: all alike), see
+        :func:`unvanish.probe.gate.singular_value_spread`. ``None`` where the inputs are not one
+        float tensor or the outputs not one.
+        """
+
+        def experiment() -> float | None:
+            (batch,) = self._batches(1)
+            if self._forward is not None or not isinstance(batch, tuple):
+                return None
+            inputs = split_batch(cast(Any, batch))[0]
+            if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+                return None
+            twin = copy.deepcopy(self._model)
+            with preserved(self._model, self._seed), eager():
+                return singular_value_spread(twin, inputs.detach().clone())
+
+        return self._try(("jacobian",), "products with the end-to-end Jacobian", experiment)
+
+    def with_loss_scaled(self, factor: float) -> Trace | None:
+        """The trace with the loss multiplied by ``factor`` before the backward pass."""
+
+        def forward(model: nn.Module, batch: Any) -> Tensor:
+            return factor * compute_loss(model, batch, self._loss, self._forward)
+
+        def experiment() -> Trace:
+            return observe(self._model, self._batches(1), forward=forward, seed=self._seed)
+
+        return self._try(("scaled", factor), f"the loss times {factor:g}", experiment)
+
+    def held_out(self) -> HeldOut | None:
+        """Train a copy on every other sample of the first batch, then ask about the rest.
+
+        ``None`` with fewer than 20 granted steps, or where samples cannot be told apart.
+        """
+        if self.allowed < FEWEST_STEPS or not self.has_optimizer or self._forward is not None:
+            return None
+        (batch,) = self._batches(1)
+        if not isinstance(batch, tuple) or self._loss is None:
+            return None
+        parts = split_samples(*split_batch(cast(Any, batch)))
+        if parts is None:
+            return None
+        loss = self._loss
+
+        def experiment() -> HeldOut:
+            twin, optimizer = self._twin(self._optimizer)
+            with preserved(self._model, self._seed), eager():
+                rehearse(twin, optimizer, [parts[0]], self.allowed, self._loss_of)
+                return ask(twin, parts[0], parts[1], loss)
+
+        return self._try(("held out",), f"{self.allowed} steps on half of the samples", experiment)
 
     def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
         """Run an experiment once; one that raises becomes a blind spot with its reason."""

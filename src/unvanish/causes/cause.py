@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from unvanish.cards import Card
+from unvanish.held_out import HeldOut
 from unvanish.optimizer import OptimizerReading
 from unvanish.rehearsal import Rehearsal
 from unvanish.trace import Trace
@@ -94,6 +95,10 @@ class Laboratory(Protocol):
         """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
         ...
 
+    def held_out(self) -> HeldOut | None:
+        """Whether what a copy learns on half of the samples says anything about the rest."""
+        ...
+
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
         ...
@@ -104,6 +109,14 @@ class Laboratory(Protocol):
 
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with float inputs at zero mean and unit variance."""
+        ...
+
+    def jacobian_spread(self) -> float | None:
+        """Standard deviation of the logarithm of the end-to-end Jacobian's singular values."""
+        ...
+
+    def with_loss_scaled(self, factor: float) -> Trace | None:
+        """The trace with the loss multiplied by ``factor``."""
         ...
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
+from unvanish.causes.flat_functions import flat_cuts
+from unvanish.probe.flow import REENTRANT
 from unvanish.trace import Parameter
 
 CARD = Card(
@@ -29,12 +31,19 @@ REMEDIES = ("rewire",)
 
 def find(case: Case) -> Iterable[Finding | Expected]:
     """Unreached parameters: those cut off on the way to the loss, and those that were not asked for."""
+    for flat in flat_cuts(case.trace):
+        said = f"{flat.op.kind.lower()}, which is flat everywhere,"
+        evidence = {"parameters": float(len(flat.parameters))}
+        where = [flat.op.module or "(model)", *flat.parameters]
+        yield found(CARD, "broken", where, evidence, REMEDIES, detail=said)
     unreached = [p for p in case.trace.parameters if p.state == "none"]
     cut_off: dict[str, None] = {}
     for cut in case.trace.cuts:
         lost = [name for name in cut.parameters if name not in cut_off]
         if cut.to_loss and lost:
             cut_off |= dict.fromkeys(lost)
+            if cut.operation == REENTRANT:
+                continue  # frozen-by-checkpoint says more
             place = cut.module or "(model)"
             evidence = {"parameters": float(len(lost))}
             yield found(CARD, "broken", [place, *lost], evidence, REMEDIES, detail=cut.operation)

@@ -29,10 +29,13 @@ REMEDIES = ("weight-decay",)
 
 def find(case: Case) -> Iterable[Finding]:
     """Weights that shrink by decay faster than the gradient moves them."""
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    if not any(group.weight_decay for group in groups):
+        return
     with_decay = case.laboratory.rehearsal()
     if with_decay is None or not with_decay.weights or converged(case):
         return
-    without = case.laboratory.rehearsal(decay=False)
+    without = case.laboratory.rehearsal(decay=False, share=0.0)
     if without is None or not with_decay.finite:
         return
     shrink, moved = shrinkage(with_decay, without)

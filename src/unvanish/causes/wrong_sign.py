@@ -24,7 +24,9 @@ CARD = Card(
 )
 
 REMEDIES = ("flip-sign",)
-BOUNDED = frozenset(("NllLoss", "NllLoss2D", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss"))
+BOUNDED = frozenset(
+    ("NllLoss", "NllLoss2D", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "LogSoftmax")
+)
 UPHILL = -0.5
 """Momentum and decay bend a step; a cosine below -1/2 is more than sixty degrees uphill."""
 
@@ -55,12 +57,26 @@ def find(case: Case) -> Iterable[Finding]:
 
 
 def negated_loss(trace: Trace) -> Op | None:
-    """The bounded loss op right behind a minus sign at the root of the backward graph."""
-    if len(trace.ops) < 2 or trace.ops[0].kind != "Neg":
+    """The op that a negative loss is the negative of: a loss that is never negative itself.
+
+    Behind the root only products with numbers, signs and one reduction may come before it: any
+    other term, or a weight for each sample (an advantage), may make a loss negative by right.
+    """
+    if trace.conditions.loss is None or trace.conditions.loss >= 0 or not trace.ops:
         return None
-    target = trace.ops[0].edges[0].target
-    behind = trace.ops[target] if target is not None else None
-    return behind if behind is not None and behind.kind in BOUNDED else None
+    op, reduced = trace.ops[0], False
+    while op.kind not in BOUNDED:
+        allowed = _ON_SAMPLES if reduced else _ON_SCALARS
+        targets = [edge.target for edge in op.edges if edge.target is not None]
+        if (op.kind not in allowed and op.role != "reshape") or len(targets) != 1:
+            return None
+        reduced = reduced or op.kind in ("Mean", "Sum")
+        op = trace.ops[targets[0]]
+    return op
+
+
+_ON_SAMPLES = frozenset(("Neg", "Mean", "Sum", "Gather"))
+_ON_SCALARS = _ON_SAMPLES | {"Mul", "Div"}
 
 
 CAUSE = Cause(card=CARD, find=find, explains=("step-too-large",), exact=True)

@@ -22,6 +22,7 @@ from unvanish.probe.gate import directions, gate
 from unvanish.probe.gradients import GradientReader, ParameterGradient
 from unvanish.probe.graph import BackwardGraph, Node
 from unvanish.probe.inputs import Leaves
+from unvanish.probe.prediction import with_predictions
 from unvanish.probe.sequences import SequenceReading
 from unvanish.probe.spans import ModuleSpans, Span
 from unvanish.signals import Measure, l2, measure, norms_along, units_equal
@@ -207,12 +208,14 @@ def assemble(
         spreads = _spreads(first, index_of)
         layers = find_layers(ops, points, segments, norms, spreads, inside)
         layers = _with_likeness(layers, ops, first, index_of)
+    readings = activation_readings(activations, first.flow)
+    layers = with_predictions(layers, parameters, readings)
     return Trace(
         ops=tuple(ops),
         trunk=tuple(points),
         layers=layers,
         parameters=parameters,
-        activations=activation_readings(activations, first.flow),
+        activations=readings,
         profiles=_profiles(first, ops, index_of),
         cuts=find_cuts(first.flow, {p.name for p in parameters if p.state == "none"}),
         strangers=_strangers(first, ops, index_of),
@@ -535,31 +538,41 @@ def _call_profiles(ops: Sequence[Op]) -> list[Profile]:
     The gradient at a call's output is the largest that enters the call's ops from outside it.
     Calls count as steps only where each one's gradient comes through the next one's.
     """
-    outputs: dict[str, dict[int, list[float]]] = {}
-    chained: dict[str, int] = {}
+    outputs: dict[str, dict[int, float]] = {}
     for op in ops:
         for edge in op.edges:
-            if edge.target is None or edge.side != "data":
+            target = ops[edge.target] if edge.target is not None and edge.side == "data" else None
+            if target is None or target.norm is None or target.role == "leaf":
                 continue
-            target = ops[edge.target]
-            if (target.module, target.call) == (op.module, op.call) or not target.module:
-                continue
-            if target.norm is not None and target.role != "leaf":
-                outputs.setdefault(target.module, {}).setdefault(target.call, []).append(
-                    target.norm
-                )
-            if target.module == op.module and target.call == op.call - 1:
-                chained[op.module] = chained.get(op.module, 0) + 1
+            if target.module and (target.module, target.call) != (op.module, op.call):
+                calls = outputs.setdefault(target.module, {})
+                calls[target.call] = max(calls.get(target.call, 0.0), target.norm)
     return [
         Profile(
             module=module,
             axis="time",
             source="call",
-            norms=tuple(max(calls[number]) for number in sorted(calls)),
+            norms=tuple(calls[number] for number in sorted(calls)),
         )
         for module, calls in outputs.items()
-        if len(calls) > 2 and chained.get(module, 0) >= len(calls) - 2
+        if len(calls) > 2 and _chained(ops, module) >= len(calls) - 2
     ]
+
+
+def _chained(ops: Sequence[Op], module: str) -> int:
+    """How many calls of a module get gradient that came straight from the call after them."""
+    last: dict[int, set[int]] = {}  # op -> calls of the module that its gradient came through last
+    steps: set[int] = set()
+    for op in ops:
+        came = last.get(op.index, set())
+        if op.module == module:
+            if op.call + 1 in came:
+                steps.add(op.call)
+            came = {op.call}
+        for edge in op.edges:
+            if came and edge.target is not None and edge.side == "data":
+                last.setdefault(edge.target, set()).update(came)
+    return len(steps)
 
 
 def _strangers(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple[Stranger, ...]:

@@ -1,6 +1,7 @@
 """The terminal report of a diagnosis, also as HTML of the same text."""
 
 import io
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from unvanish.report.profile import depth_picture, time_pictures
 
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
+    from unvanish.trace import Trace
 
 WIDTH = 96
 _STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan"}
@@ -27,6 +29,13 @@ _NEXT = {
     "tailored-activation": "use an activation whose slope is one on average at this scale",
     "swap-activation": (
         "swap the activation for one that passes the gradient (ReLU, GELU, SiLU, leaky ReLU)"
+    ),
+    "orthogonal": (
+        "initialise orthogonally (torch.nn.init.orthogonal_, gain 1 for tanh): all directions pass "
+        "alike"
+    ),
+    "scale-loss": (
+        "scale the loss (torch.amp.GradScaler), or train in bfloat16, whose range is float32's"
     ),
     "insert-norm": "put a normalisation layer before each activation",
     "gated-residual": "add skip connections around pairs of layers",
@@ -48,6 +57,20 @@ _NEXT = {
     "weight-decay": "lower weight_decay, and keep it off norms and biases",
     "flip-sign": "take the minus sign (or maximize=True) away",
     "scale-target": "scale the targets to zero mean and unit variance, undo it on the predictions",
+    "check-data": "check that inputs and labels belong together",
+    "single-logit": (
+        "for two classes use one output with BCEWithLogitsLoss, or two with CrossEntropyLoss"
+    ),
+    "drop-softmax": "return raw scores: the loss applies softmax or sigmoid itself",
+    "insert-activation": "put an activation between these layers, or keep one of them",
+    "pre-norm": "normalise before each branch, not after the sum (norm_first=True)",
+    "warm-up": "warm the learning rate up over thousands of steps",
+    "full-precision-weights": "keep the weights in float32 and compute under torch.autocast",
+    "complete-optimizer": "give the optimizer all of model.parameters(), with a rate above zero",
+    "non-reentrant": "pass use_reentrant=False to the checkpoint",
+    "wake-one-factor": "start one of the factors at random (LoRA: A random, B zero)",
+    "match-shapes": "bring prediction and target to one shape (outputs.squeeze(-1))",
+    "unfreeze": "set requires_grad_(True) on what should train, after everything was frozen",
     "rewire": (
         "remove the cut (.detach(), .data, no_grad, numpy) between these parameters and the loss"
     ),
@@ -90,6 +113,7 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
     for drawn in ([picture] if picture is not None else []) + time_pictures(diagnosis.trace):
         parts += [drawn, Text()]
     for heading, lines in (
+        ("Theory beside measurement", _predicted(diagnosis.trace)),
         ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
         ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
         ("Not seen", list(diagnosis.blind_spots)),
@@ -188,6 +212,19 @@ def _expected(item: Any) -> str:
     return (
         f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
     )
+
+
+def _predicted(trace: "Trace") -> list[str]:
+    """Decades that mean-field theory expects of the layers it knows, beside the measured ones."""
+    known = [layer for layer in trace.layers if layer.predicted is not None]
+    if len(known) < 3:
+        return []
+    expected = math.fsum(layer.predicted or 0.0 for layer in known)
+    measured = math.fsum(layer.total for layer in known)
+    return [
+        f"from its weights alone the gradient should change by {expected:+.1f} decades over "
+        f"{len(known)} layers ({expected / len(known):+.2f} a layer); measured {measured:+.1f}"
+    ]
 
 
 def _next(diagnosis: "Diagnosis") -> list[str]:
