@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.stuck_saddle import STEPS, can_move, stuck_knots
 from unvanish.trace import Parameter, Trace
 
 CARD = Card(
@@ -25,14 +27,16 @@ CARD = Card(
 )
 
 REMEDIES = ("reinitialize",)
-STEPS = 5
-"""Zeros in series wake up one a step: head, gate, modulation, then what they cover."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """Weight tensors with equal units and equal gradients, asleep ones tried with real steps."""
     certain = [p for p in case.trace.parameters if is_symmetric(p) and p.state != "zero"]
     asleep = [p for p in case.trace.parameters if is_symmetric(p) and p.state == "zero"]
+    if asleep:
+        knots, _ = stuck_knots(case, Dataflow(case.trace))
+        stuck = {name for knot in knots for name in knot.parameters}
+        asleep = [p for p in asleep if p.name not in stuck and can_move(case, [p.name])]
     if asleep:
         later = case.laboratory.after_steps(STEPS)
         certain += [p for p in asleep if later is not None and _still(p, later)]
@@ -63,6 +67,12 @@ def _still(parameter: Parameter, later: Trace) -> bool:
 CAUSE = Cause(
     card=CARD,
     find=find,
-    explains=("dead-units", "depth-decay", "init-too-small", "saturated-activation"),
+    explains=(
+        "dead-units",
+        "depth-decay",
+        "init-too-small",
+        "saturated-activation",
+        "collapsed-signal",
+    ),
     exact=True,
 )

@@ -1,0 +1,77 @@
+"""UV603 not-in-optimizer: the gradient arrives, but nothing steps with it."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Expected, Finding, found
+
+CARD = Card(
+    code="UV603",
+    name="not-in-optimizer",
+    title="parameters get a gradient that no optimizer step uses",
+    says="{tensors:.0f} trainable tensors (first {where}) {detail}.",
+    what="An optimizer steps only the tensors that it was given when it was made, each by the "
+    "learning rate of its group.",
+    hurts="Tensors in no group, or in one with learning rate zero, keep their values although their "
+    "gradients look healthy (they even add up, as zero_grad passes them by). A tensor that is "
+    "listed twice is stepped twice.",
+    apart="Read from the optimizer that was passed: its groups against the model's trainable "
+    "parameters that the gradient reaches. A learning rate of zero under a scheduler (the group "
+    "has an initial_lr above zero) is a warm-up step and expected. Tensors of other models in the "
+    "groups are no fault.",
+    do="Build the optimizer from model.parameters() after the model is complete and on its device; "
+    "where groups are made by name, check that they add up to all parameters. Freeze what is "
+    "meant to stand still.",
+    reference="torch.optim: constructing it, per-parameter options",
+    clear="all of the {trainable:.0f} trainable tensors are stepped, in {groups:.0f} parameter "
+    "groups",
+)
+
+REMEDIES = ("complete-optimizer",)
+
+
+def find(case: Case) -> Iterable[Finding | Expected]:
+    """Missing, standing and doubled parameters; groups at a warm-up step."""
+    if case.optimizer is None:
+        return
+    reached = [p.names for p in case.trace.parameters if p.state not in ("frozen", "none")]
+    names = {name for every in reached for name in every}
+    missing = [name for name in case.optimizer.missing if name in names]
+    if missing:
+        said = "are in no parameter group of the optimizer"
+        if case.optimizer.foreign:
+            said += f", which holds {case.optimizer.foreign} tensors that are not this model's"
+        yield _found("broken", missing, said)
+    still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
+    waiting = [g for g in still if g.scheduled]
+    standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
+    if standing:
+        yield _found("broken", standing, "are in a parameter group with learning rate 0")
+    doubled = [name for name in case.optimizer.duplicated if name in names]
+    if doubled:
+        yield _found("harmful", doubled, "are listed twice in the optimizer and stepped twice")
+    if waiting:
+        yield Expected(
+            name="warm-up-step",
+            where=tuple(name for group in waiting for name in group.parameters),
+            because="the learning rate is 0 now, and a scheduler will set it to a share of "
+            f"{max(g.initial_lr or 0.0 for g in waiting):.3g}",
+            unless="the scheduler is never stepped, or training is over",
+        )
+
+
+def _found(severity: str, names: list[str], said: str) -> Finding:
+    return found(CARD, severity, names, {"tensors": float(len(names))}, REMEDIES, detail=said)
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """How many tensors there are to step, and in how many groups."""
+    if case.optimizer is None:
+        return None
+    trainable = sum(1 for p in case.trace.parameters if p.state != "frozen")
+    return {"trainable": float(trainable), "groups": float(len(case.optimizer.groups))}
+
+
+CAUSE = Cause(
+    card=CARD, find=find, clear=clear, exact=True, explains=("step-too-small", "stuck-saddle")
+)

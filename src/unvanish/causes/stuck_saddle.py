@@ -1,0 +1,205 @@
+"""UV605 stuck-saddle: zero times zero, or a gate that is shut for good."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from unvanish.cards import Card
+from unvanish.causes.cause import Case, Cause, Expected, Finding, found
+from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
+from unvanish.probe.flow import NORMALIZING, WEIGHTED
+from unvanish.trace import Parameter, Trace
+
+CARD = Card(
+    code="UV605",
+    name="stuck-saddle",
+    title="factors that are zero together hold each other at zero",
+    says="{where} is stuck at zero: {detail}. {tensors:.0f} trainable tensors have a gradient of "
+    "exactly zero, and still after {steps:.0f} steps on a copy.",
+    what="The gradient of a product's factor is multiplied by the other factor. Where both are "
+    "zero, or where a gate of zero has slope zero (ReLU, |g|, g squared), no gradient is left for "
+    "either.",
+    hurts="This part adds nothing and never will; the rest of the model trains around it.",
+    apart="One factor of zero is good practice: a zero head, a zero last layer of a branch or LoRA's "
+    "B = 0 wake up at the first step and are listed as expected. Named is only what is zero by its "
+    "structure and still gets exactly zero after real steps on a copy. Where no other way "
+    "leads around the zeros the layers are symmetric-init.",
+    do="Start one of the factors at random (LoRA: A random, B zero), or the gate slightly open.",
+    reference="Hu et al. 2021, arXiv:2106.09685, section 4.1; Zhang, Dauphin, Ma 2019, "
+    "arXiv:1901.09321 (zero-initialised branches)",
+)
+
+REMEDIES = ("wake-one-factor",)
+STEPS = 5
+"""Zeros in series wake up one a step: head, gate, modulation, then what they cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """Parameters that hold each other at zero, the operation where they meet, and how."""
+
+    parameters: tuple[str, ...]
+    operation: int
+    reason: str
+
+
+def find(case: Case) -> Iterable[Finding | Expected]:
+    """Knots that real steps do not untie; sleepers that they wake."""
+    flow = Dataflow(case.trace)
+    held, later = stuck_knots(case, flow)
+    if held and later is not None:
+        roots = list(dict.fromkeys(name for knot in held for name in knot.parameters))
+        behind = {n for knot in held for n in flow.leaves(knot.operation)}
+        names = [*roots, *(p.name for p in _zeros(case.trace) if p.name in behind)]
+        names = [name for name in names if later.parameter(name).state == "zero"]
+        evidence = {"tensors": float(len(set(names))), "steps": float(STEPS)}
+        yield found(CARD, "broken", names, evidence, REMEDIES, detail=held[0].reason)
+    yield from _sleepers(case, flow)
+
+
+def stuck_knots(case: Case, flow: Dataflow) -> tuple[list[Knot], Trace | None]:
+    """The knots whose parameters still get exactly zero after steps on a copy, and its trace."""
+    knots = [knot for knot in _knots(flow, case.trace) if can_move(case, knot.parameters)]
+    if not knots:
+        return [], None
+    later = case.laboratory.after_steps(STEPS)
+    if later is None:
+        return [], None
+    return [
+        knot for knot in knots if all(later.parameter(n).state == "zero" for n in knot.parameters)
+    ], later
+
+
+def can_move(case: Case, names: Iterable[str]) -> bool:
+    """Whether the optimizer would move these parameters if they got a gradient."""
+    if case.optimizer is None:
+        return True
+    groups = [case.optimizer.group_of(name) for name in names]
+    return all(group is not None and group.lr != 0 for group in groups)
+
+
+def _zeros(trace: Trace) -> list[Parameter]:
+    return [p for p in trace.parameters if p.state == "zero"]
+
+
+def factors(flow: Dataflow, index: int) -> tuple[str, ...]:
+    """The parameters that the signal is multiplied by here (no biases)."""
+    operation = flow[index]
+    if operation.function in NORMALIZING:
+        return operation.parameters[:1]
+    if operation.function in SCALINGS:
+        return operation.parameters
+    if operation.function not in WEIGHTED:
+        return ()
+    flat = operation.function in ("matmul", "einsum", "bmm")
+    return tuple(n for n in operation.parameters if flat or flow.dimensions.get(n, 0) >= 2)
+
+
+def _knots(flow: Dataflow, trace: Trace) -> Iterable[Knot]:
+    zero = {p.name for p in _zeros(trace)}
+    empty = {p.name for p in _zeros(trace) if p.weight_norm == 0}
+    holders = {i: names for i in flow.to_loss if (names := empty & set(factors(flow, i)))}
+    for index in sorted(flow.to_loss):
+        signals = flow.signals(index)
+        blank = [m for m in signals if flow[m].output_rms == 0]
+        behind = [_factors_behind(flow, m, holders) for m in blank]
+        if index in holders and any(b - holders[index] for b in behind):
+            mine = holders[index] | set[str]().union(*behind)
+            if _has_way_around(flow, {i for i, names in holders.items() if names & mine}):
+                yield Knot(tuple(sorted(mine)), index, "both factors of a product are zero")
+        elif len(blank) > 1 and len(blank) == len(signals) and all(behind):
+            yield Knot(
+                tuple(sorted(set[str]().union(*behind))), index, "two signals that are zero meet"
+            )
+        gates = _shut_gates(flow, index, zero)
+        if gates:
+            yield Knot(gates, index, "a gate of zero whose slope is zero covers it")
+
+
+def _factors_behind(flow: Dataflow, index: int, holders: dict[int, set[str]]) -> set[str]:
+    """Zero factors on the way to a signal that is all zero, back to where it is not."""
+    found: set[str] = set()
+    pending, seen = [index], {index}
+    while pending:
+        current = pending.pop()
+        found |= holders.get(current, set())
+        for maker in flow.signals(current):
+            if maker not in seen and flow[maker].output_rms == 0:
+                seen.add(maker)
+                pending.append(maker)
+    return found
+
+
+def _shut_gates(flow: Dataflow, index: int, zero: set[str]) -> tuple[str, ...]:
+    """Parameters that were made into an exact zero and get no gradient: a gate that stays shut."""
+    names = _shut(flow, index)
+    return tuple(sorted(names)) if names and names <= zero else ()
+
+
+def _shut(flow: Dataflow, index: int) -> set[str]:
+    """Parameters that were made into an exact zero, which a signal is multiplied by here."""
+    if flow[index].function not in SCALINGS | WEIGHTED or not flow.signals(index):
+        return set()
+    names: set[str] = set()
+    for maker in flow[index].inputs:
+        made = flow.before(maker, VIEWS)
+        if made is None or flow[made].from_data or flow[made].output_rms != 0:
+            continue
+        names |= flow.leaves(made)
+    return names
+
+
+def _has_way_around(flow: Dataflow, blocked: set[int]) -> bool:
+    """Whether data reaches the loss past these operations."""
+    pending = [i for i in flow.to_loss - blocked if flow[i].inside and _takes_batch(flow, i)]
+    seen = set(pending)
+    while pending:
+        index = pending.pop()
+        if not flow.consumers.get(index):
+            return True
+        for reader in flow.consumers[index]:
+            if reader in flow.to_loss and reader not in seen | blocked:
+                seen.add(reader)
+                pending.append(reader)
+    return False
+
+
+def _takes_batch(flow: Dataflow, index: int) -> bool:
+    """Whether something of the batch itself, as far as its shape tells, enters here."""
+    operation = flow[index]
+    if not operation.from_data or operation.function in NORMALIZING:
+        return False
+    entering = zip(operation.inputs, operation.input_shapes, strict=False)
+    size = flow.batch_size
+    held = len(operation.parameters)
+    unknown = [shape for maker, shape in entering if maker is None]
+    return len(unknown) > held and any(shape and shape[0] == size for shape in unknown)
+
+
+def _sleepers(case: Case, flow: Dataflow) -> Iterable[Expected]:
+    """Zero gradients behind one factor of zero, gone after steps on a copy."""
+    zero = {p.name for p in _zeros(case.trace)}
+    empty = {p.name for p in case.trace.parameters if p.weight_norm == 0 and p.state != "frozen"}
+    covered: set[str] = set()
+    covers: set[str] = set()
+    for index in flow.to_loss:
+        mine = empty & {*factors(flow, index), *_shut(flow, index)}
+        for maker in flow.signals(index) if mine else ():
+            behind = zero & flow.leaves(maker) - mine
+            covered |= behind
+            covers |= mine if behind else set()
+    later = case.laboratory.after_steps(STEPS) if covered else None
+    if later is None:
+        return
+    awake = sorted(name for name in covered if later.parameter(name).state == "reached")
+    if awake:
+        yield Expected(
+            name="asleep-at-step-0",
+            where=tuple(awake),
+            because="their gradient is multiplied by a weight that starts at zero "
+            f"({', '.join(sorted(covers)[:3])}) and arrives after {STEPS} steps on a copy",
+            unless="that weight stays at zero",
+            evidence={"tensors": float(len(awake)), "steps": float(STEPS)},
+        )
+
+
+CAUSE = Cause(card=CARD, find=find, exact=True, explains=("dead-units",))
