@@ -11,8 +11,8 @@ CARD = Card(
     code="UV402",
     name="time-growth",
     title="the gradient explodes over time steps",
-    says="The gradient explodes over time in {where}: {decades_per_step:.2f} decades a step "
-    "over {steps:.0f} steps.",
+    says="The gradient explodes over time in {where}: each step back multiplies it by "
+    "{factor_per_step:.3g}, over {steps:.0f} steps.",
     what="The product over time steps that carries the gradient back to step t grows with "
     "every step (recurrent weights with singular values above one and units that are not "
     "saturated).",
@@ -40,7 +40,8 @@ def find(case: Case) -> Iterable[Finding]:
         if -read.decades < HARMFUL_DECADES or read.steps < 3:
             continue
         severity = "broken" if -read.decades >= BROKEN_DECADES else "harmful"
-        yield found(CARD, severity, [profile.module or "(model)"], time_evidence(read), REMEDIES)
+        evidence = {**time_evidence(read), "factor_per_step": 10 ** abs(read.slope.value)}
+        yield found(CARD, severity, [profile.module or "(model)"], evidence, REMEDIES)
 
 
 CAUSE = Cause(card=CARD, find=find)
