@@ -8,6 +8,7 @@ that without saturating it.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -124,3 +125,104 @@ def mended_by_weights(activation: str | None) -> bool:
     """
     factor = backward_factor(activation) if activation is not None else 1.0
     return factor is None or factor >= 0.9
+
+
+@cache
+def _grid(points: int) -> tuple[Array, Array]:
+    z = np.linspace(-10, 10, points)  # even counts: no point falls on the kink at zero
+    weight = _density(z)
+    return z, weight / weight.sum()
+
+
+def gains_at(activation: str, length: float) -> tuple[float, float] | None:
+    """``(E[f(u)^2], E[f'(u)^2])`` for u ~ N(0, length): mean squares of value and slope.
+
+    ``length`` is the variance of a pre-activation over units. ``None``: activation not listed.
+
+    >>> [round(value, 3) for value in gains_at("relu", 4.0)]
+    [2.0, 0.5]
+    """
+    pair = _PAIRS.get(activation)
+    if pair is None or not 0 <= length < math.inf:
+        return None
+    z, weight = _grid(4002)
+    u = math.sqrt(length) * z
+    return float((weight * pair[0](u) ** 2).sum()), float((weight * pair[1](u) ** 2).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanField:
+    """A wide plain net in the limit of infinite width: Gaussian weights, one activation.
+
+    ``weight`` is the variance of a weight times the fan-in, ``bias`` the variance of a bias. All
+    maps and scales as in Poole et al. 2016 (arXiv:1606.05340) and Schoenholz et al. 2017
+    (arXiv:1611.01232, section 3); lengths are variances, scales count layers.
+    """
+
+    activation: str
+    weight: float
+    bias: float = 0.0
+
+    def next_length(self, length: float) -> float:
+        """Variance of the next pre-activation, from this one's."""
+        gains = gains_at(self.activation, length)
+        if gains is None:
+            raise KeyError(self.activation)
+        return self.weight * gains[0] + self.bias
+
+    def fixed_length(self) -> float:
+        """The variance that the layers settle at (infinite or zero where they never do)."""
+        length = 1.0
+        for _ in range(4000):
+            following = self.next_length(length)
+            if abs(following - length) <= 1e-12 * length or not 1e-300 < following < 1e300:
+                return following
+            length = following
+        return length
+
+    def gradient_factor(self, length: float) -> float:
+        """chi_1: what a layer multiplies the mean square of the gradient by."""
+        gains = gains_at(self.activation, length)
+        if gains is None:
+            raise KeyError(self.activation)
+        return self.weight * gains[1]
+
+    def next_correlation(self, correlation: float, length: float) -> float:
+        """Correlation of two samples after a layer, from that before it, both at this length."""
+        value = _pair_mean(_PAIRS[self.activation][0], correlation, length)
+        return (self.weight * value + self.bias) / self.next_length(length)
+
+    def correlation_slope(self, correlation: float, length: float) -> float:
+        """d(next correlation) / d(correlation); at one it is ``gradient_factor``."""
+        return self.weight * _pair_mean(_PAIRS[self.activation][1], correlation, length)
+
+    def fixed_correlation(self) -> float:
+        """The correlation that two unlike samples end at: 1 in the ordered phase, less in chaos."""
+        length = self.fixed_length()
+        if self.gradient_factor(length) <= 1:
+            return 1.0
+        correlation = 0.5
+        for _ in range(400):
+            following = self.next_correlation(correlation, length)
+            if abs(following - correlation) < 1e-10:
+                break
+            correlation = following
+        return correlation
+
+    def correlation_depth(self) -> float:
+        """xi_c: layers over which the distance from the fixed correlation falls by a factor e."""
+        length = self.fixed_length()
+        correlation = self.fixed_correlation()
+        if correlation == 1.0:
+            return -1 / math.log(self.gradient_factor(length))
+        return -1 / math.log(self.correlation_slope(correlation, length))
+
+
+def _pair_mean(f: Callable[[Array], Array], correlation: float, length: float) -> float:
+    """E[f(u1) f(u2)] for two normal variables of this variance and correlation."""
+    z, weight = _grid(402)
+    scale = math.sqrt(length)
+    first = f(scale * z) * weight
+    beside = math.sqrt(max(1 - correlation**2, 0.0))
+    mixed = scale * (correlation * z[:, None] + beside * z[None, :])
+    return float(first @ f(mixed.ravel()).reshape(mixed.shape) @ weight)

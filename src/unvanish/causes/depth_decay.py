@@ -120,4 +120,9 @@ def clear(case: Case) -> dict[str, float] | None:
     return {"decades": -fall.decades if fall is not None else 0.0, "layers": layers}
 
 
-CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("epsilon-dominated", "step-too-small"))
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    clear=clear,
+    explains=("epsilon-dominated", "step-too-small", "collapsed-signal"),
+)

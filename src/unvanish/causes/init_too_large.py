@@ -50,5 +50,13 @@ def _grown(off: Deviation, rise: Stretch | None) -> bool:
 
 
 CAUSE = Cause(
-    card=CARD, find=find, explains=("depth-growth", "saturated-activation", "depth-decay")
+    card=CARD,
+    find=find,
+    explains=(
+        "depth-growth",
+        "saturated-activation",
+        "depth-decay",
+        "collapsed-signal",
+        "chaotic-signal",
+    ),
 )

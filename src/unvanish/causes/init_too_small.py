@@ -56,4 +56,8 @@ def find(case: Case) -> Iterable[Finding]:
     yield found(CARD, severity, off.layers, evidence(off, fall), REMEDIES)
 
 
-CAUSE = Cause(card=CARD, find=find, explains=("depth-decay", "dead-units"))
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    explains=("depth-decay", "dead-units", "collapsed-signal", "chaotic-signal"),
+)

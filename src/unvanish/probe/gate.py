@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unvanish.signals import l2
 from unvanish.trace import Gate, Layer
 
 SAMPLES, FEATURES, DIRECTIONS = 32, 1024, 10
@@ -80,3 +81,36 @@ def effective_number(layer: Layer) -> float | None:
     shares = [value / largest for value in layer.directions]
     # What lies beyond the kept directions is spread thin: its squares do not count.
     return (layer.difference / largest) ** 2 / math.fsum(share**2 for share in shares)
+
+
+def singular_value_spread(model: nn.Module, inputs: Tensor, probes: int = 4) -> float | None:
+    """Standard deviation of ln(singular value) of d outputs / d inputs, one sample at a time.
+
+    With random signs u on the outputs, v = J^T u has E|v|^2 = tr JJ^T and J v has
+    E|Jv|^2 = tr (JJ^T)^2. Over m outputs, m tr (JJ^T)^2 / (tr JJ^T)^2 is 1 for equal singular
+    values and exp(4 s^2) for log-normal ones of standard deviation s: s is what is returned.
+    Two backward passes a probe. ``None`` for fewer than two outputs a sample.
+    """
+    inputs = inputs.requires_grad_()
+    with torch.enable_grad():
+        outputs = model(inputs)
+        if not isinstance(outputs, Tensor) or outputs.dim() < 2 or outputs[0].numel() < 2:
+            return None
+        square, fourth = 0.0, 0.0
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(probes):
+            signs = torch.randint(2, outputs.shape, generator=generator).to(outputs) * 2 - 1
+            signs.requires_grad_()
+            (back,) = torch.autograd.grad(outputs, inputs, signs, create_graph=True)
+            # Scaled to length one, as squares of a vanished gradient are zero in float32.
+            length = l2(back.detach())
+            if not 0 < length < math.inf:
+                return None
+            direction = (back.detach().double() / length).to(back)
+            (forth,) = torch.autograd.grad(back, signs, direction, retain_graph=True)
+            square += length**2
+            fourth += l2(forth.detach()) ** 2 * length**2
+    per_sample = outputs[0].numel()
+    samples = outputs.shape[0]
+    ratio = per_sample * samples * (fourth / probes) / (square / probes) ** 2
+    return math.sqrt(math.log(ratio)) / 2 if ratio > 1 else 0.0

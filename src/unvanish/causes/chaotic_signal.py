@@ -1,0 +1,84 @@
+"""UV305 chaotic-signal: neighbours become strangers with depth, though the signal's norm is flat."""
+
+from collections.abc import Iterable
+
+from unvanish.cards import Card
+from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.likeness import Course, course, hidden, trainable_depth
+from unvanish.trace import Layer
+
+CARD = Card(
+    code="UV305",
+    name="chaotic-signal",
+    title="neighbours become strangers with depth",
+    says="Small differences between samples grow with depth: by {factor_per_layer:.3g} a layer, "
+    "{decades:.1f} decades over {layers:.0f} layers from {where} on, while the signal itself keeps "
+    "its size: samples that lie close together come out unrelated.",
+    what="The signal is bounded (a saturating activation, a norm), so what a layer amplifies is not "
+    "its size but its differences. After a few layers every input, however close to another, "
+    "has an output of its own.",
+    hurts="The net can memorise its batch but not carry over to a neighbour of it; with more depth "
+    "the loss surface is so rough that no step size trains it at all.",
+    apart="Measured where the gradient is: how much the loss would change if a layer's output "
+    "changed by its own size. That is flat in a net whose signal grows forward as the gradient grows "
+    "back, and rises towards the input only here. Named if it rises layer by layer so far that "
+    "differences of 1/64 of the signal (the square root of float32's resolution in energy) fill "
+    "it. Batch norm couples the samples of a batch and is left to depth-growth.",
+    do="Smaller weights: gain 1 for tanh, orthogonal; or skip connections that carry most of the signal.",
+    reference="Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232",
+    clear="a small difference between samples grows by at most {decades:.1f} decades over "
+    "{layers:.0f} hidden layers",
+)
+
+REMEDIES = ("reinitialize", "orthogonal", "gated-residual")
+GROWTH_DECADES = HARMFUL_DECADES / 2
+"""In amplitude: the energy of a difference grows by the inverse root of float32's resolution.
+On digits, tanh nets of 10 to 100 layers past it end below 60 %, those short of half of it above 90 %."""
+
+
+def find(case: Case) -> Iterable[Finding]:
+    """Sensitivity rising towards the input, layer by layer, without a batch norm's part in it."""
+    if any("BatchNorm" in op.kind for op in case.trace.ops):
+        return
+    layers = hidden(case.trace)
+    rise = growth(layers)
+    if rise is None or -rise.decades < GROWTH_DECADES:
+        return
+    if not rise.compounds or rise.slope is None or not rise.slope.falls:
+        return
+    gate = case.trace.gate
+    severity = "broken" if -rise.decades >= BROKEN_DECADES / 2 else "harmful"
+    evidence = {
+        "decades": -rise.decades,
+        "decades_per_layer": -rise.slope.value,
+        "factor_per_layer": 10**-rise.slope.value,
+        "layers": float(len(rise.layers)),
+        "trainable_depth": trainable_depth(2 * rise.slope.value),
+        "signal_decades": gate.forward_decades if gate is not None else None,
+        "gradient_decades": gate.backward_decades if gate is not None else None,
+        "cosine": gate.cosine_last if gate is not None else None,
+    }
+    yield found(CARD, severity, rise.layers, evidence, REMEDIES)
+
+
+def growth(layers: list[Layer]) -> Course | None:
+    """How sensitivity falls from the input on: what is left for a difference to grow.
+
+    In units of its value at the first layer, so that the scale of the loss drops out.
+    """
+    known = [layer.sensitivity for layer in layers if layer.sensitivity]
+    if len(known) < len(layers) or not known:
+        return None  # a layer without gradient: nothing can be said of a course
+    return course(layers, [value / known[0] for value in known])
+
+
+def clear(case: Case) -> dict[str, float] | None:
+    """The largest rise of sensitivity."""
+    layers = hidden(case.trace)
+    rise = growth(layers)
+    if rise is None:
+        return None
+    return {"decades": max(-rise.decades, 0.0), "layers": float(len(layers))}
+
+
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("depth-growth", "saturated-activation"))
