@@ -1,5 +1,6 @@
 """Programs whose samples collapse or become strangers, or whose numbers leave half precision."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -58,7 +59,7 @@ def bottleneck(seed: int) -> Program:
     torch.manual_seed(seed)
     widths = [32, 24, 12, 2, 12, 24]
     layers: list[nn.Module] = []
-    for inside, outside in zip(widths, widths[1:], strict=False):
+    for inside, outside in itertools.pairwise(widths):
         layers += [nn.Linear(inside, outside), nn.Tanh()]
     inputs, _ = ten_classes(seed)
     model = nn.Sequential(*layers, nn.Linear(24, 32))
@@ -131,4 +132,105 @@ HEALTHY_GATE: dict[str, Patient] = {
     "small convolutions": small_convolutions,
     "ten steps in": trained(10),
     "trained": trained(300),
+}
+
+
+class Between(nn.Module):
+    """Two linear layers with a function in between."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body, self.head, self.function = nn.Linear(32, 8), nn.Linear(8, 4), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.function(self.body(x)))
+
+
+def between(function: Callable[[Tensor], Tensor]) -> Patient:
+    def patient(seed: int) -> Program:
+        torch.manual_seed(seed)
+        return classify(Between(function), blobs(seed))
+
+    return patient
+
+
+def positive(x: Tensor) -> Tensor:
+    """Zero where x is below zero; unlike relu it lets NaN through on the way back."""
+    return x * (x > 0)
+
+
+def masked_row(x: Tensor) -> Tensor:
+    scores = x.view(8, 8, 8) @ x.view(8, 8, 8).transpose(1, 2)
+    hidden = torch.zeros(8, 8, 8, dtype=torch.bool)
+    hidden[2, 5] = True
+    weights = torch.softmax(scores.masked_fill(hidden, -math.inf), -1)
+    return (weights @ x.view(8, 8, 8)).view(64, 8)
+
+
+def no_length(x: Tensor) -> Tensor:
+    return (x - x) / torch.sqrt(((x - x) ** 2).sum(1, keepdim=True))
+
+
+NONFINITE: dict[str, tuple[Patient, str, str]] = {
+    "log(0)": (between(lambda x: torch.log(positive(x))), "forward", "the logarithm of zero"),
+    "log(-1)": (between(torch.log), "forward", "the logarithm of a negative number"),
+    "1 / 0": (between(lambda x: x / torch.relu(x)), "forward", "a division by zero"),
+    "0 / 0 in a norm": (between(no_length), "forward", "zero divided by zero"),
+    "sqrt(-1)": (between(torch.sqrt), "forward", "the root of a negative number"),
+    "exp(big)": (between(lambda x: torch.exp(1000 * x)), "forward", "an overflow of the exp"),
+    "masked row": (between(masked_row), "forward", "a row that is masked all over"),
+    "where, log": (
+        between(lambda x: torch.where(x > 0, torch.log(positive(x)), x)),
+        "backward",
+        "the branch that",
+    ),
+    "where, sqrt": (
+        between(lambda x: torch.where(x > 0, torch.sqrt(positive(x)), x)),
+        "backward",
+        "the branch that",
+    ),
+    "where, division": (
+        between(lambda x: torch.where(x > 0, 1 / positive(x), x)),
+        "backward",
+        "the branch that",
+    ),
+    "sqrt(0)": (
+        between(lambda x: torch.sqrt(positive(x))),
+        "backward",
+        "the derivative of a root",
+    ),
+}
+
+
+class InHalf(nn.Module):
+    """Computes in float16 under autocast, keeps its weights in float32."""
+
+    def __init__(self, depth: int, activation: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.net = plain(depth, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.float16):
+            return self.net(x).float()
+
+
+def in_half(
+    factor: float, depth: int = 5, activation: Callable[[], nn.Module] = nn.Tanh
+) -> Patient:
+    def patient(seed: int) -> Program:
+        torch.manual_seed(seed)
+
+        def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+            return factor * nn.functional.cross_entropy(outputs, labels)
+
+        return {"model": InHalf(depth, activation), "data": blobs(seed), "loss": loss}
+
+    return patient
+
+
+SICK_GATE["autocast, a loss of 1e-5"] = (in_half(1e-5), "half-precision-underflow", "net")
+HEALTHY_GATE |= {
+    "autocast": in_half(1.0),
+    "autocast, ReLU": in_half(1.0, 8, nn.ReLU),
+    "autocast, the loss scaled": in_half(1024.0),
 }

@@ -30,7 +30,7 @@ def _density(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
+    return (1 + np.tanh(x / 2)) / 2  # does not overflow
 
 
 def _inside(x: Array, low: float, high: float) -> Array:

@@ -24,8 +24,9 @@ CARD = Card(
     apart="Samples that were alike at the input are no fault: the fall is counted from the first "
     "layer on. A net that trained is not named: it keeps the directions that its outputs need. "
     "A fall that the gradient shares is depth-decay. Named if the differences fall, layer by layer "
-    "and no layer with half of it, below the square root of float32's resolution in size (without skips: by e^6, six correlation depths), "
-    "or if the weakest direction that the outputs need falls behind the strongest.",
+    "and no layer with half of it, below the square root of float32's resolution in size (without "
+    "skips: by e^6, six correlation depths), or if the weakest direction that the outputs need falls "
+    "behind the strongest.",
     do="Skip connections that carry most of the signal, orthogonal weights with an activation closer "
     "to linear (tanh at gain 1, leaky ReLU), or fewer and wider layers.",
     reference="Schoenholz et al. 2017, arXiv:1611.01232; Hayou, Doucet, Rousseau 2019, "

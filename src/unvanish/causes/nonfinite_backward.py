@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.nonfinite_patterns import backward_pattern, described
 
 CARD = Card(
     code="UV502",
@@ -40,9 +41,8 @@ def find(case: Case) -> Iterable[Finding]:
                 "input_zeros": None if bad.input_zeros is None else float(bad.input_zeros),
             }
             where = bad.module or "(model)"
-            yield found(
-                CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=bad.operation
-            )
+            said = described(bad.operation, backward_pattern(case.trace, bad))
+            yield found(CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=said)
 
 
 def clear(case: Case) -> dict[str, float] | None:

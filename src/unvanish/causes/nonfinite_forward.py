@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.nonfinite_patterns import described, forward_pattern, loss_term
 
 CARD = Card(
     code="UV501",
@@ -12,12 +13,12 @@ CARD = Card(
     title="the forward pass makes NaN or Inf",
     says="The loss is not finite. The first op to make it so is {detail} in {where}: "
     "{count:.0f} bad values out of inputs between {input_min:.3g} and {input_max:.3g}.",
-    what="All inputs of this op were finite and its output is not: log of zero, division by "
+    what="No input of this op was bad and its output is: log of zero, division by "
     "zero, square root of a negative number, overflow of exp or of half precision, a "
     "softmax over a fully masked row.",
     hurts="Everything after it is NaN: the loss, all gradients and, after one step, all weights.",
     apart="Infinities that are written on purpose (attention masks) and that the loss survives "
-    "are not named.",
+    "are not named. Where the op stands in the loss and the loss is a sum, its term is counted.",
     do="Look at the smallest and largest input: clamp it, add an epsilon inside the log or "
     "the root, use log_softmax or a ...-with-logits loss, or a wider dtype for this op.",
     reference="torch.autograd anomaly mode names an op in the backward pass only; this names the "
@@ -38,8 +39,12 @@ def find(case: Case) -> Iterable[Finding]:
                 "input_max": bad.input_max,
                 "input_zeros": float(bad.input_zeros or 0),
             }
+            term = loss_term(case.trace, bad)
+            if term is not None:
+                evidence |= {"loss_term": float(term[0]), "loss_terms": float(term[1])}
             where = bad.module or "(model)"
-            yield found(CARD, "broken", [where], evidence, REMEDIES, detail=bad.operation)
+            said = described(bad.operation, forward_pattern(case.trace, bad), term)
+            yield found(CARD, "broken", [where], evidence, REMEDIES, detail=said)
 
 
 def clear(case: Case) -> dict[str, float] | None:

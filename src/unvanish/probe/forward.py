@@ -182,7 +182,7 @@ class ForwardRecorder(TorchFunctionMode):
                     call.likeness = likeness(output)
 
     def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
-        if any(not bool(torch.isfinite(t).all()) for t in inputs if t.is_floating_point()):
+        if not _new_here(inputs, output):
             return
         limits = [found for t in inputs if (found := extremes(t)) is not None]
         zeros = sum(int((t == 0).sum()) for t in inputs[:2])
@@ -191,6 +191,14 @@ class ForwardRecorder(TorchFunctionMode):
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
+
+
+def _new_here(inputs: list[Tensor], output: Tensor) -> bool:
+    """Whether NaN or Inf begins at this op; an infinity written on purpose may become NaN here."""
+    known = [t for t in inputs if t.is_floating_point()]
+    if all(bool(torch.isfinite(t).all()) for t in known):
+        return True
+    return bool(output.isnan().any()) and not any(bool(t.isnan().any()) for t in known)
 
 
 def function_name(func: Callable[..., Any]) -> str:

@@ -1,0 +1,120 @@
+"""The known ways in which an operation makes NaN or Inf, recognised from its name and its inputs."""
+
+from collections.abc import Iterable
+
+from unvanish.trace import Nonfinite, Op, Operation, Trace
+
+_LOGARITHMS = frozenset("log log2 log10 log1p logit xlogy".split())
+_ROOTS = frozenset("sqrt rsqrt pow std var".split())
+_EXPONENTIALS = frozenset("exp exp2 expm1 sinh cosh logsumexp".split())
+_QUOTIENTS = frozenset("div divide true_divide truediv reciprocal rsqrt remainder fmod".split())
+_DISTANCES = frozenset("Sqrt LinalgVectorNorm Norm Std StdMean Cdist Dist EuclideanDist".split())
+_SELECTORS = frozenset(("Where", "MaskedFill", "MaskedScatter", "Index", "MaskedSelect"))
+
+
+def forward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
+    """What happened at a forward op, in words; ``None``: none of the known ways."""
+    name = {"rtruediv": "truediv", "__rtruediv__": "truediv"}.get(bad.operation, bad.operation)
+    low, high = bad.input_min, bad.input_max
+    if "softmax" in name or "attention" in name:
+        return "a row that is masked all over" if low is not None and low == -float("inf") else None
+    if name in _LOGARITHMS and low is not None:
+        return "the logarithm of a negative number" if low < 0 else "the logarithm of zero"
+    if name in _QUOTIENTS and bad.input_zeros:
+        return "zero divided by zero" if bad.kind == "nan" else "a division by zero"
+    if name in _ROOTS and low is not None and low < 0 and bad.kind == "nan":
+        return "the root of a negative number"
+    if _dtype(trace, bad) == "float16" and bad.kind == "inf" and (high is None or high < 65504):
+        return "an overflow of float16 (which ends at 65504)"
+    return "an overflow of the exponential" if name in _EXPONENTIALS else None
+
+
+def backward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
+    """What happened at a backward op, in words; ``None``: none of the known ways."""
+    op = next((o for o in trace.ops if _is(o, bad)), None)
+    if op is not None and _selected_away(trace.ops, op):
+        return "the branch that a mask or torch.where left out: zero times an infinite derivative"
+    if bad.operation in _DISTANCES and (bad.input_zeros or bad.input_zeros is None):
+        return "the derivative of a root or a norm at zero"
+    if bad.operation in ("Log", "Log2", "Log10", "Logit", "Xlogy"):
+        return "the derivative of a logarithm at zero"
+    if bad.operation in ("Div", "Reciprocal", "Rsqrt") and bad.input_zeros:
+        return "the derivative of a division by zero"
+    if bad.operation == "Pow" and bad.input_zeros:
+        return "the derivative of a power below one at zero"
+    if "Softmax" in bad.operation or "DotProduct" in bad.operation:
+        return "a row of attention that is masked all over"
+    return None
+
+
+def described(operation: str, pattern: str | None, term: tuple[int, int] | None = None) -> str:
+    """The op with what happened at it and, where known, in which term of the loss."""
+    said = operation if pattern is None else f"{operation} ({pattern})"
+    return said if term is None else f"{said}, term {term[0]} of {term[1]} of the loss,"
+
+
+def loss_term(trace: Trace, bad: Nonfinite) -> tuple[int, int] | None:
+    """Which term of the loss, counted as written, and of how many; ``None`` where it is no sum."""
+    index = next((i for i, o in enumerate(trace.operations) if _made(o, bad)), None)
+    if index is None or trace.loss_operation is None:
+        return None
+    terms = _terms(trace, trace.loss_operation)
+    hit = [place for place, term in enumerate(terms, 1) if index in _ancestors(trace, term)]
+    return (hit[0], len(terms)) if len(terms) > 1 and len(hit) == 1 else None
+
+
+def _made(operation: Operation, bad: Nonfinite) -> bool:
+    rms = operation.output_rms
+    same = (operation.function, operation.module) == (bad.operation, bad.module)
+    return same and rms is not None and rms - rms != 0
+
+
+def _terms(trace: Trace, start: int) -> list[int]:
+    operation = trace.operations[start]
+    scalar = not operation.output_shape or operation.output_shape == (1,)
+    if operation.function.strip("_").lstrip("ir") not in ("add", "sub") or not scalar:
+        if operation.function in ("mul", "div", "truediv") and len(_known(operation.inputs)) == 1:
+            return _terms(trace, _known(operation.inputs)[0])  # a sum times a plain number
+        return [start]
+    return [term for made in _known(operation.inputs) for term in _terms(trace, made)]
+
+
+def _known(inputs: Iterable[int | None]) -> list[int]:
+    return [made for made in inputs if made is not None]
+
+
+def _ancestors(trace: Trace, start: int) -> set[int]:
+    seen, pending = {start}, [start]
+    while pending:
+        for made in _known(trace.operations[pending.pop()].inputs):
+            if made not in seen:
+                seen.add(made)
+                pending.append(made)
+    return seen
+
+
+def _dtype(trace: Trace, bad: Nonfinite) -> str | None:
+    return next((o.dtype for o in trace.operations if _made(o, bad)), None)
+
+
+def _is(op: Op, bad: Nonfinite) -> bool:
+    poisoned = any(edge.nonfinite for edge in op.edges)
+    return (op.kind, op.module, op.call) == (bad.operation, bad.module, bad.call) and poisoned
+
+
+def _selected_away(ops: Iterable[Op], op: Op) -> bool:
+    """Whether the gradient came straight from a selection and is exactly zero in places."""
+    if not op.zeros:
+        return False
+    users: dict[int, list[Op]] = {}
+    for other in ops:
+        for edge in other.edges:
+            if edge.target is not None:
+                users.setdefault(edge.target, []).append(other)
+    current = [op]
+    for _ in range(8):  # through what keeps zeros where they are
+        above = [user for below in current for user in users.get(below.index, ())]
+        if any(user.kind in _SELECTORS for user in above):
+            return True
+        current = [user for user in above if user.elements == op.elements and user.zeros]
+    return False
