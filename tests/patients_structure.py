@@ -492,7 +492,8 @@ def separable(seed: int) -> Program:
     """Depthwise and pointwise convolutions without anything between them, linear bottlenecks."""
     layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()]
     for _ in range(3):
-        layers += [nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1), nn.ReLU()]
+        layers += [nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1)]
+        layers += [nn.BatchNorm2d(8), nn.ReLU()]
     return classify(
         nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)), images(seed)
     )

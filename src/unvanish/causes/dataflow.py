@@ -32,6 +32,7 @@ class Dataflow:
         self.batch_size = trace.conditions.batch_size
         self.states = {name: p.state for p in trace.parameters for name in p.names}
         self.dimensions = {n: len(p.shape) for p in trace.parameters for n in p.names}
+        self._blank = {n for p in trace.parameters if p.weight_norm == 0 for n in p.names}
         self.consumers: dict[int, list[int]] = {}
         for index, operation in enumerate(self.operations):
             for maker in dict.fromkeys(operation.inputs):
@@ -104,6 +105,16 @@ class Dataflow:
     def leaves(self, index: int) -> set[str]:
         """Names of all parameters whose value is in the output of this operation."""
         return {name for i in self.ancestors([index]) for name in self.operations[i].parameters}
+
+    def is_zero(self, index: int) -> bool:
+        """Whether every value of this operation's output is exactly zero."""
+        operation = self.operations[index]
+        if operation.output_rms is not None or operation.function not in VIEWS:
+            return operation.output_rms == 0
+        maker = operation.inputs[0] if operation.inputs else None  # a view of a parameter
+        return (
+            self._blank.issuperset(operation.parameters) if maker is None else self.is_zero(maker)
+        )
 
     def trainable(self, names: Iterable[str]) -> bool:
         """Whether one of these parameters trains."""

@@ -27,7 +27,7 @@ CARD = Card(
     hurts="Not at all. Tools that judge a gradient by its size alone raise the alarm here.",
     apart="Each is listed under 'expected' only where its reason was found in the operations of "
     "this model, and says what would make it a fault after all.",
-    do="Nothing.",
+    do="Nothing; look at the findings, if there are any.",
     reference="Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.2 (bias before batch norm); van "
     "Laarhoven 2017, arXiv:1706.05350 (scale-invariant weights)",
 )

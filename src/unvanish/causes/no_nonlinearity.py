@@ -105,7 +105,7 @@ def _linked(flow: Dataflow, index: int) -> int | None:
     """The layer that feeds this one directly, where their product holds more than one layer."""
     current = flow[index].inputs[data_of(flow, index) or 0]
     while current is not None:
-        if len(flow.consumers.get(current, ())) != 1:
+        if len(flow.to_loss.intersection(flow.consumers.get(current, ()))) != 1:
             return None
         operation = flow[current]
         if _is_layer(flow, current):

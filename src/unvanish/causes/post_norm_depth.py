@@ -73,7 +73,8 @@ def skip_path(flow: Dataflow) -> tuple[list[str], float]:
         names, decades = max(known, key=lambda chain: len(chain[0]), default=([], 0.0))
         before, after = flow[total].output_rms, operation.output_rms
         taken = math.log10(before / after) if before and after else 0.0
-        chains[index] = [*names, operation.module or "(model)"], decades + taken
+        # What grew before (small embeddings brought to unit size) pays for nothing behind it.
+        chains[index] = [*names, operation.module or "(model)"], max(decades, 0.0) + taken
     return max(chains.values(), key=lambda chain: chain[1], default=([], 0.0))
 
 
@@ -90,7 +91,9 @@ def _is_residual(flow: Dataflow, index: int) -> bool:
 def clear(case: Case) -> dict[str, float] | None:
     """What the chain takes, if there is one."""
     names, decades = skip_path(Dataflow(case.trace))
-    return {"decades": max(decades, 0.0), "sublayers": float(len(names))} if names else None
+    return (
+        {"decades": max(decades, 0.0), "sublayers": float(len(names))} if len(names) > 1 else None
+    )
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("depth-decay", "collapsed-signal"))

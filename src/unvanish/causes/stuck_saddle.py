@@ -81,38 +81,54 @@ def _zeros(trace: Trace) -> list[Parameter]:
     return [p for p in trace.parameters if p.state == "zero"]
 
 
-def factors(flow: Dataflow, index: int) -> tuple[str, ...]:
-    """The parameters that the signal is multiplied by here (no biases)."""
+def factors(flow: Dataflow, index: int) -> set[str]:
+    """The parameters that the signal is multiplied by here, or zeros made of them; no biases."""
     operation = flow[index]
     if operation.function in NORMALIZING:
-        return operation.parameters[:1]
-    if operation.function in SCALINGS:
-        return operation.parameters
-    if operation.function not in WEIGHTED:
-        return ()
-    flat = operation.function in ("matmul", "einsum", "bmm")
-    return tuple(n for n in operation.parameters if flat or flow.dimensions.get(n, 0) >= 2)
+        return set(operation.parameters[:1])
+    if operation.function not in SCALINGS | WEIGHTED:
+        return set()
+    biased = operation.function not in SCALINGS | {"matmul", "mm", "bmm", "einsum"}
+    names = {n for n in operation.parameters if not biased or flow.dimensions.get(n, 0) >= 2}
+    made = operation.inputs[:2] if biased else operation.inputs
+    blank = (m for m in made if m is not None and not flow[m].from_data and flow.is_zero(m))
+    return names.union(*(flow.leaves(m) for m in blank))
 
 
 def _knots(flow: Dataflow, trace: Trace) -> Iterable[Knot]:
     zero = {p.name for p in _zeros(trace)}
     empty = {p.name for p in _zeros(trace) if p.weight_norm == 0}
-    holders = {i: names for i in flow.to_loss if (names := empty & set(factors(flow, i)))}
+    holders = {i: names for i in flow.to_loss if (names := empty & factors(flow, i))}
     for index in sorted(flow.to_loss):
-        signals = flow.signals(index)
-        blank = [m for m in signals if flow[m].output_rms == 0]
-        behind = [_factors_behind(flow, m, holders) for m in blank]
-        if index in holders and any(b - holders[index] for b in behind):
-            mine = holders[index] | set[str]().union(*behind)
+        operands = _empty_operands(flow, index, holders, empty)
+        if len(operands) > 1 and all(operands):
+            mine = set[str]().union(*operands)
             if _has_way_around(flow, {i for i, names in holders.items() if names & mine}):
                 yield Knot(tuple(sorted(mine)), index, "both factors of a product are zero")
-        elif len(blank) > 1 and len(blank) == len(signals) and all(behind):
-            yield Knot(
-                tuple(sorted(set[str]().union(*behind))), index, "two signals that are zero meet"
-            )
         gates = _shut_gates(flow, index, zero)
         if gates:
             yield Knot(gates, index, "a gate of zero whose slope is zero covers it")
+
+
+def _empty_operands(
+    flow: Dataflow, index: int, holders: dict[int, set[str]], empty: set[str]
+) -> list[set[str]]:
+    """For every operand of a product the zero parameters that make it zero (none: it is not)."""
+    operation = flow[index]
+    if operation.function not in SCALINGS | WEIGHTED:
+        return []
+    found: list[set[str]] = []
+    for maker in operation.inputs[:2]:
+        if maker is None:
+            continue
+        blank = flow.is_zero(maker)
+        if flow[maker].from_data:
+            found.append(_factors_behind(flow, maker, holders) if blank else set())
+        else:
+            found.append(empty & flow.leaves(maker) if blank else set())
+    direct = [n for n in operation.parameters if flow.dimensions.get(n, 0) != 1 or len(found) < 2]
+    found += [{name} & empty for name in direct[: 2 - len(found)]]
+    return found
 
 
 def _factors_behind(flow: Dataflow, index: int, holders: dict[int, set[str]]) -> set[str]:
@@ -123,7 +139,7 @@ def _factors_behind(flow: Dataflow, index: int, holders: dict[int, set[str]]) ->
         current = pending.pop()
         found |= holders.get(current, set())
         for maker in flow.signals(current):
-            if maker not in seen and flow[maker].output_rms == 0:
+            if maker not in seen and flow.is_zero(maker):
                 seen.add(maker)
                 pending.append(maker)
     return found
@@ -142,7 +158,7 @@ def _shut(flow: Dataflow, index: int) -> set[str]:
     names: set[str] = set()
     for maker in flow[index].inputs:
         made = flow.before(maker, VIEWS)
-        if made is None or flow[made].from_data or flow[made].output_rms != 0:
+        if made is None or flow[made].from_data or not flow.is_zero(made):
             continue
         names |= flow.leaves(made)
     return names
