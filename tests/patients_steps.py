@@ -123,6 +123,13 @@ def squashed_far_targets(seed: int) -> Program:
     return trained_by(program, adam(1e-3))
 
 
+def shuffled_labels(seed: int) -> Program:
+    torch.manual_seed(seed)
+    inputs, labels = blobs(seed, samples=128)
+    shuffled = labels[torch.randperm(len(labels))]
+    return trained_by(classify(plain(2, nn.ReLU, he(), width=32), (inputs, shuffled)), adam(3e-3))
+
+
 def squashed_plateau(seed: int) -> Program:
     torch.manual_seed(seed)
     inputs, labels = blobs(seed, classes=2)
@@ -147,6 +154,7 @@ SICK_STEPS: dict[str, tuple[Patient, str, str]] = {
     "0..255 into relu": (pixels_relu, "unscaled-input", "0"),
     "targets around 20,000": (far_targets, "unscaled-target", ""),
     "targets beyond the sigmoid": (squashed_far_targets, "unfit-loss", ""),
+    "shuffled labels": (shuffled_labels, "nothing-to-learn", ""),
     "sigmoid stuck at one, squared error": (squashed_plateau, "unfit-loss", ""),
 }
 
