@@ -53,4 +53,10 @@ def clear(case: Case) -> dict[str, float] | None:
     return {"loss": loss} if loss is not None and math.isfinite(loss) else None
 
 
-CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("nonfinite-backward",), exact=True)
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    clear=clear,
+    explains=("nonfinite-backward", "wrong-sign", "dead-units"),
+    exact=True,
+)
