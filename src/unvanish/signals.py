@@ -112,6 +112,14 @@ def extremes(tensor: Tensor) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def bad_from_here(inputs: list[Tensor], output: Tensor) -> bool:
+    """Whether NaN or Inf begins at this op; an infinity written on purpose may become NaN here."""
+    known = [t for t in inputs if t.is_floating_point()]
+    if all(bool(torch.isfinite(t).all()) for t in known):
+        return True
+    return bool(output.isnan().any()) and not any(bool(t.isnan().any()) for t in known)
+
+
 def units_equal(tensor: Tensor) -> bool:
     """Whether all slices along the first, or all along the second dimension, are the same.
 

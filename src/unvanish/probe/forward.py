@@ -17,12 +17,9 @@ from unvanish.kinds import activation_name
 from unvanish.preserve import ParameterKeeper
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
-from unvanish.probe.gate import likeness
+from unvanish.probe.gate import MOST_LIKENESSES, likeness
 from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint
-from unvanish.signals import extremes, rms, spread_between_samples
-
-_MOST_LIKENESSES = 4096
-"""Calls whose likeness between samples is kept (8 KiB each): the rest are steps of a long loop."""
+from unvanish.signals import bad_from_here, extremes, rms, spread_between_samples
 
 
 class ForwardRecorder(TorchFunctionMode):
@@ -178,11 +175,11 @@ class ForwardRecorder(TorchFunctionMode):
                 self._note_bad(index, inputs, output)
             elif call.grad_out and output.dim() >= 2:
                 call.spread = spread_between_samples(_few_features(output))
-                if index < _MOST_LIKENESSES:
+                if index < MOST_LIKENESSES:
                     call.likeness = likeness(output)
 
     def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
-        if not _new_here(inputs, output):
+        if not bad_from_here(inputs, output):
             return
         limits = [found for t in inputs if (found := extremes(t)) is not None]
         zeros = sum(int((t == 0).sum()) for t in inputs[:2])
@@ -191,14 +188,6 @@ class ForwardRecorder(TorchFunctionMode):
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
-
-
-def _new_here(inputs: list[Tensor], output: Tensor) -> bool:
-    """Whether NaN or Inf begins at this op; an infinity written on purpose may become NaN here."""
-    known = [t for t in inputs if t.is_floating_point()]
-    if all(bool(torch.isfinite(t).all()) for t in known):
-        return True
-    return bool(output.isnan().any()) and not any(bool(t.isnan().any()) for t in known)
 
 
 def function_name(func: Callable[..., Any]) -> str:

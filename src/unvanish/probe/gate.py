@@ -16,6 +16,8 @@ from unvanish.trace import Gate, Layer
 
 SAMPLES, FEATURES, DIRECTIONS = 32, 1024, 10
 """What one reading looks at: so many samples, of each so many entries; and the directions kept."""
+MOST_LIKENESSES = 4096
+"""Calls whose likeness between samples is kept (8 KiB each): the rest are steps of a long loop."""
 
 
 def likeness(output: Tensor) -> Tensor | None:
