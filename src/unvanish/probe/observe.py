@@ -24,12 +24,13 @@ from unvanish.batches import (
 from unvanish.errors import BadInput, ModelFailed, NothingTrains, UnvanishError
 from unvanish.preserve import Guard, ParameterKeeper, preserved, seeded
 from unvanish.probe.activations import ActivationReader
-from unvanish.probe.assemble import Sight, assemble
+from unvanish.probe.assemble import assemble
 from unvanish.probe.backward import NodeWatch, is_reentrant_checkpoint, seeing_through_checkpoints
 from unvanish.probe.forward import ForwardRecorder
 from unvanish.probe.gradients import GradientReader
 from unvanish.probe.inputs import Leaves
 from unvanish.probe.sequences import SequenceReader
+from unvanish.probe.sight import Sight
 from unvanish.probe.spans import ModuleSpans
 from unvanish.trace import Trace
 

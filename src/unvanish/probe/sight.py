@@ -1,0 +1,152 @@
+"""Sight: everything one batch showed, read out of the hooks before the graph is let go."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unvanish.probe.backward import NodeWatch
+from unvanish.probe.flow import Call, Flow
+from unvanish.probe.graph import BackwardGraph, Node
+from unvanish.probe.inputs import Leaves
+from unvanish.probe.sequences import SequenceReading
+from unvanish.probe.spans import ModuleSpans, Span
+from unvanish.signals import Measure, measure, norms_along
+
+
+@dataclass(slots=True)
+class Sight:
+    """Everything one batch showed, without a tensor and without the autograd graph."""
+
+    nodes: list[Node]
+    order: list[int]
+    roots: list[int]
+    arrived: dict[int, dict[int, Measure]]
+    left: dict[tuple[int, int], Measure]
+    consumers: dict[tuple[int, int], int]
+    spans: dict[int, Span]
+    flow: Flow
+    calls: dict[int, Call]
+    seams: set[int]
+    live: set[int]
+    parameter_of: dict[int, str]
+    inputs: set[int]
+    strangers: dict[int, tuple[int, ...]]
+    sequences: list[SequenceReading]
+    positions: dict[int, tuple[float, ...]]
+    first_bad: list[tuple[int, tuple[float, float] | None, int]]
+    loss: float
+    repeated: set[int]
+
+    def parameter_arrivals(self) -> dict[str, Measure]:
+        """What arrived at each parameter, where it arrived once and whole."""
+        return {
+            name: self.arrived[index][0]
+            for index, name in self.parameter_of.items()
+            if index not in self.repeated and 0 in self.arrived.get(index, {})
+        }
+
+    @classmethod
+    def of(
+        cls,
+        watch: NodeWatch,
+        spans: ModuleSpans,
+        flows: tuple[Flow, Flow],
+        sequences: list[SequenceReading],
+        leaves: Leaves,
+        value: Tensor,
+    ) -> "Sight":
+        """Read out one observation and let go of the graph.
+
+        ``flows`` are those of the forward pass and of what was recomputed in the backward pass.
+        """
+        graph = watch.graph
+        located: dict[int, Span] = {}
+        for thread in {node.thread for node in graph.nodes}:
+            numbers = {i: n.number for i, n in enumerate(graph.nodes) if n.thread == thread}
+            located |= spans.locate(numbers, thread)
+        calls: dict[int, Call] = {}
+        for call in (*flows[0].calls, *flows[1].calls):
+            if call.node is not None and call.node in graph.index_of:
+                calls.setdefault(graph.index_of[call.node], call)  # later ones passed it through
+        order = graph.order()
+        parameter_of, inputs, strangers = _sort_leaves(graph.nodes, leaves)
+        positions = dict(watch.along)
+        for index in inputs:
+            leaf = graph.nodes[index].leaf
+            # Recurrent modules have their own profile, and know which dimension is time.
+            if leaf is not None and leaf.grad is not None and leaf.dim() == 3 and not sequences:
+                positions[index] = norms_along(leaf.grad, _position_dim(graph, index))
+        for index in watch.repeated:
+            leaf = graph.nodes[index].leaf
+            if leaf is not None and leaf.grad is not None:
+                watch.arrived[index] = {0: measure(leaf.grad)}
+        for span in spans.spans:
+            span.module = None
+        for call in (*flows[0].calls, *flows[1].calls):
+            call.node = None
+        live = {
+            i for i in strangers | parameter_of.keys() | inputs if _needs_grad(graph, i, leaves)
+        }
+        graph.index_of.clear()
+        leaves.release()
+        for node in graph.nodes:
+            node.handle = node.leaf = None
+        return cls(
+            nodes=graph.nodes,
+            order=order,
+            roots=graph.roots,
+            arrived=watch.arrived,
+            left=watch.left,
+            consumers=graph.consumers,
+            spans=located,
+            flow=flows[0],
+            calls=calls,
+            seams=graph.spliced,
+            live=live,
+            parameter_of=parameter_of,
+            inputs=inputs,
+            strangers=strangers,
+            sequences=sequences,
+            positions=positions,
+            first_bad=watch.first_bad,
+            loss=float(value.detach()),
+            repeated=watch.repeated,
+        )
+
+
+def _sort_leaves(
+    nodes: list[Node], leaves: Leaves
+) -> tuple[dict[int, str], set[int], dict[int, tuple[int, ...]]]:
+    parameter_of: dict[int, str] = {}
+    inputs: set[int] = set()
+    strangers: dict[int, tuple[int, ...]] = {}
+    for index, node in enumerate(nodes):
+        leaf = node.leaf
+        if leaf is None or node.kind == "CheckpointInput":
+            continue
+        if id(leaf) in leaves.names:
+            parameter_of[index] = leaves.names[id(leaf)]
+        elif leaves.is_input(leaf):
+            inputs.add(index)
+        else:
+            strangers[index] = tuple(leaf.shape)
+    return parameter_of, inputs, strangers
+
+
+def _needs_grad(graph: BackwardGraph, index: int, leaves: Leaves) -> bool:
+    leaf = graph.nodes[index].leaf
+    return leaf is not None and not leaves.only_ours(leaf)
+
+
+def _position_dim(graph: BackwardGraph, index: int) -> int:
+    """Which dimension of a three-dimensional input is the sequence: the last before a convolution."""
+    targets = {index}
+    for place in range(len(graph.nodes) * 2):
+        users = {
+            i for i, node in enumerate(graph.nodes) if any(t in targets for t, _ in node.edges)
+        } - targets
+        kinds = {graph.nodes[i].kind for i in users}
+        if place > 3 or not kinds <= {"Clone", "CheckpointInput"}:
+            return 2 if kinds and kinds <= {"Convolution"} else 1
+        targets |= users
+    return 1
