@@ -13,7 +13,8 @@ CARD = Card(
     name="collapsed-signal",
     title="samples become alike with depth",
     says="Samples become alike with depth: over {layers:.0f} layers from {where} on, {detail} loses "
-    "{decades:.1f} decades of its energy (mean cosine between samples at the end: {cosine:.6f}).",
+    "{decades:.1f} decades of its energy (they differ in {directions_first:.1f} directions at first, "
+    "in {directions:.1f} at the end, where their mean cosine is {cosine:.4f}).",
     what="Every layer turns the samples of a batch a little towards each other. ReLU does so even "
     "at its right scale, where signal and gradient keep their norms: after l layers one minus the "
     "cosine is about 44 / l^2; and products of many random matrices squeeze what differs onto "
@@ -50,7 +51,7 @@ def find(case: Case) -> Iterable[Finding]:
     alike = course(layers, [layer.difference for layer in layers])
     aligned = course(layers, [_behind(layer.directions, needed) for layer in layers])
     if alike is not None and _steady(alike) and _lost(case, alike, layers, needed):
-        yield _finding(case, alike, "what differs between samples", needed)
+        yield _finding(case, alike, "all that differs between samples", needed)
     elif (
         aligned is not None
         and _steady(aligned)
@@ -102,13 +103,15 @@ def _steady(fall: Course) -> bool:
 
 
 def _finding(case: Case, fall: Course, what: str, needed: int) -> Finding:
+    """The depth that six correlation depths allow goes with the fall of all differences only."""
     gate = case.trace.gate
     per_layer = fall.slope.value if fall.slope is not None else 0.0
+    whole = what.startswith("all")
     evidence = {
         "decades": -fall.decades,
         "decades_per_layer": -per_layer,
         "layers": float(len(fall.layers)),
-        "trainable_depth": trainable_depth(per_layer),
+        "trainable_depth": trainable_depth(per_layer) if whole else None,
         "cosine": gate.cosine_last if gate is not None else None,
         "cosine_first": gate.cosine_first if gate is not None else None,
         "directions": gate.directions_last if gate is not None else None,
