@@ -7,6 +7,7 @@ norm and takes the float64 one only where the fast one may be wrong.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,13 +48,22 @@ def measure(tensor: Tensor) -> Measure:
     elements = tensor.numel()
     if not elements:
         return Measure(0.0, 0, 0, 0)
-    zeros = elements - int(torch.count_nonzero(tensor))
+    zeros = count_zeros(tensor)
     norm = l2(tensor) if zeros < elements else 0.0
     if norm == norm and norm != float("inf"):
         return Measure(norm, zeros, 0, elements)
     finite = torch.isfinite(tensor)
     nonfinite = elements - int(finite.sum())
     return Measure(l2(torch.where(finite, tensor, 0)), zeros, nonfinite, elements)
+
+
+def count_zeros(tensor: Tensor) -> int:
+    """Entries that are exactly zero."""
+    plain = type(tensor) is Tensor and tensor.device.type == "cpu"
+    if plain and tensor.dtype in (torch.float32, torch.float64) and not tensor.is_neg():
+        # Twice as fast as torch.count_nonzero on one core: a compare and a byte count, both SIMD.
+        return int(np.count_nonzero(tensor.numpy() == 0))
+    return tensor.numel() - int(torch.count_nonzero(tensor))
 
 
 def values_of(tensor: Tensor) -> Tensor:
