@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,14 @@ def check_learns(case: Case, seed: int) -> dict[str, Any]:
         share = gain(level, last) / max(gain(level, end), 1e-12)
     learned = gain(start, end) >= LEARNED * abs(start)
     holds = learned and share < GAIN
-    return {"holds": holds, "twin": [start, end], "ill": [first, last], "share": share}
+    holds = holds or (case.graded and learned)
+    return {
+        "holds": holds,
+        "learned": learned,
+        "twin": [start, end],
+        "ill": [first, last],
+        "share": share,
+    }
 
 
 def moved(case: Case, seed: int, ill: bool) -> bool:
@@ -124,6 +132,20 @@ def check_raises(case: Case, seed: int) -> dict[str, Any]:
         return not all(bool(torch.isfinite(g).all()) for g in gradients)
 
     return {"holds": fails(True) and not fails(False)}
+
+
+HEALTHY = 0.9
+"""A graded program that gains at least this share of what its twin gains is healthy."""
+
+
+def labelled(checked: dict[str, Any], case: Case, seed: int) -> Case | None:
+    """The case as training labels it for this seed; ``None``: it is left out."""
+    row = checked.get(case.name, {}).get(str(seed))
+    if not case.graded:
+        return case if row is None or row["holds"] else None
+    if row is None or not row["learned"] or row["share"] is None or HEALTHY > row["share"] >= GAIN:
+        return None
+    return case if row["share"] < GAIN else replace(case, cause=None)
 
 
 def check(case: Case, seed: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import torch
 from baselines import BASELINES, OverARun
 from corpus import CASES, Case
 from corpus.scoring import Named, score
-from corpus_check import batches, optimizer_of, step_loss
+from corpus_check import batches, labelled, optimizer_of, step_loss
 from diagnosis_table import table
 from peers import PEERS
 
@@ -88,6 +88,7 @@ def answer(judge: Judge, case: Case, seed: int) -> dict[str, Any]:
     given = score(case, drawn.where, found)
     row: dict[str, Any] = {
         "points": given.points,
+        "healthy": case.healthy,
         "outcome": given.outcome,
         "named": given.named_first,
         "placed": given.placed,
@@ -98,15 +99,29 @@ def answer(judge: Judge, case: Case, seed: int) -> dict[str, Any]:
 
 
 def held(checked: dict[str, Any], case: Case, seed: int) -> bool:
-    row = checked.get(case.name, {}).get(str(seed))
-    return row is None or bool(row["holds"])
+    return labelled(checked, case, seed) is not None
+
+
+def read_check() -> dict[str, Any]:
+    path = HERE / "records" / "corpus_check.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def without(record: dict[str, Any], checked: dict[str, Any]) -> None:
+    """Forget answers to programs whose label was refuted since."""
+    for rows in record["answers"].values():
+        for case in CASES:
+            kept = rows.get(case.name, {})
+            rows[case.name] = {s: r for s, r in kept.items() if held(checked, case, int(s))}
 
 
 def work(options: argparse.Namespace, checked: dict[str, Any]) -> Iterator[tuple[Case, int]]:
     for case in CASES:
         for seed in range(options.first, options.first + options.seeds):
-            if options.only in case.name and held(checked, case, seed):
-                yield case, seed
+            known = labelled(checked, case, seed)
+            left_out = options.without is not None and options.without in case.name
+            if options.only in case.name and not left_out and known is not None:
+                yield known, seed
 
 
 def fill(record: dict[str, Any], options: argparse.Namespace, checked: dict[str, Any]) -> None:
@@ -161,20 +176,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--only", default="", help="programs whose name contains this")
+    parser.add_argument("--without", default=None, help="no programs whose name contains this")
     parser.add_argument("--judge", default="", help="judges whose name contains this")
     parser.add_argument("--steps", type=int, nargs="*", default=[0, 20])
     parser.add_argument("--fresh", default=None, help="forget the answers of these judges first")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = HERE / "records" / "corpus_check.json"
-    checked = json.loads(path.read_text()) if path.exists() else {}
+    checked = read_check()
     record: dict[str, Any] = {"answers": {}, "plain_seconds": {}}
     if options.record and options.record.exists():
         record = json.loads(options.record.read_text())
     for name in list(record["answers"]):
         if options.fresh is not None and options.fresh in name:
             del record["answers"][name]
+    without(record, checked)
     fill(record, options, checked)
     record["facts"] = facts(options)
     save(record, options)

@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from corpus import Case
@@ -12,7 +13,11 @@ Rows = list[tuple[Case, str, dict[str, Any]]]
 
 def rows_of(record: dict[str, Any], judge: str, cases: Sequence[Case]) -> Rows:
     answers = record["answers"].get(judge, {})
-    return [(c, s, row) for c in cases for s, row in answers.get(c.name, {}).items()]
+    return [
+        (replace(c, cause=None) if c.graded and row["healthy"] else c, s, row)
+        for c in cases
+        for s, row in answers.get(c.name, {}).items()
+    ]
 
 
 def share(values: Iterable[bool]) -> str:
@@ -88,13 +93,13 @@ def misses(record: dict[str, Any], judge: str, cases: Sequence[Case]) -> list[st
     lines = []
     for case in cases:
         rows = [(s, r) for c, s, r in rows_of(record, judge, [case])]
-        bad = [(s, r) for s, r in rows if r["points"] < (0 if case.healthy else 1) or "failed" in r]
+        bad = [(s, r) for s, r in rows if r["points"] < (not r["healthy"]) or "failed" in r]
         if bad:
             seed, row = bad[0]
             said = "; ".join(
                 f"{w}{'' if a else ' (note)'} at {', '.join(x)}" for w, a, x in row["found"]
             )
-            wanted = "healthy" if case.healthy else case.cause
+            wanted = "healthy" if row["healthy"] else case.cause
             failed = f" CRASH {row['failed']}" if "failed" in row else ""
             lines.append(
                 f"{case.name} [{case.architecture}] {len(bad)}/{len(rows)} seeds, {row['outcome']}: "
@@ -103,11 +108,17 @@ def misses(record: dict[str, Any], judge: str, cases: Sequence[Case]) -> list[st
     return lines
 
 
+def not_twin(case: Case) -> bool:
+    return not case.name.startswith("twin: ")
+
+
 def groups(cases: Sequence[Case]) -> dict[str, list[Case]]:
     return {
         "All": list(cases),
-        "Written by hand": [c for c in cases if not c.generated],
-        "Held back (generated)": [c for c in cases if c.generated],
+        "Written by hand": [c for c in cases if not c.generated and not c.graded and not_twin(c)],
+        "Held back (generated)": [c for c in cases if c.generated and not_twin(c)],
+        "Healthy twins of the broken ones": [c for c in cases if not not_twin(c)],
+        "Graded: any strength, training decides what is healthy": [c for c in cases if c.graded],
     }
 
 

@@ -2,6 +2,7 @@
 
 from corpus import (
     generated,
+    graded,
     outcome,
     quiet,
     quiet_by_intent,
@@ -12,7 +13,7 @@ from corpus import (
 )
 from corpus.case import CAUSES, EXACT, Case, Drawn
 
-CASES: tuple[Case, ...] = (
+PROGRAMS: tuple[Case, ...] = (
     *signal_start.CASES,
     *signal_flow.CASES,
     *wiring.CASES,
@@ -21,6 +22,24 @@ CASES: tuple[Case, ...] = (
     *quiet.CASES,
     *quiet_by_intent.CASES,
     *generated.CASES,
+)
+
+
+def twin(case: Case) -> Case:
+    """The healthy twin of a broken program, as a healthy program of its own."""
+    return Case(
+        f"twin: {case.name}",
+        case.architecture,
+        lambda seed, broken: Drawn(case.build(seed, False).program),
+        generated=case.generated,
+        training=case.training,
+    )
+
+
+CASES = (
+    *PROGRAMS,
+    *(twin(case) for case in PROGRAMS if not case.healthy and case.twinned),
+    *graded.CASES,
 )
 
 __all__ = ["CASES", "CAUSES", "EXACT", "Case", "Drawn"]

@@ -1,7 +1,7 @@
 """Case: one program of the corpus with its label."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Program = dict[str, Any]
@@ -29,7 +29,9 @@ class Case:
     to see it. ``check`` says how the label is proved by training: ``"learns"`` (it gains less
     than two thirds of what its twin gains), ``"moves"`` (the parameters at ``where`` stay put, or are
     not the model's, while the twin's move), ``"raises"`` (its own backward fails or is not
-    finite, the twin's is). ``suspicious`` marks the healthy ones that look ill.
+    finite, the twin's is). ``suspicious`` marks the healthy ones that look ill,
+    ``graded`` those whose label training decides; ``twinned`` is false where the twin is no healthy
+    program of its own (another fault remains in it).
     """
 
     name: str
@@ -42,7 +44,8 @@ class Case:
     suspicious: str = ""
     generated: bool = False
     training: int = 200
-    tags: tuple[str, ...] = field(default=())
+    graded: bool = False
+    twinned: bool = True
 
     @property
     def healthy(self) -> bool:

@@ -367,6 +367,7 @@ CASES = (
         half_underflow,
         "half-precision-underflow",
         ("half-precision-weights", "epsilon-dominated"),
+        twinned=False,
         check="scaled",
         training=500,
     ),

@@ -181,7 +181,7 @@ def loud_rnn(seed: int, broken: bool) -> Drawn:
     rng = draw(seed, "loud rnn")
     model = LoudRnn(rng.choice((16, 24)), rng.uniform(1.9, 2.4) if broken else 1.0)
     pair = data.first_matters(seed, 50 if broken else 5, samples=24)
-    return Drawn(cross_entropy(model, pair, optimizer=sgd(model, 0.02)), ("memory",))
+    return Drawn(cross_entropy(model, pair, optimizer=adam(model)), ("memory",))
 
 
 class Dynamics(nn.Module):

@@ -142,7 +142,7 @@ def unit_normal_conv(seed: int, broken: bool) -> Drawn:
     if broken:
         for _, layer in weighted(model):
             nn.init.normal_(layer.weight, std=1.0)
-    return Drawn(cross_entropy(model, data.pictures(seed), optimizer=adam(model, 1e-3)))
+    return Drawn(cross_entropy(model, data.pictures(seed), optimizer=sgd(model, 0.1)))
 
 
 def biased_sigmoid(seed: int, broken: bool) -> Drawn:

@@ -130,7 +130,7 @@ def uphill(kind: str):
         rng = draw(seed, kind)
         if kind == "maximize":
             model: nn.Module = convnet(rng.choice((6, 8)), 2, 4)
-            optimizer = sgd(model, 0.05, maximize=broken)
+            optimizer = sgd(model, 0.3, maximize=broken)
             return Drawn(cross_entropy(model, data.pictures(seed), optimizer=optimizer))
         model = mlp(16, rng.choice((24, 32)), 2, 4)
         sign = -1.0 if broken else 1.0
