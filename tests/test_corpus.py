@@ -7,20 +7,21 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from corpus import CASES, CAUSES, EXACT, Case
+from corpus import CASES, CAUSES, EXACT, PROGRAMS, Case, graded
 from corpus.scoring import Named, inside, score
-from corpus_check import check, step_loss
+from corpus_check import check, labelled, step_loss
 
 # torch warns of two of the faults: a reentrant checkpoint over frozen inputs, shapes that broadcast.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad"),
     pytest.mark.filterwarnings("ignore:Using a target size"),
 ]
-SICK = [case for case in CASES if not case.healthy]
-WELL = [case for case in CASES if case.healthy]
+SICK = [case for case in PROGRAMS if not case.healthy]
+WELL = [case for case in PROGRAMS if case.healthy]
+DISTINCT = [case for case in PROGRAMS if not case.name.endswith("disguised")]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", DISTINCT, ids=lambda case: case.name)
 def test_program_builds_and_has_a_loss(case: Case) -> None:
     drawn = case.build(0, True)
     data = drawn.program["data"]
@@ -42,9 +43,8 @@ def test_counts_and_labels() -> None:
     assert len(SICK) >= 60
     assert len(WELL) >= 40
     assert sum(bool(case.suspicious) for case in WELL) >= 25
-    assert len([c for c in CASES if c.generated]) >= 0.3 * len(
-        [c for c in CASES if not c.generated]
-    )
+    held_back = sum(case.generated for case in DISTINCT)
+    assert held_back >= 0.3 * (len(DISTINCT) - held_back)
     assert {case.cause for case in SICK} <= CAUSES
     assert {name for case in SICK for name in case.also} <= CAUSES
     assert {case.cause for case in SICK} == CAUSES, "a cause without a program"
@@ -58,6 +58,32 @@ def test_training_tells_a_true_label_from_a_false_one() -> None:
     wide = by_name["wide relu"]
     lie = Case("lie", "mlp", wide.build, "dead-units")
     assert not check(lie, 0)["holds"]
+
+
+@pytest.mark.parametrize(
+    ("learned", "share", "cause"),
+    [
+        (True, 0.3, "time-decay"),
+        (True, 0.97, None),
+        (True, 0.8, ""),
+        (False, 0.3, ""),
+        (True, None, ""),
+    ],
+)
+def test_training_labels_the_graded(learned: bool, share: float | None, cause: str | None) -> None:
+    case = next(case for case in graded.CASES if case.cause == "time-decay")
+    rows = {case.name: {"0": {"holds": True, "learned": learned, "share": share}}}
+    found = labelled(rows, case, 0)
+    assert (found.cause if found else "") == cause
+    assert labelled({}, case, 0) is None
+
+
+def test_a_disguise_moves_the_place_with_the_model() -> None:
+    for case in (c for c in PROGRAMS if c.name.endswith("disguised")):
+        drawn = case.build(1, True)
+        model = drawn.program["model"]
+        known = {n for n, _ in model.named_modules()} | {n for n, _ in model.named_parameters()}
+        assert set(drawn.where) <= known
 
 
 ILL = Case("ill", "mlp", CASES[0].build, "depth-decay", ("init-too-small",))

@@ -42,4 +42,4 @@ CASES = (
     *graded.CASES,
 )
 
-__all__ = ["CASES", "CAUSES", "EXACT", "Case", "Drawn"]
+__all__ = ["CASES", "CAUSES", "EXACT", "PROGRAMS", "Case", "Drawn"]
