@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def commit() -> str:
 
 def facts(options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "command": "python " + " ".join(["benchmarks/diagnosis.py", *sys.argv[1:]]),
+        "command": "python " + shlex.join(["benchmarks/diagnosis.py", *sys.argv[1:]]),
         "unvanish": unvanish.__version__,
         "commit": commit(),
         "torch": torch.__version__,
@@ -193,6 +194,8 @@ def main() -> None:
     without(record, checked)
     fill(record, options, checked)
     record["facts"] = facts(options)
+    ran = record.setdefault("commands", [])
+    ran += [c for c in [f"{facts(options)['command']} (at {commit()})"] if c not in ran]
     save(record, options)
     text = table(record, CASES, checked)
     if options.record:

@@ -108,6 +108,23 @@ def misses(record: dict[str, Any], judge: str, cases: Sequence[Case]) -> list[st
     return lines
 
 
+def in_common(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with only those programs and seeds that every judge has answered."""
+    answered = [
+        {(name, seed) for name, rows in answers.items() for seed in rows}
+        for answers in record["answers"].values()
+    ]
+    common = set.intersection(*answered) if answered else set()
+    answers = {
+        judge: {
+            name: {seed: row for seed, row in rows.items() if (name, seed) in common}
+            for name, rows in given.items()
+        }
+        for judge, given in record["answers"].items()
+    }
+    return {**record, "answers": answers}
+
+
 def not_twin(case: Case) -> bool:
     return not case.name.startswith("twin: ")
 
@@ -130,8 +147,8 @@ def table(record: dict[str, Any], cases: Sequence[Case], checked: dict[str, Any]
     sick = sum(not c.healthy for c in cases)
     text = [
         "# Diagnosis on the labelled corpus\n",
-        f"`{facts.get('command', '')}`, unvanish {facts.get('unvanish')} at {facts.get('commit')}, "
-        f"torch {facts.get('torch')}, {facts.get('device')}.\n",
+        "\n".join(f"    {command}" for command in record.get("commands", [])) + "\n",
+        f"unvanish {facts.get('unvanish')}, torch {facts.get('torch')}, {facts.get('device')}.\n",
         f"{sick} broken and {len(cases) - sick} healthy programs "
         f"({sum(bool(c.suspicious) for c in cases)} of them look ill, "
         f"{sum(c.generated for c in cases)} of all are generated), seeds {facts.get('seeds')}; "
@@ -142,9 +159,17 @@ def table(record: dict[str, Any], cases: Sequence[Case], checked: dict[str, Any]
         "program -1. Judges whose words are symptoms get every cause a symptom may mean, and the "
         "place for free (`benchmarks/baselines.py`).\n",
     ]
+    same = in_common(record)
+    lines = [summary(same, j, cases) for j in judges]
+    text += ["## All judges on the same programs and seeds\n", markdown(HEAD, lines), ""]
+    graded = [c for c in cases if c.graded]
+    lines = [summary(same, j, graded) for j in judges]
+    text += ["### ... of which graded: any strength, training decides\n", markdown(HEAD, lines), ""]
+    own = [j for j in judges if j.startswith("unvanish")]
     for title, chosen in groups(cases).items():
-        text += [f"## {title}\n", markdown(HEAD, [summary(record, j, chosen) for j in judges]), ""]
-    for judge in (j for j in judges if j.startswith("unvanish")):
+        lines = [summary(record, j, chosen) for j in own]
+        text += [f"## Ours: {title}\n", markdown(HEAD, lines), ""]
+    for judge in own:
         text += [f"## {judge}: by cause\n", by_cause(record, judge, cases), ""]
         lines = misses(record, judge, cases)
         text += [f"## {judge}: what it gets wrong\n", *(f"- {line}" for line in lines), ""]
