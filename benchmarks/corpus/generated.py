@@ -1,8 +1,8 @@
 """The held-back third: random nets with a random fault, or a random harmless oddity.
 
 Everything but the kind of fault is drawn: dense or convolutional, depth, width, activation, norm,
-skips, where the fault sits and how strong it is; a second set is disguised on top of that. No
-threshold can have been fitted to them.
+skips, where the fault sits and how strong it is; a second set is disguised on top of that. A
+threshold cannot be fitted to a program that a new seed draws anew.
 """
 
 import random
