@@ -261,7 +261,7 @@ def _untested(trace: Trace, bench: Bench | None) -> list[str]:
 
 def fold(findings: Sequence[Finding], causes: Sequence[Cause]) -> list[Finding]:
     """Mark each finding that another one explains, by the first cause that does."""
-    present = {finding.name for finding in findings}
+    present = {finding.name for finding in findings if finding.severity != "note"}
     reasons: dict[str, str] = {}
     for cause in causes:
         if cause.card.name in present:

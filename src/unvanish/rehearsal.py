@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unvanish.signals import l2
+from unvanish.signals import count_zeros, l2
 
 EVALUATED = 4
 """Batches on which the loss before and after is taken."""
@@ -89,7 +89,8 @@ def rehearse(
     tracked = [(n, p) for n, p in twin.named_parameters() if p.requires_grad and id(p) in rates]
     rows: dict[str, list[Row]] = {name: [] for name, _ in tracked}
     losses: list[float] = []
-    initial = mean_loss(twin, batches[:EVALUATED], loss_of)
+    asked = batches[: min(EVALUATED, steps)]
+    initial = mean_loss(twin, asked, loss_of) if steps > 1 else math.nan
     stopped = None
     for number in range(steps):
         optimizer.zero_grad()
@@ -103,11 +104,11 @@ def rehearse(
         optimizer.step()
         for (name, parameter), old in zip(tracked, before, strict=True):
             rows[name].append(_row(parameter, old, rates[id(parameter)]))
-    final = mean_loss(twin, batches[:EVALUATED], loss_of) if stopped is None else math.nan
+    final = mean_loss(twin, asked, loss_of) if stopped is None else math.nan
     return Rehearsal(
         optimizer=type(optimizer).__name__,
         losses=tuple(losses),
-        initial=initial,
+        initial=initial if steps > 1 else losses[0],  # of one step the loss itself tells
         final=final,
         movements=tuple(_movement(n, p, rates[id(p)], rows[n]) for n, p in tracked if rows[n]),
         stopped=stopped,
@@ -137,9 +138,10 @@ def _row(parameter: Tensor, old: Tensor, rate: float) -> Row:
     dense = gradient if gradient.layout == torch.strided else gradient.to_dense()
     norm = l2(dense)
     product = size * norm
-    along = float(torch.sum(change.double() * dense.double())) if product > 0 else 0.0
-    touched = change[dense != 0]
-    moved = l2(touched) / touched.numel() ** 0.5 / rate if touched.numel() and rate > 0 else None
+    along = float(torch.sum(change * dense)) if product > 0 else 0.0
+    # Entries without gradient (rows of an embedding) stay put and must not dilute the figure.
+    touched = dense.numel() - count_zeros(dense)
+    moved = size / touched**0.5 / rate if touched and rate > 0 else None
     return size, weight, norm, -along / product if product > 0 else None, moved
 
 

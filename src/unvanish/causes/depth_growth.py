@@ -63,4 +63,4 @@ def clear(case: Case) -> dict[str, float] | None:
     return {"decades": rise.decades if rise is not None else 0.0, "layers": layers}
 
 
-CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("collapsed-signal",))
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("collapsed-signal", "step-too-large"))

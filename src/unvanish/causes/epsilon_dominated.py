@@ -35,10 +35,10 @@ SWALLOWED = 0.1
 def find(case: Case) -> Iterable[Finding]:
     """Weights whose entries with gradient move far less than the rate that Adam was given."""
     base = case.laboratory.rehearsal()
-    if base is None or base.optimizer not in FAMILY or converged(case):
+    if base is None or base.optimizer not in FAMILY:
         return
     swallowed = [m for m in base.weights if is_swallowed(m)]
-    if not swallowed:
+    if not swallowed or converged(case):
         return
     whole = 2 * len(swallowed) > len(base.weights)
     yield found(

@@ -53,6 +53,7 @@ CAUSE = Cause(
     card=CARD,
     find=find,
     explains=(
+        "step-too-large",
         "depth-growth",
         "saturated-activation",
         "depth-decay",

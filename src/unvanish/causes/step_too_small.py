@@ -37,10 +37,10 @@ SMALL = 1e-5
 def find(case: Case) -> Iterable[Finding]:
     """Updates far below where learning happens, and a hundredfold rate that really helps."""
     base = case.laboratory.rehearsal()
-    if base is None or not base.finite or not base.weights or converged(case):
+    if base is None or not base.finite or not base.weights:
         return
     typical = update_to_weight(base)
-    if not 0 < typical < SMALL:
+    if not 0 < typical < SMALL or converged(case):
         return
     larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
     if larger is None or larger.fell <= 0:

@@ -30,7 +30,7 @@ REMEDIES = ("logits-loss", "scale-target")
 def find(case: Case) -> Iterable[Finding]:
     """A regression loss on a squashed output that is out of reach or on a plateau."""
     seen = squashed_output(case.trace)
-    if seen is None or converged(case):
+    if seen is None:
         return
     loss, squash, (low, high) = seen
     where = [squash.module or squash.function]
@@ -46,7 +46,7 @@ def find(case: Case) -> Iterable[Finding]:
         for a in case.trace.activations
         if a.feeds_loss and a.saturated_share is not None and a.saturated_share >= MOSTLY
     ]
-    if flat:
+    if flat and not converged(case):
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)

@@ -30,16 +30,17 @@ REMEDIES = ("weight-decay",)
 def find(case: Case) -> Iterable[Finding]:
     """Weights that shrink by decay faster than the gradient moves them."""
     groups = case.optimizer.groups if case.optimizer is not None else ()
-    if not any(group.weight_decay for group in groups):
+    # Without granted steps a second copy would cost more than the whole rest of the diagnosis.
+    if not case.laboratory.allowed or not any(group.weight_decay for group in groups):
         return
     with_decay = case.laboratory.rehearsal()
-    if with_decay is None or not with_decay.weights or converged(case):
+    if with_decay is None or not with_decay.weights:
         return
     without = case.laboratory.rehearsal(decay=False, share=0.0)
     if without is None or not with_decay.finite:
         return
     shrink, moved = shrinkage(with_decay, without)
-    if shrink <= moved or shrink <= 0:
+    if shrink <= moved or shrink <= 0 or converged(case):
         return
     order = sorted(with_decay.weights, key=lambda m: m.weight[-1] / m.weight[0])
     yield found(
