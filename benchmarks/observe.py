@@ -118,10 +118,19 @@ def print_peak(name: str, what: str, device: str) -> None:
             plain_step(program)
         else:
             unvanish.observe(*program)
-    if device == "cuda":
-        print(torch.cuda.max_memory_allocated() / 2**20)
-    else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+    print(torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_resident())
+
+
+def peak_resident() -> float:
+    """Peak resident memory of this process in MiB.
+
+    Not from getrusage on Linux: there a child starts with the peak of the process it came from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def measure(device: str, rounds: int, deepest: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """observe: one forward and one backward pass through the user's own code, fully accounted for."""
 
 import contextlib
+import gc
 import sys
 import warnings
 from collections.abc import Generator
@@ -133,7 +134,7 @@ class _Call:
     notes: tuple[str, ...]
 
     def run(self, taken: list[Any], differentiate_inputs: bool) -> Trace:
-        with preserved(self.model, self.seed) as guard:
+        with preserved(self.model, self.seed) as guard, collector_paused():
             return _Observation(self, guard, differentiate_inputs).run(taken)
 
 
@@ -322,6 +323,21 @@ def reaches_user_leaf(value: Tensor, leaves: Leaves) -> bool:
                 seen.add(target)
                 pending.append(target)
     return False
+
+
+@contextlib.contextmanager
+def collector_paused() -> Generator[None]:
+    """Keep Python's cycle collector from going through a growing heap of records again and again.
+
+    It would make the cost of an observation grow faster than the number of ops.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ length map (Poole et al. 2016, arXiv:1606.05340, eq. 3). Right for random weight
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from unvanish.theory import gains_at
 from unvanish.trace import Activation, Layer, Parameter
@@ -23,6 +23,8 @@ def with_predictions(
     The first one's pre-activation is taken as measured, all later ones follow from the weights.
     """
     tensors = {name: p for p in parameters for name in p.names}
+    fed = _first(activations, lambda a: None if a.gate else a.fed_by)
+    standing = _first(activations, lambda a: a.module or None)
     length: float | None = None
     found: list[Layer] = []
     for layer in reversed(layers):
@@ -33,7 +35,7 @@ def with_predictions(
             continue
         bias = tensors.get(f"{layer.name}.bias" if layer.name else "bias")
         factor = weight.weight_norm**2 / weight.shape[0]
-        activation = _activation(layer, activations)
+        activation = _activation(layer, fed, standing)
         variance = None
         if length is not None:
             variance = factor * length + (bias.weight_rms**2 if bias is not None else 0.0)
@@ -68,10 +70,23 @@ def _weight(layer: Layer, tensors: Mapping[str, Parameter]) -> Parameter | None:
     return matrices[0]
 
 
-def _activation(layer: Layer, activations: Sequence[Activation]) -> Activation | None:
+def _first(
+    activations: Sequence[Activation], key: Callable[[Activation], str | None]
+) -> dict[str, Activation]:
+    """The first activation of each key, so that a layer need not look through all of them."""
+    found: dict[str, Activation] = {}
+    for activation in activations:
+        name = key(activation)
+        if name is not None:
+            found.setdefault(name, activation)
+    return found
+
+
+def _activation(
+    layer: Layer, fed: Mapping[str, Activation], standing: Mapping[str, Activation]
+) -> Activation | None:
     """The one activation that this layer feeds; of several calls of it, the first."""
     if not layer.decades["activation"]:
         return None
-    fed = [a for a in activations if a.fed_by == layer.name and not a.gate]
-    inside = fed or [a for a in activations if a.module in layer.modules and a.module]
-    return inside[0] if inside else None
+    inside = (standing[module] for module in layer.modules if module in standing)
+    return fed.get(layer.name) or next(inside, None)
