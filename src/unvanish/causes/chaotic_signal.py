@@ -78,7 +78,7 @@ def clear(case: Case) -> dict[str, float] | None:
     rise = growth(layers)
     if rise is None:
         return None
-    return {"decades": max(-rise.decades, 0.0), "layers": float(len(layers))}
+    return {"decades": max(0.0, -rise.decades), "layers": float(len(layers))}
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("depth-growth", "saturated-activation"))

@@ -135,9 +135,10 @@ def clear(case: Case) -> dict[str, float] | None:
     """The fall of what differs between samples."""
     layers = hidden(case.trace)
     alike = course(layers, [layer.difference for layer in layers])
-    if alike is None:
+    # Not named may also mean that another cause says it all: then nothing was ruled out.
+    if alike is None or -alike.decades >= HARMFUL_DECADES:
         return None
-    return {"decades": max(-alike.decades, 0.0), "layers": float(len(layers))}
+    return {"decades": max(0.0, -alike.decades), "layers": float(len(layers))}
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear)
