@@ -88,6 +88,10 @@ def heavy_decoupled_decay(seed: int) -> Program:
     )
 
 
+def heavy_decay_one_step(seed: int) -> Program:
+    return {**heavy_decay(seed), "steps": 0}
+
+
 def maximizing(seed: int) -> Program:
     return trained_by(relu(seed), sgd(0.01, maximize=True))
 
@@ -147,6 +151,7 @@ SICK_STEPS: dict[str, tuple[Patient, str, str]] = {
     "Adam at 1e-8": (adam_far_too_small, "step-too-small", ""),
     "loss of 1e-10 under Adam": (tiny_loss, "epsilon-dominated", ""),
     "decay of 3": (heavy_decay, "weight-decay-dominates", ""),
+    "decay of 3, one step": (heavy_decay_one_step, "weight-decay-dominates", ""),
     "decoupled decay of 100": (heavy_decoupled_decay, "weight-decay-dominates", ""),
     "maximize": (maximizing, "wrong-sign", ""),
     "negated loss": (negated, "wrong-sign", ""),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
+from unvanish.optimizer import OptimizerReading
 from unvanish.rehearsal import Rehearsal
 
 CARD = Card(
@@ -29,17 +30,21 @@ REMEDIES = ("weight-decay",)
 
 def find(case: Case) -> Iterable[Finding]:
     """Weights that shrink by decay faster than the gradient moves them."""
-    groups = case.optimizer.groups if case.optimizer is not None else ()
-    # Without granted steps a second copy would cost more than the whole rest of the diagnosis.
-    if not case.laboratory.allowed or not any(group.weight_decay for group in groups):
+    reading = case.optimizer
+    if reading is None or not any(group.weight_decay for group in reading.groups):
         return
     with_decay = case.laboratory.rehearsal()
-    if with_decay is None or not with_decay.weights:
+    if with_decay is None or not with_decay.weights or not with_decay.finite:
         return
-    without = case.laboratory.rehearsal(decay=False, share=0.0)
-    if without is None or not with_decay.finite:
-        return
-    shrink, moved = shrinkage(with_decay, without)
+    if reading.name in LINEAR:
+        shrink, moved = known_shrinkage(with_decay, reading)
+    elif case.laboratory.allowed:
+        without = case.laboratory.rehearsal(decay=False, share=0.0)
+        if without is None:
+            return
+        shrink, moved = shrinkage(with_decay, without)
+    else:
+        return  # a second copy would cost more than the whole rest of the diagnosis
     if shrink <= moved or shrink <= 0 or converged(case):
         return
     order = sorted(with_decay.weights, key=lambda m: m.weight[-1] / m.weight[0])
@@ -55,6 +60,23 @@ def find(case: Case) -> Iterable[Finding]:
         },
         REMEDIES,
     )
+
+
+LINEAR = frozenset(("SGD", "AdamW"))
+"""Optimizers whose first step is the gradient's part plus ``-lr * weight_decay * weight``."""
+
+
+def known_shrinkage(taken: Rehearsal, reading: OptimizerReading) -> tuple[float, float]:
+    """As :func:`shrinkage`, decay from its setting and the rest from the real first step."""
+    decay = gradient = weight = 0.0
+    for movement in taken.weights:
+        group = reading.group_of(movement.name)
+        setting = (group.weight_decay or 0.0) if group is not None else 0.0
+        part = (movement.rate * setting * movement.weight[0]) ** 2
+        decay += part
+        gradient += max(movement.update[0] ** 2 - part, 0.0)
+        weight += movement.weight[0] ** 2
+    return math.sqrt(decay / weight), math.sqrt(gradient / weight)
 
 
 def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
