@@ -156,7 +156,6 @@ class Layer:
     output_rms: float | None
     output_spread: float | None = None
     skip_share: float | None = None
-    spread: float | None = None
     output: int | None = None
     sensitivity: float | None = None
     difference: float | None = None
