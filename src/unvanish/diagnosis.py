@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unvanish.batches import Forward, Loss
+from unvanish.batches import Forward, Loss, take_batches
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
 from unvanish.errors import BadInput, NothingTrains
@@ -125,8 +125,6 @@ def diagnose(
     if isinstance(model, Trace):
         return judge(Case(trace=model, laboratory=NoLaboratory()), causes)
     if not isinstance(data, tuple | Mapping | list | torch.Tensor):
-        from unvanish.batches import take_batches
-
         data = take_batches(data, max(batches, 1))  # an iterator can be read only once
     try:
         trace = observe(model, data, loss, forward, seed, batches=batches)

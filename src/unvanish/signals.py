@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+FLOAT32_RESOLUTION = 2.0**-24
+"""Half the gap between 1 and the next float32: a relative change below it changes nothing."""
+
 # Squares of float32 below this lose bits to denormals (smallest normal 1.2e-38).
 _SAFE_LOW, _SAFE_HIGH = 1e-15, 1e18
 

@@ -8,11 +8,12 @@ from unvanish.cards import Card
 from unvanish.held_out import HeldOut
 from unvanish.optimizer import OptimizerReading
 from unvanish.rehearsal import Rehearsal
+from unvanish.signals import FLOAT32_RESOLUTION
 from unvanish.trace import Trace
 
 # Sizes are judged against the resolution of float32, the most that weights are kept in anywhere:
 # a verdict must not depend on the dtype that the user happens to diagnose in.
-RESOLUTION = 2.0**-24
+RESOLUTION = FLOAT32_RESOLUTION
 BROKEN_DECADES = 7.22
 """-log10(2^-24). A share below it changes nothing when it is added: exactly lost."""
 HARMFUL_DECADES = 3.61

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from unvanish.layers import parameters_behind
 from unvanish.probe.gradients import GradientReader, ParameterGradient
 from unvanish.probe.sight import Sight
-from unvanish.signals import Measure, l2, units_equal
+from unvanish.signals import FLOAT32_RESOLUTION, Measure, l2, units_equal
 from unvanish.trace import (
     Op,
     Parameter,
 )
-
-FLOAT32_RESOLUTION = 2.0**-24
-"""Half the gap between 1 and the next float32: a relative change below it changes nothing."""
 
 
 def parameter_records(
