@@ -14,8 +14,11 @@ from unvanish.batches import Forward, Loss, take_batches
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
 from unvanish.errors import BadInput, NothingTrains
-from unvanish.experiments import Bench, OptimizerFactory, check_optimizer, copied_optimizer
+from unvanish.experiments import Bench
+from unvanish.loop import LoopRecord
 from unvanish.optimizer import OptimizerReading, read_optimizer
+from unvanish.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
+from unvanish.probe.loss_of_step import LossOfStep, Step
 from unvanish.probe.observe import observe, unwrapped
 from unvanish.rehearsal import Rehearsal
 from unvanish.report import text, write_report
@@ -86,6 +89,7 @@ def diagnose(
     steps: int = 0,
     seed: int = 0,
     *,
+    step: Step | None = None,
     batches: int = 4,
     causes: Sequence[Cause] = CAUSES,
 ) -> Diagnosis:
@@ -100,6 +104,10 @@ def diagnose(
         forward: ``forward(model, batch) -> scalar tensor``, instead of ``loss``.
         steps: real steps a copy may take, to tell "asleep at step 0" from "dead".
         seed: of the random state while observing.
+        step: one whole training step of the user's own loop, ``step(model, optimizer, batch)``: what
+            it does with gradients (clipping, loss scaling, accumulating, clearing) is judged too.
+            It is called a few times with copies. Without ``loss`` and ``forward``, the loss is what
+            its first backward call is made on. Needs ``optimizer``.
         batches: how many batches of ``data`` to read at most.
         causes: what to look for, in order of precedence.
 
@@ -126,6 +134,8 @@ def diagnose(
         return judge(Case(trace=model, laboratory=NoLaboratory()), causes)
     if not isinstance(data, tuple | Mapping | list | torch.Tensor):
         data = take_batches(data, max(batches, 1))  # an iterator can be read only once
+    if step is not None:
+        forward = _check_step(step, optimizer, model, loss, forward)
     try:
         trace = observe(model, data, loss, forward, seed, batches=batches)
     except NothingTrains:
@@ -134,9 +144,32 @@ def diagnose(
             raise
         trace = _observe_unfrozen(model, data, loss, forward, seed, batches)
         return judge(Case(trace=trace, laboratory=NoLaboratory()), last)
-    bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps)
+    bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps, step=step)
     reading = _read(optimizer, unwrapped(model)[0], bench)
     return judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
+
+
+def _check_step(
+    step: Any,
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None,
+    model: nn.Module,
+    loss: Loss | None,
+    forward: Forward | None,
+) -> Forward | None:
+    """The ``forward`` to observe where a training step was given.
+
+    Raises:
+        BadInput: ``step`` cannot be called, or there is no optimizer for it.
+    """
+    if not callable(step):
+        raise BadInput(
+            f"step must be callable, step(model, optimizer, batch), got {type(step).__name__}."
+        )
+    if optimizer is None:
+        raise BadInput("step needs an optimizer to be called with: pass optimizer= too.")
+    if forward is not None or loss is not None or not isinstance(model, nn.Module):
+        return forward
+    return LossOfStep(step, optimizer, unwrapped(model)[0])
 
 
 def _read(
@@ -214,6 +247,16 @@ class NoLaboratory:
         return None
 
     def with_loss_scaled(self, factor: float) -> Trace | None:
+        return None
+
+    def loop(
+        self,
+        *,
+        scale_factor: float = 1.0,
+        scale_to: float | None = None,
+        clip: bool = True,
+        divide: float = 1.0,
+    ) -> LoopRecord | None:
         return None
 
 

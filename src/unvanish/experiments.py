@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,17 +18,21 @@ from unvanish.batches import (
     take_batches,
     tensors_in,
 )
-from unvanish.errors import BadInput, UnvanishError
+from unvanish.errors import UnvanishError
 from unvanish.held_out import HeldOut, ask, split_samples
+from unvanish.loop import LoopRecord
+from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer
 from unvanish.preserve import preserved
 from unvanish.probe.gate import singular_value_spread
+from unvanish.probe.loss_of_step import Step
 from unvanish.probe.observe import eager, observe, unwrapped
-from unvanish.rehearsal import Rehearsal, mean_loss, rehearse
+from unvanish.probe.training_loop import LoopRecorder
+from unvanish.reached import kept, reached
+from unvanish.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.trace import Trace
 
-OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
-
-
+FEWEST_CALLS = 4
+"""Calls of a user's step that show what one does to the next, whatever ``steps`` says."""
 FEWEST_STEPS = 20
 """Fewer steps than this teach nothing that could carry over."""
 
@@ -60,8 +64,11 @@ class Bench:
         optimizer: torch.optim.Optimizer | OptimizerFactory | None,
         seed: int,
         allowed: int = 0,
+        step: Step | None = None,
     ) -> None:
         self._model = unwrapped(model)[0]
+        self._step = step
+        self._reached = reached(step) if step is not None else []
         self._data, self._loss, self._forward = data, loss, forward
         self._optimizer, self._seed = optimizer, seed
         self._kept: dict[tuple[Any, ...], Any] = {}
@@ -208,10 +215,69 @@ class Bench:
         def experiment() -> HeldOut:
             twin, optimizer = self._twin(self._optimizer)
             with preserved(self._model, self._seed), eager():
-                rehearse(twin, optimizer, [parts[0]], self.allowed, self._loss_of)
+                self._steps(twin, optimizer, [parts[0]], self.allowed)
                 return ask(twin, parts[0], parts[1], loss)
 
         return self._try(("held out",), f"{self.allowed} steps on half of the samples", experiment)
+
+    def loop(
+        self,
+        *,
+        scale_factor: float = 1.0,
+        scale_to: float | None = None,
+        clip: bool = True,
+        divide: float = 1.0,
+    ) -> LoopRecord | None:
+        """Some calls of the user's own training step on copies, listened to.
+
+        Args:
+            scale_factor: what a loss scaler's scale is multiplied by when it is met first.
+            scale_to: what it is set to instead.
+            clip: ``False``: clipping functions measure and do not clip.
+            divide: number that gradients are divided by before each optimizer step.
+
+        Returns:
+            The record; ``None`` where no ``step`` was given, or it could not be run.
+        """
+        step, own = self._step, self._optimizer
+        if step is None or own is None:
+            return None
+
+        def rescale(scale: float) -> float:
+            return scale * scale_factor if scale_to is None else scale_to
+
+        def experiment() -> LoopRecord:
+            twin, optimizer = self._twin(own)
+            recorder = LoopRecorder(twin, optimizer, rescale=rescale, clip=clip, divide=divide)
+            with preserved(self._model, self._seed), eager(), kept(self._reached):
+                return self._loop(twin, optimizer, step, recorder)
+
+        said = f"calls of step on a copy, {_described(scale_factor, scale_to, clip, divide)}"
+        return self._try(("loop", scale_factor, scale_to, clip, divide), said, experiment)
+
+    def _loop(
+        self,
+        twin: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        step: Step,
+        recorder: LoopRecorder,
+    ) -> LoopRecord:
+        least = max(self.allowed, FEWEST_CALLS)
+        batches = self._batches(least)
+        initial = mean_loss(twin, batches[:EVALUATED], self._loss_of)
+        calls = 0
+        with recorder:
+            # Gradients may be gathered over several calls: two optimizer steps are waited for.
+            while calls < least or (len(recorder.steps) < 2 and calls < 8 * least):
+                step(twin, optimizer, map_tensors(batches[calls % len(batches)], Tensor.clone))
+                calls += 1
+        return LoopRecord(
+            calls=calls,
+            steps=tuple(recorder.steps),
+            initial=initial,
+            final=mean_loss(twin, batches[:EVALUATED], self._loss_of),
+            rate=float(optimizer.param_groups[0]["lr"]),
+        )
 
     def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
         """Run an experiment once; one that raises becomes a blind spot with its reason."""
@@ -245,7 +311,21 @@ class Bench:
             batches = self._batches(steps)
             if scaled is not None:
                 batches = [_standardized(batch, scaled) for batch in batches]
+            return self._steps(twin, optimizer, batches, steps)
+
+    def _steps(
+        self, twin: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Any], steps: int
+    ) -> Rehearsal:
+        """Real steps of a copy, by the user's own training step where there is one."""
+        step = self._step
+        if step is None:
             return rehearse(twin, optimizer, batches, steps, self._loss_of)
+
+        def take(twin: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+            step(twin, optimizer, map_tensors(batch, Tensor.clone))
+
+        with LoopRecorder(twin, optimizer), kept(self._reached):
+            return rehearse(twin, optimizer, batches, steps, self._loss_of, take)
 
     def _batches(self, most: int) -> list[Any]:
         return take_batches(self._data, max(most, 1))
@@ -254,6 +334,16 @@ class Bench:
         # A copy of the batch: in-place code of the model must not write into the user's data.
         own = map_tensors(batch, Tensor.clone)
         return compute_loss(model, own, self._loss, self._forward)
+
+
+def _described(scale_factor: float, scale_to: float | None, clip: bool, divide: float) -> str:
+    parts = [
+        "" if scale_factor == 1 else f"the loss scale times {scale_factor:g}",
+        "" if scale_to is None else f"the loss scale at {scale_to:g}",
+        "" if clip else "without clipping",
+        "" if divide == 1 else f"gradients divided by {divide:g}",
+    ]
+    return ", ".join(part for part in parts if part) or "as it stands"
 
 
 def _shuffled(tensor: Tensor) -> Tensor:
@@ -290,39 +380,3 @@ def _standardized(batch: Any, part: str) -> Any:
             return inputs, map_tensors(targets, scale)
         return map_tensors(inputs, scale), targets
     return map_tensors(batch, scale)
-
-
-def copied_optimizer(
-    optimizer: torch.optim.Optimizer | OptimizerFactory | None, model: nn.Module, twin: nn.Module
-) -> torch.optim.Optimizer:
-    """The user's optimizer over the parameters of a copy: same class, groups, options and state.
-
-    Raises:
-        BadInput: ``optimizer`` is neither an optimizer nor a factory.
-    """
-    if optimizer is None:
-        return torch.optim.Adam([p for p in twin.parameters() if p.requires_grad])
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        made = cast(Any, optimizer([p for p in twin.parameters() if p.requires_grad]))
-        if not isinstance(made, torch.optim.Optimizer):
-            raise BadInput(
-                f"optimizer: the factory returned {type(made).__name__}, not a torch.optim.Optimizer."
-            )
-        return made
-    # deepcopy keeps identity within one call: giving it both keeps them together.
-    memo = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
-    return copy.deepcopy(optimizer, cast(dict[int, Any], memo))
-
-
-def check_optimizer(optimizer: Any) -> None:
-    """Refuse what is neither an optimizer nor a factory of one.
-
-    Raises:
-        BadInput: it is something else.
-    """
-    if optimizer is None or isinstance(optimizer, torch.optim.Optimizer) or callable(optimizer):
-        return
-    raise BadInput(
-        "optimizer must be a torch.optim.Optimizer over the model's parameters or a factory "
-        f"params -> Optimizer, got {type(optimizer).__name__}."
-    )

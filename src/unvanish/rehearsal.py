@@ -74,6 +74,7 @@ class Rehearsal:
 
 
 LossOf = Callable[[nn.Module, Any], Tensor]
+Take = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]
 Row = tuple[float, float, float | None, float | None, float | None]
 
 
@@ -83,36 +84,67 @@ def rehearse(
     batches: Sequence[Any],
     steps: int,
     loss_of: LossOf,
+    take: Take | None = None,
 ) -> Rehearsal:
-    """Take real steps with a copy and record them; stops at the first loss that is not finite."""
-    rates = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
-    tracked = [(n, p) for n, p in twin.named_parameters() if p.requires_grad and id(p) in rates]
-    rows: dict[str, list[Row]] = {name: [] for name, _ in tracked}
+    """Take real steps with a copy and record them; stops at the first loss that is not finite.
+
+    ``take(twin, optimizer, batch)`` is one whole training step of the user's own loop; without it
+    a step is to clear the gradients, run backward and step.
+    """
+    ledger = _Ledger(twin, optimizer)
     losses: list[float] = []
     asked = batches[: min(EVALUATED, steps)]
     initial = mean_loss(twin, asked, loss_of) if steps > 1 else math.nan
     stopped = None
     for number in range(steps):
-        optimizer.zero_grad()
-        value = loss_of(twin, batches[number % len(batches)])
-        losses.append(float(value.detach()))
+        batch = batches[number % len(batches)]
+        value = loss_of(twin, batch) if take is None else None
+        losses.append(mean_loss(twin, [batch], loss_of) if value is None else float(value.detach()))
         if not math.isfinite(losses[-1]):
             stopped = f"the loss was {losses[-1]} at step {number}"
             break
-        value.backward()
-        before = [p.detach().clone() for _, p in tracked]
-        optimizer.step()
-        for (name, parameter), old in zip(tracked, before, strict=True):
-            rows[name].append(_row(parameter, old, rates[id(parameter)]))
+        if take is not None:
+            take(twin, optimizer, batch)
+        elif value is not None:
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
     final = mean_loss(twin, asked, loss_of) if stopped is None else math.nan
     return Rehearsal(
         optimizer=type(optimizer).__name__,
         losses=tuple(losses),
         initial=initial if steps > 1 else losses[0],  # of one step the loss itself tells
         final=final,
-        movements=tuple(_movement(n, p, rates[id(p)], rows[n]) for n, p in tracked if rows[n]),
+        movements=ledger.movements(),
         stopped=stopped,
     )
+
+
+class _Ledger:
+    """What each step of an optimizer does to each tensor; it wraps the ``step`` of this object."""
+
+    def __init__(self, twin: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._rates = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+        self._tracked = [
+            (n, p) for n, p in twin.named_parameters() if p.requires_grad and id(p) in self._rates
+        ]
+        self._rows: dict[str, list[Row]] = {name: [] for name, _ in self._tracked}
+        self._step = optimizer.step
+        optimizer.step = self._recorded  # of the copy alone: its class is left as it is
+
+    def _recorded(self, *arguments: Any, **options: Any) -> Any:
+        before = [p.detach().clone() for _, p in self._tracked]
+        result = self._step(*arguments, **options)
+        for (name, parameter), old in zip(self._tracked, before, strict=True):
+            self._rows[name].append(_row(parameter, old, self._rates[id(parameter)]))
+        return result
+
+    def movements(self) -> tuple[Movement, ...]:
+        return tuple(
+            _movement(n, p, self._rates[id(p)], self._rows[n])
+            for n, p in self._tracked
+            if self._rows[n]
+        )
 
 
 def _movement(name: str, parameter: Tensor, rate: float, rows: list[Row]) -> Movement:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from unvanish.cards import Card
 from unvanish.held_out import HeldOut
+from unvanish.loop import LoopRecord
 from unvanish.optimizer import OptimizerReading
 from unvanish.rehearsal import Rehearsal
 from unvanish.signals import FLOAT32_RESOLUTION
@@ -118,6 +119,17 @@ class Laboratory(Protocol):
 
     def with_loss_scaled(self, factor: float) -> Trace | None:
         """The trace with the loss multiplied by ``factor``."""
+        ...
+
+    def loop(
+        self,
+        *,
+        scale_factor: float = 1.0,
+        scale_to: float | None = None,
+        clip: bool = True,
+        divide: float = 1.0,
+    ) -> LoopRecord | None:
+        """Calls of the user's own training step on copies (``None``: none was given)."""
         ...
 
 

@@ -1,0 +1,68 @@
+"""The user's optimizer over the parameters of a copy: the original is never stepped."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.errors import BadInput
+
+OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+
+
+def copied_optimizer(
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None, model: nn.Module, twin: nn.Module
+) -> torch.optim.Optimizer:
+    """The user's optimizer over the parameters of a copy: same class, groups, options and state.
+
+    Raises:
+        BadInput: ``optimizer`` is neither an optimizer nor a factory.
+    """
+    if optimizer is None:
+        return torch.optim.Adam([p for p in twin.parameters() if p.requires_grad])
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        made = cast(Any, optimizer([p for p in twin.parameters() if p.requires_grad]))
+        if not isinstance(made, torch.optim.Optimizer):
+            raise BadInput(
+                f"optimizer: the factory returned {type(made).__name__}, not a torch.optim.Optimizer."
+            )
+        return made
+    # deepcopy keeps identity within one call: giving it both keeps them together.
+    memo = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
+    return copy.deepcopy(optimizer, cast(dict[int, Any], memo))
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what is neither an optimizer nor a factory of one.
+
+    Raises:
+        BadInput: it is something else.
+    """
+    if optimizer is None or isinstance(optimizer, torch.optim.Optimizer) or callable(optimizer):
+        return
+    raise BadInput(
+        "optimizer must be a torch.optim.Optimizer over the model's parameters or a factory "
+        f"params -> Optimizer, got {type(optimizer).__name__}."
+    )
+
+
+def stand_in(
+    optimizer: torch.optim.Optimizer | OptimizerFactory, model: nn.Module, twin: nn.Module
+) -> torch.optim.Optimizer:
+    """An optimizer with the user's settings over a copy's parameters and without any history.
+
+    Cheap: no tensor is copied. ``twin`` may be the model itself.
+    """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return copied_optimizer(optimizer, model, twin)
+    mates = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
+    made = copy.copy(optimizer)
+    made.state = defaultdict(dict[str, Any])
+    made.param_groups = [
+        {**group, "params": [mates.get(id(p), p) for p in cast(list[Tensor], group["params"])]}
+        for group in optimizer.param_groups
+    ]
+    return made

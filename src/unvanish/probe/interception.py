@@ -1,0 +1,66 @@
+"""Listening to what torch's training functions are called with, while a user's step runs.
+
+Everything here is undone when its context ends, whatever happened inside.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+Call = Callable[..., Any]
+
+
+@contextlib.contextmanager
+def exchanged(owner: Any, name: str, make: Callable[[Call], Call]) -> Generator[None]:
+    """Exchange an attribute of a class or module for what ``make`` makes of it."""
+    original = owner.__dict__[name]
+    setattr(owner, name, make(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+@contextlib.contextmanager
+def exchanged_inside(function: Call, make: Callable[[Call], Call]) -> Generator[None]:
+    """Exchange what a decorated function calls, so that every reference to it sees the exchange.
+
+    Scripts write ``from torch.nn.utils import clip_grad_norm_``: exchanging the module's attribute
+    would miss them. torch wraps these functions to turn gradients off, and the wrapper finds the
+    function in a closure cell.
+    """
+    inner = getattr(function, "__wrapped__", None)
+    cells: Iterable[Any] = getattr(function, "__closure__", None) or ()
+    cell = next((c for c in cells if inner is not None and c.cell_contents is inner), None)
+    if cell is None or inner is None:
+        raise RuntimeError(
+            f"{function.__name__} of torch {torch.__version__} cannot be listened to"
+        )
+    cell.cell_contents = make(inner)
+    try:
+        yield
+    finally:
+        cell.cell_contents = inner
+
+
+@contextlib.contextmanager
+def schedulers_standing_still() -> Generator[None]:
+    """Let learning-rate schedulers do nothing: they belong to the user's own optimizer."""
+
+    def standing(step: Call) -> Call:
+        return lambda *_, **__: None
+
+    with contextlib.ExitStack() as stack:
+        for scheduler in {LRScheduler, *_subclasses(LRScheduler)}:
+            if "step" in scheduler.__dict__:
+                stack.enter_context(exchanged(scheduler, "step", standing))
+        yield
+
+
+def _subclasses(parent: type) -> Iterator[type]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)
