@@ -42,6 +42,18 @@ def batches(program: Program) -> list[Any]:
     return [program["data"]] if isinstance(program["data"], tuple) else list(program["data"])
 
 
+def take_step(program: Program, optimizer: torch.optim.Optimizer, batch: Any) -> Tensor:
+    """One step of the program's own loop, or of the plain one; the loss before it."""
+    loss = step_loss(program, batch)
+    if program.get("step") is not None:
+        program["step"](program["model"], optimizer, batch)
+    else:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.detach()
+
+
 def optimizer_of(program: Program) -> torch.optim.Optimizer:
     """The program's own optimizer, a warm-up at its full rate; Adam where it brings none."""
     found = program.get("optimizer")
@@ -65,12 +77,8 @@ def train(program: Program, steps: int) -> tuple[float, float]:
     optimizer, every = optimizer_of(program), batches(program)
     first = mean_loss(program)
     for step in range(steps):
-        optimizer.zero_grad()
-        loss = step_loss(program, every[step % len(every)])
-        if not math.isfinite(float(loss.detach())):
+        if not math.isfinite(float(take_step(program, optimizer, every[step % len(every)]))):
             return first, math.nan
-        loss.backward()
-        optimizer.step()
     return first, mean_loss(program)
 
 

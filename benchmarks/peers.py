@@ -12,7 +12,7 @@ from typing import Any
 
 from baselines import STEPS, say
 from corpus.scoring import Named
-from corpus_check import batches, optimizer_of, step_loss
+from corpus_check import batches, optimizer_of, step_loss, take_step
 
 
 def train_with(program: dict[str, Any], after: Callable[[Any], None]) -> None:
@@ -51,10 +51,7 @@ def torchmortem(program: dict[str, Any]) -> list[Named]:
     every, optimizer = batches(program), optimizer_of(program)
     with Autopsy(program["model"], optimizer=optimizer) as autopsy:
         for step in range(STEPS):
-            optimizer.zero_grad()
-            loss = step_loss(program, every[step % len(every)])
-            loss.backward()
-            optimizer.step()
+            loss = take_step(program, optimizer, every[step % len(every)])
             autopsy.step(loss=loss.item())
     report = autopsy.get_report()
     findings = sorted(report.findings, key=lambda f: -int(f.severity)) if report else []

@@ -3,6 +3,7 @@
 from corpus import (
     generated,
     graded,
+    loops,
     outcome,
     quiet,
     quiet_by_intent,
@@ -19,6 +20,7 @@ PROGRAMS: tuple[Case, ...] = (
     *wiring.CASES,
     *outcome.CASES,
     *stepping.CASES,
+    *loops.CASES,
     *quiet.CASES,
     *quiet_by_intent.CASES,
     *generated.CASES,

@@ -59,7 +59,8 @@ class Case:
 EXACT = frozenset(
     "symmetric-init no-nonlinearity single-unit-softmax double-softmax nonfinite-forward "
     "nonfinite-backward unregistered-module detached not-in-optimizer nothing-trainable "
-    "frozen-by-checkpoint stuck-saddle broadcast-loss half-precision-weights".split()
+    "frozen-by-checkpoint stuck-saddle broadcast-loss half-precision-weights "
+    "clip-before-unscale stale-gradients".split()
 )
 """Causes that can be decided without statistics."""
 
@@ -68,8 +69,6 @@ CAUSES = EXACT | frozenset(
     "post-norm-depth collapsed-signal chaotic-signal time-decay time-growth "
     "half-precision-underflow step-too-large step-too-small epsilon-dominated "
     "weight-decay-dominates unscaled-input unscaled-target unfit-loss wrong-sign "
-    "nothing-to-learn".split()
+    "nothing-to-learn loss-scale-collapse always-clipped unscaled-accumulation".split()
 )
-"""Every cause that ``diagnose`` can in principle see from what it is given. What happens in the
-training loop alone (clipping, loss scaling, gradients that are not cleared, accumulation) is not
-among its arguments."""
+"""Every cause that ``diagnose`` can in principle see from what it is given."""

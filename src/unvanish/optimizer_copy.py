@@ -31,8 +31,12 @@ def copied_optimizer(
             )
         return made
     # deepcopy keeps identity within one call: giving it both keeps them together.
-    memo = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
-    return copy.deepcopy(optimizer, cast(dict[int, Any], memo))
+    memo: dict[int, Tensor] = {
+        id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)
+    }
+    made = copy.deepcopy(optimizer, cast(dict[int, Any], memo))
+    _complete(made, optimizer, memo)
+    return made
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -58,11 +62,26 @@ def stand_in(
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         return copied_optimizer(optimizer, model, twin)
-    mates = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
+    mates: dict[int, Tensor] = {
+        id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)
+    }
     made = copy.copy(optimizer)
+    _complete(made, optimizer, mates)
     made.state = defaultdict(dict[str, Any])
     made.param_groups = [
         {**group, "params": [mates.get(id(p), p) for p in cast(list[Tensor], group["params"])]}
         for group in optimizer.param_groups
     ]
     return made
+
+
+def _complete(
+    made: torch.optim.Optimizer, original: torch.optim.Optimizer, mates: dict[int, Tensor]
+) -> None:
+    """Give a copy the lists of parameters that torch leaves out when it copies (LBFGS has one)."""
+    for name, value in vars(original).items():
+        if name not in vars(made) and isinstance(value, list):
+            listed = cast(list[Any], value)
+            setattr(made, name, [mates.get(id(item), item) for item in listed])
+        elif name not in vars(made) and isinstance(value, int | float | None):
+            setattr(made, name, value)

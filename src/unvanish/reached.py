@@ -9,13 +9,15 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-_DEEP = 4  # a step calls a helper that calls a helper; further down nobody keeps a model
+_DEEP = 5  # a step calls a helper that calls a helper; further down nobody keeps a model
+_LIBRARIES = ("torch", "numpy", "builtins")
+"""Functions of these keep no state of the user's, and lead to a great many others."""
 
 
 def reached(function: Callable[..., Any]) -> list[Any]:
@@ -48,6 +50,8 @@ def _inside(value: Any) -> Iterator[Any]:
         yield from (cast(Any, value.func), *value.args, *value.keywords.values())
     elif isinstance(value, MethodType):
         yield from (value.__self__, value.__func__)
+    elif _of_library(value):
+        return
     elif isinstance(value, FunctionType):
         seen = inspect.getclosurevars(value)
         yield from (*seen.nonlocals.values(), *seen.globals.values())
@@ -56,10 +60,14 @@ def _inside(value: Any) -> Iterator[Any]:
         yield from cast(Mapping[Any, Any], value).values()
     elif isinstance(value, list | tuple):
         yield from cast(Iterable[Any], value)
-    elif type(value).__module__ == "__main__" or callable(value):
-        yield from (vars(value).values() if hasattr(value, "__dict__") else ())
-        if callable(value) and not isinstance(value, type):
+    elif not isinstance(value, type | ModuleType | Tensor) and hasattr(value, "__dict__"):
+        yield from vars(value).values()
+        if callable(value):
             yield type(value).__call__
+
+
+def _of_library(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).split(".")[0] in _LIBRARIES
 
 
 @contextlib.contextmanager

@@ -1,9 +1,10 @@
 """A rehearsal: a few real optimizer steps on a copy, and what each of them did."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,23 @@ EVALUATED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a tensor: squared norms of change and weights, and their inner product."""
+
+    update: float
+    weight: float
+    product: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
     """What the steps did to one parameter tensor; one figure a step, norms are l2.
 
     ``update`` is the norm of the real change of the weights (momentum, weight decay, everything
     the optimizer did), ``weight`` their norm before the step, ``gradient`` that of their gradient
     (``None``: there was none), ``descent`` the cosine between change and negative gradient, ``moved``
-    the rms change of the entries that had a gradient, in units of the learning rate.
+    the rms change of the entries that had a gradient, in units of the learning rate. ``first`` is
+    the first step on the entries that had a gradient (``None``: none had).
     """
 
     name: str
@@ -32,6 +43,7 @@ class Movement:
     gradient: tuple[float | None, ...]
     descent: tuple[float | None, ...]
     moved: tuple[float | None, ...]
+    first: "Step | None" = None
 
     @property
     def update_to_weight(self) -> tuple[float, ...]:
@@ -75,7 +87,7 @@ class Rehearsal:
 
 LossOf = Callable[[nn.Module, Any], Tensor]
 Take = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]
-Row = tuple[float, float, float | None, float | None, float | None]
+Row = tuple[float, float, float | None, float | None, float | None, Step | None]
 
 
 def rehearse(
@@ -106,9 +118,7 @@ def rehearse(
         if take is not None:
             take(twin, optimizer, batch)
         elif value is not None:
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
+            _take(optimizer, value, twin, batch, loss_of)
     final = mean_loss(twin, asked, loss_of) if stopped is None else math.nan
     return Rehearsal(
         optimizer=type(optimizer).__name__,
@@ -118,6 +128,25 @@ def rehearse(
         movements=ledger.movements(),
         stopped=stopped,
     )
+
+
+def _take(
+    optimizer: torch.optim.Optimizer, value: Tensor, twin: nn.Module, batch: Any, loss_of: LossOf
+) -> None:
+    """One plain step; an optimizer that asks for a closure (LBFGS) gets one."""
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        again = loss_of(twin, batch)
+        again.backward()
+        return again
+
+    if inspect.signature(type(optimizer).step).parameters["closure"].default is not None:
+        cast(Any, optimizer).step(closure)
+        return
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
 
 
 class _Ledger:
@@ -148,7 +177,7 @@ class _Ledger:
 
 
 def _movement(name: str, parameter: Tensor, rate: float, rows: list[Row]) -> Movement:
-    update, weight, gradient, descent, moved = zip(*rows, strict=True)
+    update, weight, gradient, descent, moved, steps = zip(*rows, strict=True)
     return Movement(
         name=name,
         dimensions=parameter.dim(),
@@ -158,6 +187,7 @@ def _movement(name: str, parameter: Tensor, rate: float, rows: list[Row]) -> Mov
         gradient=gradient,
         descent=descent,
         moved=moved,
+        first=steps[0],
     )
 
 
@@ -165,16 +195,26 @@ def _row(parameter: Tensor, old: Tensor, rate: float) -> Row:
     change = parameter.detach() - old
     size, weight = l2(change), l2(old)
     if parameter.grad is None:
-        return size, weight, None, None, None
+        return size, weight, None, None, None, None
     gradient = parameter.grad.detach()
     dense = gradient if gradient.layout == torch.strided else gradient.to_dense()
     norm = l2(dense)
     product = size * norm
     along = float(torch.sum(change * dense)) if product > 0 else 0.0
-    # Entries without gradient (rows of an embedding) stay put and must not dilute the figure.
+    # Entries without gradient (rows of an embedding) must not dilute the figures; weight decay and
+    # momentum move them too.
     touched = dense.numel() - count_zeros(dense)
-    moved = size / touched**0.5 / rate if touched and rate > 0 else None
-    return size, weight, norm, -along / product if product > 0 else None, moved
+    if touched < dense.numel():
+        kept = dense != 0
+        change, old = change[kept], old[kept]
+    first = _step(change, old) if touched else None
+    moved = l2(change) / touched**0.5 / rate if touched and rate > 0 else None
+    return size, weight, norm, -along / product if product > 0 else None, moved, first
+
+
+def _step(change: Tensor, old: Tensor) -> Step:
+    inner = float(torch.sum(change * old, dtype=torch.float64))
+    return Step(update=l2(change) ** 2, weight=l2(old) ** 2, product=inner)
 
 
 def mean_loss(model: nn.Module, batches: Sequence[Any], loss_of: LossOf) -> float:

@@ -51,4 +51,4 @@ def clear(case: Case) -> dict[str, float] | None:
     return {"parameters": float(len(got))} if got and not any(p.nonfinite for p in got) else None
 
 
-CAUSE = Cause(card=CARD, find=find, clear=clear, exact=True)
+CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("loss-scale-collapse",), exact=True)

@@ -57,6 +57,6 @@ CAUSE = Cause(
     card=CARD,
     find=find,
     clear=clear,
-    explains=("nonfinite-backward", "wrong-sign", "dead-units"),
+    explains=("nonfinite-backward", "loss-scale-collapse", "wrong-sign", "dead-units"),
     exact=True,
 )

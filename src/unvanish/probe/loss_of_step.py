@@ -9,8 +9,10 @@ from torch.amp.grad_scaler import GradScaler
 
 from unvanish.errors import BadInput
 from unvanish.optimizer_copy import OptimizerFactory, stand_in
+from unvanish.probe.backward import is_reentrant_checkpoint
 from unvanish.probe.interception import exchanged, schedulers_standing_still
 from unvanish.probe.loss_scaler import ScalerKeeper
+from unvanish.reached import kept, reached
 
 Step = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]
 
@@ -27,6 +29,7 @@ class LossOfStep:
         self, step: Step, optimizer: torch.optim.Optimizer | OptimizerFactory, model: nn.Module
     ) -> None:
         self._step, self._optimizer, self._model = step, optimizer, model
+        self._outside = [thing for thing in reached(step) if thing is not model]
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         """The loss of one batch.
@@ -37,10 +40,13 @@ class LossOfStep:
         optimizer = stand_in(self._optimizer, self._model, model)
         unscaled: dict[int, tuple[Tensor, Tensor]] = {}
         scalers = ScalerKeeper()
+        own = {id(parameter) for parameter in model.parameters()}
 
         def stop(original: Any) -> Any:
-            def backward(tensors: Any, *arguments: Any, **options: Any) -> None:
+            def backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
                 root = tensors if isinstance(tensors, Tensor) else next(iter(tensors))
+                if not _reaches(root, own):  # a critic's own turn, for one, before the model's
+                    return original(tensors, *arguments, **options)
                 raise _LossReached(unscaled.get(id(root), (root, root))[1])
 
             return backward
@@ -56,6 +62,8 @@ class LossOfStep:
 
         try:
             with (
+                torch.enable_grad(),  # whose loss a backward call is made on shows in its graph
+                kept(self._outside),
                 schedulers_standing_still(),
                 exchanged(torch.autograd, "backward", stop),
                 exchanged(GradScaler, "scale", follow),
@@ -69,6 +77,20 @@ class LossOfStep:
             "step(model, optimizer, batch) came to its end without calling backward on a loss: it must "
             "be one whole training step (loss, backward, optimizer step)."
         )
+
+
+def _reaches(root: Tensor, own: set[int]) -> bool:
+    """Whether the graph of a tensor leads to one of these parameters."""
+    seen, pending = set[Any](), [root.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in own or is_reentrant_checkpoint(node):
+            return True
+        pending += [target for target, _ in node.next_functions]
+    return False
 
 
 class _LossReached(BaseException):

@@ -34,6 +34,10 @@ _NEXT = {
         "initialise orthogonally (torch.nn.init.orthogonal_, gain 1 for tanh): all directions pass "
         "alike"
     ),
+    "clear-gradients": "call optimizer.zero_grad() before the first backward call of each step",
+    "unscale-first": "call scaler.unscale_(optimizer) before clipping",
+    "raise-clip-limit": "raise the limit to about the 90th percentile of the norm before clipping",
+    "average-accumulation": "divide each micro-batch's loss by their number before backward",
     "scale-loss": (
         "scale the loss (torch.amp.GradScaler), or train in bfloat16, whose range is float32's"
     ),
