@@ -93,7 +93,7 @@ class Operation:
     ``inputs`` says for each tensor argument which earlier operation made it (``None``: the batch,
     a parameter or a constant), ``input_shapes`` their shapes; ``parameters`` are the names of the
     parameters among them. ``inside`` says that a module of the model was running, ``from_data``
-    that something of the batch flowed in. ``dim`` is set for softmax functions.
+    that something of the batch flowed in. ``dim`` is set for softmax and sum.
     """
 
     function: str
@@ -272,7 +272,8 @@ class Stranger:
     """A leaf tensor that requires grad and gets gradient but is no parameter of the model.
 
     ``owner`` says whose it is: ``"unregistered"`` (made or held inside the model's own forward),
-    ``"outside"`` (used outside the model: a loss with weights, another network).
+    ``"outside"`` (used outside the model: a loss with weights, another network); ``name`` by which
+    attribute the model holds it (``"layers.2.weight"``, empty: by none that was found).
     """
 
     shape: tuple[int, ...]
@@ -280,6 +281,7 @@ class Stranger:
     operation: str
     owner: str
     gradient_norm: float | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

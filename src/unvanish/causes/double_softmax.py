@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.dataflow import SUMS, VIEWS, Dataflow
 from unvanish.causes.single_unit_softmax import SOFTMAXES
 
 CARD = Card(
@@ -18,9 +18,9 @@ CARD = Card(
     "second result is close to uniform however sure the model is.",
     hurts="The loss cannot come near zero (over 10 classes not below 1.46), and the gradient is "
     "multiplied by the slope of both squashings, which vanishes as the model becomes sure.",
-    apart="Decided from the operations: one squashing feeds the other through nothing but views, "
-    "right before the loss. Attention weights, gates and targets are not meant. A log-softmax "
-    "before a log-softmax changes nothing and is only a note.",
+    apart="Decided from the operations: one squashing, written out or not, feeds the other through "
+    "nothing but views and clamps, before the loss. Attention weights, gates and targets are not "
+    "meant. A log-softmax before a log-softmax changes nothing and is only a note.",
     do="Return raw scores from the model and let the loss do the rest; apply softmax or sigmoid "
     "only where probabilities are read.",
     reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: input is expected to contain "
@@ -36,6 +36,12 @@ TAKES_LOGITS = (
         ("cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
     )
 )
+LOGARITHMIC = TAKES_LOGITS - {"softmax", "sigmoid", "softmin", "gumbel_softmax"}
+"""Those that are of use in a loss only, wherever in it they stand."""
+KEEPING = VIEWS | {"clamp", "clip", "clamp_min", "clamp_max"}
+"""Functions that leave probabilities what they are."""
+QUOTIENTS = frozenset("div truediv true_divide divide rdiv rtruediv reciprocal".split())
+PLUS = VIEWS | SUMS
 SHIFT_INVARIANT = SOFTMAXES | {"cross_entropy"}
 """Functions that undo a log-softmax: it only shifts each sample's scores."""
 
@@ -43,7 +49,7 @@ SHIFT_INVARIANT = SOFTMAXES | {"cross_entropy"}
 def find(case: Case) -> Iterable[Finding]:
     """Pairs of squashings with only views between them, at the loss."""
     flow = Dataflow(case.trace)
-    pairs = [pair for index in sorted(flow.near_loss) if (pair := _pair(flow, index)) is not None]
+    pairs = [pair for index in sorted(flow.to_loss) if (pair := _pair(flow, index)) is not None]
     if not pairs:
         return
     harmful = [pair for pair in pairs if not _harmless(flow, *pair)]
@@ -55,21 +61,44 @@ def find(case: Case) -> Iterable[Finding]:
         [flow.feeder(first) or "(model)", flow[first].module or "(model)"],
         {"classes": float(shape[-1]) if shape else None, "pairs": float(len(pairs))},
         REMEDIES,
-        detail=f"{flow[first].function} and then {flow[second].function}",
+        detail=f"{_named(flow, first)} and then {flow[second].function}",
     )
 
 
 def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:
-    if flow[index].function not in TAKES_LOGITS:
+    function = flow[index].function
+    if function not in (TAKES_LOGITS if index in flow.near_loss else LOGARITHMIC):
         return None
-    first = flow.argument(index)
+    first = flow.argument(index, 0, KEEPING)
     if first is None or first not in flow.trained:
         return None
-    if flow[first].function not in SOFTMAXES | SIGMOIDS:
+    if flow[first].function not in SOFTMAXES | SIGMOIDS and not _written_out(flow, first):
         return None
     # A softmax of log-probabilities gives back the probabilities: that is meant.
-    meant = flow[first].function == "log_softmax" and flow[index].function == "softmax"
+    meant = flow[first].function == "log_softmax" and function == "softmax"
     return None if meant else (first, index)
+
+
+def _written_out(flow: Dataflow, index: int) -> str | None:
+    """``exp(x) / sum(exp(x))`` or ``1 / (1 + exp(-x))``, by the name of what it is."""
+    if flow[index].function not in QUOTIENTS:
+        return None
+    above, below = flow.argument(index), flow.argument(index, len(flow[index].inputs) - 1, PLUS)
+    if above is None or below is None:
+        return None
+    if len(flow[index].inputs) == 2 and flow[above].function == "exp":
+        term = flow.argument(below) if flow[below].function == "sum" else None
+        same = term is not None and flow[term].function == "exp"
+        return "softmax" if same and flow.argument(term or 0) == flow.argument(above) else None
+    # 1 / (1 + exp(-x)): a number over a sum, and over nothing else.
+    alone = len(flow[index].inputs) == 1 and flow[index].function not in ("div", "truediv")
+    summed = flow[above].function in SUMS and flow[below].function == "exp"
+    return "sigmoid" if alone and summed else None
+
+
+def _named(flow: Dataflow, index: int) -> str:
+    written = _written_out(flow, index)
+    return flow[index].function if written is None else f"a {written} written out"
 
 
 def _harmless(flow: Dataflow, first: int, second: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.dataflow import DROPOUTS, SCALINGS, VIEWS, Dataflow
 
 CARD = Card(
     code="UV203",
@@ -16,8 +16,9 @@ CARD = Card(
     "its logarithm zero: cross entropy over one class is zero for every model.",
     hurts="Whatever feeds it gets a gradient of exactly zero and never learns.",
     apart="Decided from shapes: a softmax, log-softmax or cross entropy whose class dimension has "
-    "size one, with nothing weighted between it and the loss. Attention over one key and a "
-    "router over one expert weigh other signals and are not meant.",
+    "size one, with nothing weighted between it and the loss; or weights of attention that were "
+    "normalised over a dimension of size one and are then summed over another one. Attention over "
+    "one key and a router over one expert are not meant.",
     do="For two classes either one output with BCEWithLogitsLoss (no softmax), or two outputs with "
     "CrossEntropyLoss. For a regression no softmax at all.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 6.2.2 (output units)",
@@ -25,12 +26,17 @@ CARD = Card(
 
 REMEDIES = ("single-logit",)
 SOFTMAXES = frozenset("softmax log_softmax softmin gumbel_softmax".split())
+PRODUCTS = frozenset(("matmul", "bmm"))
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """Softmax functions over one class on the last stretch before the loss."""
+    """Softmax functions over one class before the loss, and weights normalised over the wrong one."""
     flow = Dataflow(case.trace)
-    single = [i for i in sorted(flow.near_loss) if is_single(flow, i)]
+    single = [
+        i
+        for i in sorted(flow.to_loss)
+        if is_single(flow, i) and (i in flow.near_loss or _sums_over_another(flow, i))
+    ]
     if not single:
         return
     dead = sum(1 for p in case.trace.parameters if p.state == "zero")
@@ -61,6 +67,46 @@ def is_single(flow: Dataflow, index: int) -> bool:
     dim = operation.dim if operation.dim is not None else int(len(shape) not in (1, 3))
     # Along the first dimension stand the samples: of one sample there is one.
     return dim % len(shape) > 0 and shape[dim] == 1
+
+
+def _sums_over_another(flow: Dataflow, index: int) -> bool:
+    """Whether what was normalised over one entry weighs a sum over a dimension that has several.
+
+    Such weights are all one: the softmax ran along a wrong dimension. With one key (one expert) the
+    sum itself has one term.
+    """
+    pending, seen = [index], {index}
+    while pending:
+        made = pending.pop()
+        for reader in flow.consumers.get(made, ()):
+            function = flow[reader].function
+            if function in VIEWS | DROPOUTS and reader not in seen:
+                seen.add(reader)
+                pending.append(reader)
+            elif (function in PRODUCTS and _contracted(flow, made, reader) > 1) or (
+                function in SCALINGS and _summed(flow, made, reader) > 1
+            ):
+                return True
+    return False
+
+
+def _contracted(flow: Dataflow, made: int, product: int) -> int:
+    """Over how many of the weights' entries a matrix product sums."""
+    place = flow[product].inputs.index(made)
+    shape = flow[product].input_shapes[place]
+    return shape[-1 if place == 0 or len(shape) < 2 else -2] if shape else 1
+
+
+def _summed(flow: Dataflow, made: int, product: int) -> int:
+    """Over how many of the weights' entries the sum right behind a product by entries runs."""
+    shape = flow[product].input_shapes[flow[product].inputs.index(made)]
+    whole = flow[product].output_shape
+    for reader in flow.consumers.get(product, ()):
+        dim = flow[reader].dim
+        if flow[reader].function == "sum" and dim is not None and whole:
+            own = dim % len(whole) - len(whole)  # counted from the end, as broadcasting does
+            return shape[own] if -own <= len(shape) else 1
+    return 1
 
 
 CAUSE = Cause(

@@ -32,10 +32,11 @@ def find(case: Case) -> Iterable[Finding]:
     if inside:
         elements = sum(_count(s.shape) for s in inside)
         evidence = {"tensors": float(len(inside)), "elements": float(elements)}
-        places = [
-            s.module or "(model)" for s in reversed(inside)
-        ]  # strangers come from the loss on
-        yield found(CARD, "broken", places, evidence, REMEDIES)
+        inside.reverse()  # strangers come from the loss on
+        used = [s.module or "(model)" for s in inside]
+        owners = [place.partition("<")[0].rstrip(".") or "(model)" for place in used]
+        held = [s.name for s in inside if s.name]
+        yield found(CARD, "broken", [*held, *used, *owners], evidence, REMEDIES)
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -22,13 +22,13 @@ from unvanish.probe.parameter_records import parameter_records
 from unvanish.probe.prediction import with_predictions
 from unvanish.probe.profiles import profiles
 from unvanish.probe.sight import Sight
+from unvanish.probe.strangers import stranger_records
 from unvanish.trace import (
     Conditions,
     Layer,
     Nonfinite,
     Op,
     Operation,
-    Stranger,
     Trace,
     TrunkPoint,
 )
@@ -69,7 +69,7 @@ def assemble(
         activations=readings,
         profiles=profiles(first, ops, index_of),
         cuts=find_cuts(first.flow, {p.name for p in parameters if p.state == "none"}),
-        strangers=_strangers(first, ops, index_of),
+        strangers=stranger_records(first, ops, index_of),
         nonfinite=(
             *nonfinite_forward(first.flow, first.loss),
             *_nonfinite_backward(first, ops, index_of),
@@ -141,29 +141,6 @@ def _outputs(layers: Sequence[Layer], sight: Sight, index_of: dict[int, int]) ->
         if index_of.get(node) == layers[0].output and len(call.output_shape) > 1:
             return call.output_shape[1 if len(call.output_shape) > 3 else -1]
     return None
-
-
-def _strangers(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple[Stranger, ...]:
-    own = {call.module for call in sight.flow.calls if call.own}
-    found: list[Stranger] = []
-    for node, shape in sight.strangers.items():
-        index = index_of[node]
-        user = next((op for op in ops if any(e.target == index for e in op.edges)), None)
-        while user is not None and user.role == "reshape":  # a weight's transpose: look behind it
-            behind = user.index
-            user = next((o for o in ops if any(e.target == behind for e in o.edges)), None)
-        span = sight.spans.get(sight.order[user.index]) if user is not None else None
-        inside = span is not None and (span.own or span.path in own)
-        found.append(
-            Stranger(
-                shape=shape,
-                module=span.path if span is not None else "",
-                operation=user.kind if user is not None else "",
-                owner="unregistered" if inside else "outside",
-                gradient_norm=ops[index].norm,
-            )
-        )
-    return tuple(found)
 
 
 def _nonfinite_backward(

@@ -77,8 +77,8 @@ class ForwardRecorder(TorchFunctionMode):
             made = inputs[:1]
         if made:
             index = self._add(name, inputs, sources, grad_in, made, in_place)
-            if "softmax" in name:
-                self.flow.calls[index].dim = _softmax_dim(args, kwargs)
+            if "softmax" in name or name == "sum":
+                self.flow.calls[index].dim = _dim(args, kwargs)
             if activation and before is not None and reader is not None:
                 reader.read(activation, before, made[0], self._spans, self.flow, index)
         elif name in EXITS and sources[0]:
@@ -241,7 +241,7 @@ def _few_features(output: Tensor, most: int = 4096) -> Tensor:
     return flat[:, :: max(flat.shape[1] // most, 1)]
 
 
-def _softmax_dim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+def _dim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
     given = kwargs.get("dim", args[1] if len(args) > 1 else None)
     return given if isinstance(given, int) else None
 

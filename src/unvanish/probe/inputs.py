@@ -1,6 +1,7 @@
 """Whose leaf is it: a parameter of the model, an input that data enters by, or a stranger."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
 class Leaves:
     """The leaves of one graph that data enters by; ``names`` are the model's parameters by id."""
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, names: dict[int, str], model: nn.Module) -> None:
         self.names = names
+        self.model = model
         self._inputs: dict[int, Tensor] = {}  # keeps them alive, so that ids stay theirs
         self._given: set[int] = set()
         self._recorder: ForwardRecorder | None = None
@@ -46,3 +48,51 @@ class Leaves:
         """Let go of the tensors."""
         self._inputs.clear()
         self._recorder = None
+
+
+OWN = frozenset(vars(nn.Module()))
+"""Attributes that torch keeps what is registered in."""
+NESTED = 3
+"""Lists in lists in a dictionary: no deeper is looked."""
+
+
+def held_names(model: nn.Module) -> dict[int, str]:
+    """Where the model holds leaves that it does not register: ``layers.2.weight``, by id of leaf."""
+    names: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute not in OWN:
+                place = f"{path}.{attribute}" if path else attribute
+                for name, tensor in _held(value, place, NESTED):
+                    for leaf in _leaves_behind(tensor):
+                        names.setdefault(id(leaf), name)
+    return names
+
+
+def _held(value: Any, place: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, nn.Module):
+        for name, parameter in value.named_parameters():
+            yield f"{place}.{name}", parameter
+    elif depth and isinstance(value, Mapping | list | tuple):
+        whole = cast(Any, value)
+        items = whole.items() if isinstance(value, Mapping) else enumerate(whole)
+        for key, inner in items:
+            yield from _held(inner, f"{place}.{key}", depth - 1)
+
+
+def _leaves_behind(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensor, or the leaves that it was made from before the forward pass."""
+    if tensor.grad_fn is None:
+        yield tensor
+        return
+    pending, seen = [cast(Any, tensor.grad_fn)], set[Any]()
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        pending += [behind for behind, _ in node.next_functions if behind is not None]

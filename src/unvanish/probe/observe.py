@@ -180,7 +180,7 @@ class _Observation:
 
     def _see(self, batch: Any, index: int, locating: bool = False) -> Sight:
         self.activations.start_batch()
-        leaves = Leaves(self.names)
+        leaves = Leaves(self.names, self.model)
         watch = NodeWatch(leaves, self.guard.keep_leaf, locating)
         sequences = SequenceReader(leaves)
         spans = ModuleSpans(

@@ -7,7 +7,7 @@ from torch import Tensor
 from unvanish.probe.backward import NodeWatch
 from unvanish.probe.flow import Call, Flow
 from unvanish.probe.graph import BackwardGraph, Node
-from unvanish.probe.inputs import Leaves
+from unvanish.probe.inputs import Leaves, held_names
 from unvanish.probe.sequences import SequenceReading
 from unvanish.probe.spans import ModuleSpans, Span
 from unvanish.signals import Measure, measure, norms_along
@@ -31,6 +31,7 @@ class Sight:
     parameter_of: dict[int, str]
     inputs: set[int]
     strangers: dict[int, tuple[int, ...]]
+    held: dict[int, str]
     sequences: list[SequenceReading]
     positions: dict[int, tuple[float, ...]]
     first_bad: list[tuple[int, tuple[float, float] | None, int]]
@@ -70,6 +71,8 @@ class Sight:
                 calls.setdefault(graph.index_of[call.node], call)  # later ones passed it through
         order = graph.order()
         parameter_of, inputs, strangers = _sort_leaves(graph.nodes, leaves)
+        held = held_names(leaves.model) if strangers else {}
+        named = {i: held[key] for i in strangers if (key := id(graph.nodes[i].leaf)) in held}
         positions = dict(watch.along)
         for index in inputs:
             leaf = graph.nodes[index].leaf
@@ -106,6 +109,7 @@ class Sight:
             parameter_of=parameter_of,
             inputs=inputs,
             strangers=strangers,
+            held=named,
             sequences=sequences,
             positions=positions,
             first_bad=watch.first_bad,

@@ -1,0 +1,40 @@
+"""Leaves that require grad and are no parameter of the model: whose they are."""
+
+from collections.abc import Sequence
+
+from unvanish.probe.sight import Sight
+from unvanish.trace import Op, Stranger
+
+
+def stranger_records(
+    sight: Sight, ops: Sequence[Op], index_of: dict[int, int]
+) -> tuple[Stranger, ...]:
+    """One record for each, in order from the loss: who uses it, and where the model holds it."""
+    own = {call.module for call in sight.flow.calls if call.own}
+    found: list[Stranger] = []
+    for node, shape in sight.strangers.items():
+        index = index_of[node]
+        user = next((op for op in ops if any(e.target == index for e in op.edges)), None)
+        # A weight's transpose, or what was made of it before the forward pass: look behind it.
+        while user is not None and (user.role == "reshape" or _before(sight, user.index)):
+            behind = user.index
+            user = next((o for o in ops if any(e.target == behind for e in o.edges)), None)
+        span = sight.spans.get(sight.order[user.index]) if user is not None else None
+        inside = span is not None and (span.own or span.path in own)
+        found.append(
+            Stranger(
+                shape=shape,
+                module=span.path if span is not None else "",
+                operation=user.kind if user is not None else "",
+                owner="unregistered" if inside else "outside",
+                gradient_norm=ops[index].norm,
+                name=sight.held.get(node, ""),
+            )
+        )
+    return tuple(found)
+
+
+def _before(sight: Sight, index: int) -> bool:
+    """Whether an op was made before the forward pass: nothing of it was seen."""
+    node = sight.order[index]
+    return node not in sight.calls and node not in sight.spans
