@@ -3,12 +3,12 @@
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from unvanish.altered_data import Scale, scale_of, shuffled, standardized
 from unvanish.batches import (
     Forward,
     Loss,
@@ -35,16 +35,6 @@ FEWEST_CALLS = 4
 """Calls of a user's step that show what one does to the next, whatever ``steps`` says."""
 FEWEST_STEPS = 20
 """Fewer steps than this teach nothing that could carry over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """Root mean square, mean and extremes of some values."""
-
-    rms: float
-    mean: float
-    low: float
-    high: float
 
 
 class Bench:
@@ -131,7 +121,7 @@ class Bench:
         """The trace with every float input brought to zero mean and unit variance."""
 
         def experiment() -> Trace:
-            scaled = [_standardized(batch, "inputs") for batch in self._batches(1)]
+            scaled = [standardized(batch, "inputs") for batch in self._batches(1)]
             return observe(self._model, scaled, self._loss, self._forward, self._seed)
 
         return self._try(("inputs",), "inputs scaled to zero mean and unit variance", experiment)
@@ -141,7 +131,7 @@ class Bench:
         (batch,) = self._batches(1)
         pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple) else (batch,)
         chosen = pair[0] if part == "inputs" else pair[1:]
-        return _scale([t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()])
+        return scale_of([t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()])
 
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
@@ -160,7 +150,7 @@ class Bench:
             twin = copy.deepcopy(self._model)
             with preserved(self._model, self._seed), eager():
                 known = mean_loss(twin, [(inputs, targets)], self._loss_of)
-                wrong = mean_loss(twin, [(inputs, map_tensors(targets, _shuffled))], self._loss_of)
+                wrong = mean_loss(twin, [(inputs, map_tensors(targets, shuffled))], self._loss_of)
             return known / wrong if known > 0 and wrong > 0 else None
 
         return self._try(("shuffled",), "the loss with shuffled targets", experiment)
@@ -310,7 +300,7 @@ class Bench:
         with preserved(self._model, self._seed), eager():
             batches = self._batches(steps)
             if scaled is not None:
-                batches = [_standardized(batch, scaled) for batch in batches]
+                batches = [standardized(batch, scaled) for batch in batches]
             return self._steps(twin, optimizer, batches, steps)
 
     def _steps(
@@ -344,39 +334,3 @@ def _described(scale_factor: float, scale_to: float | None, clip: bool, divide: 
         "" if divide == 1 else f"gradients divided by {divide:g}",
     ]
     return ", ".join(part for part in parts if part) or "as it stands"
-
-
-def _shuffled(tensor: Tensor) -> Tensor:
-    if not tensor.dim():
-        return tensor
-    order = torch.randperm(tensor.shape[0], generator=torch.Generator().manual_seed(0))
-    return tensor[order.to(tensor.device)]
-
-
-def _scale(tensors: list[Tensor]) -> Scale | None:
-    if not tensors:
-        return None
-    values = torch.cat([t.detach().double().flatten() for t in tensors])
-    return Scale(
-        rms=float(values.square().mean().sqrt()),
-        mean=float(values.mean()),
-        low=float(values.min()),
-        high=float(values.max()),
-    )
-
-
-def _standardized(batch: Any, part: str) -> Any:
-    def scale(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point() or tensor.numel() < 2:
-            return tensor
-        # Each feature by itself where samples are rows, as the usual scalers do.
-        dims = (0,) if tensor.dim() == 2 and tensor.shape[0] > 1 else tuple(range(tensor.dim()))
-        spread = tensor.std(dims, keepdim=True)
-        return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
-
-    if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
-        inputs, targets = cast(tuple[Any, Any], batch)
-        if part == "targets":
-            return inputs, map_tensors(targets, scale)
-        return map_tensors(inputs, scale), targets
-    return map_tensors(batch, scale)

@@ -1,0 +1,59 @@
+"""Data as it is and as it might be: its scale, standardised, with targets in another order."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from unvanish.batches import map_tensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Root mean square, mean and extremes of some values."""
+
+    rms: float
+    mean: float
+    low: float
+    high: float
+
+
+def shuffled(tensor: Tensor) -> Tensor:
+    """The first axis in another order, the same for every tensor of this length."""
+    if not tensor.dim():
+        return tensor
+    order = torch.randperm(tensor.shape[0], generator=torch.Generator().manual_seed(0))
+    return tensor[order.to(tensor.device)]
+
+
+def scale_of(tensors: list[Tensor]) -> Scale | None:
+    """Scale of all values of some tensors; ``None`` where there are none."""
+    if not tensors:
+        return None
+    values = torch.cat([t.detach().double().flatten() for t in tensors])
+    return Scale(
+        rms=float(values.square().mean().sqrt()),
+        mean=float(values.mean()),
+        low=float(values.min()),
+        high=float(values.max()),
+    )
+
+
+def standardized(batch: Any, part: str) -> Any:
+    """A batch with its ``"inputs"`` or ``"targets"`` at zero mean and unit variance."""
+
+    def scale(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point() or tensor.numel() < 2:
+            return tensor
+        # Each feature by itself where samples are rows, as the usual scalers do.
+        dims = (0,) if tensor.dim() == 2 and tensor.shape[0] > 1 else tuple(range(tensor.dim()))
+        spread = tensor.std(dims, keepdim=True)
+        return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
+
+    if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
+        inputs, targets = cast(tuple[Any, Any], batch)
+        if part == "targets":
+            return inputs, map_tensors(targets, scale)
+        return map_tensors(inputs, scale), targets
+    return map_tensors(batch, scale)
