@@ -15,12 +15,11 @@ from unvanish.causes import CAUSES
 from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
 from unvanish.errors import BadInput, NothingTrains
 from unvanish.experiments import Bench
-from unvanish.loop import LoopRecord
+from unvanish.laboratory import Laboratory
 from unvanish.optimizer import OptimizerReading, read_optimizer
 from unvanish.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
 from unvanish.probe.loss_of_step import LossOfStep, Step
 from unvanish.probe.observe import observe, unwrapped
-from unvanish.rehearsal import Rehearsal
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
 
@@ -131,7 +130,7 @@ def diagnose(
     if not isinstance(steps, int) or steps < 0:
         raise BadInput(f"steps must be a whole number of 0 or more, got {steps!r}.")
     if isinstance(model, Trace):
-        return judge(Case(trace=model, laboratory=NoLaboratory()), causes)
+        return judge(Case(trace=model, laboratory=Laboratory()), causes)
     if not isinstance(data, tuple | Mapping | list | torch.Tensor):
         data = take_batches(data, max(batches, 1))  # an iterator can be read only once
     if step is not None:
@@ -143,7 +142,7 @@ def diagnose(
         if not last or not list(model.parameters()):
             raise
         trace = _observe_unfrozen(model, data, loss, forward, seed, batches)
-        return judge(Case(trace=trace, laboratory=NoLaboratory()), last)
+        return judge(Case(trace=trace, laboratory=Laboratory()), last)
     bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps, step=step)
     reading = _read(optimizer, unwrapped(model)[0], bench)
     return judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
@@ -211,53 +210,6 @@ def _observe_unfrozen(
         ),
         conditions=replace(seen, trainable=0, notes=(*seen.notes, note)),
     )
-
-
-class NoLaboratory:
-    """For a trace without its model: no experiment can be run, all answers are ``None``."""
-
-    allowed = 0
-
-    def after_steps(self, steps: int) -> Trace | None:
-        return None
-
-    def rehearsal(
-        self,
-        *,
-        rate: float = 1.0,
-        decay: bool = True,
-        share: float = 1.0,
-        scaled: str | None = None,
-    ) -> Rehearsal | None:
-        return None
-
-    def held_out(self) -> None:
-        return None
-
-    def shuffled_ratio(self) -> float | None:
-        return None
-
-    def data_scale(self, part: str) -> None:
-        return None
-
-    def with_inputs_scaled(self) -> Trace | None:
-        return None
-
-    def jacobian_spread(self) -> float | None:
-        return None
-
-    def with_loss_scaled(self, factor: float) -> Trace | None:
-        return None
-
-    def loop(
-        self,
-        *,
-        scale_factor: float = 1.0,
-        scale_to: float | None = None,
-        clip: bool = True,
-        divide: float = 1.0,
-    ) -> LoopRecord | None:
-        return None
 
 
 def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Diagnosis:

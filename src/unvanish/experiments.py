@@ -20,6 +20,7 @@ from unvanish.batches import (
 )
 from unvanish.errors import UnvanishError
 from unvanish.held_out import HeldOut, ask, split_samples
+from unvanish.laboratory import Laboratory
 from unvanish.loop import LoopRecord
 from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer
 from unvanish.preserve import preserved
@@ -37,7 +38,7 @@ FEWEST_STEPS = 20
 """Fewer steps than this teach nothing that could carry over."""
 
 
-class Bench:
+class Bench(Laboratory):
     """The laboratory of one diagnosis; remembers what was tried and what could not be.
 
     ``allowed`` is how many real steps the user granted. Experiments share twice that number:
@@ -88,6 +89,7 @@ class Bench:
         decay: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
+        factors: Mapping[str, float] | None = None,
     ) -> Rehearsal | None:
         """Real steps with a copy of the user's own optimizer.
 
@@ -96,6 +98,7 @@ class Bench:
             decay: keep weight decay.
             share: of the granted steps to take (at least one).
             scaled: ``"inputs"`` or ``"targets"``: bring these to zero mean and unit variance.
+            factors: what to multiply parameters by before the first step, by name.
 
         Returns:
             The record; ``None`` without an optimizer, or where the steps could not be taken.
@@ -106,6 +109,9 @@ class Bench:
 
         def experiment() -> Rehearsal:
             twin, optimizer = self._twin(self._optimizer)
+            with torch.no_grad():
+                for name, factor in (factors or {}).items():
+                    twin.get_parameter(name).mul_(factor)
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * rate
                 if not decay and "weight_decay" in group:
@@ -115,7 +121,9 @@ class Bench:
         said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
         said += "" if decay else " without weight decay"
         said += f" with scaled {scaled}" if scaled else ""
-        return self._try(("rehearsal", rate, decay, steps, scaled), said, experiment)
+        said += f" with {len(factors)} weight tensors scaled" if factors else ""
+        key = ("rehearsal", rate, decay, steps, scaled, *sorted((factors or {}).items()))
+        return self._try(key, said, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with every float input brought to zero mean and unit variance."""

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from unvanish.cards import Card
-from unvanish.held_out import HeldOut
-from unvanish.loop import LoopRecord
+from unvanish.laboratory import Laboratory
 from unvanish.optimizer import OptimizerReading
-from unvanish.rehearsal import Rehearsal
 from unvanish.signals import FLOAT32_RESOLUTION
 from unvanish.trace import Trace
 
@@ -61,76 +58,6 @@ class RuledOut:
 
     name: str
     evidence: Mapping[str, float] = field(default_factory=dict[str, float])
-
-
-class DataScale(Protocol):
-    """Root mean square, mean and extremes of some values."""
-
-    @property
-    def rms(self) -> float: ...
-    @property
-    def mean(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-class Laboratory(Protocol):
-    """Experiments a cause may ask for. Each runs on a copy; ``None``: it could not be run."""
-
-    allowed: int
-    """Real steps that the user granted."""
-
-    def after_steps(self, steps: int) -> Trace | None:
-        """The trace of a copy after a few real optimizer steps on the same data."""
-        ...
-
-    def rehearsal(
-        self,
-        *,
-        rate: float = 1.0,
-        decay: bool = True,
-        share: float = 1.0,
-        scaled: str | None = None,
-    ) -> Rehearsal | None:
-        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
-        ...
-
-    def held_out(self) -> HeldOut | None:
-        """Whether what a copy learns on half of the samples says anything about the rest."""
-        ...
-
-    def shuffled_ratio(self) -> float | None:
-        """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
-        ...
-
-    def data_scale(self, part: str) -> "DataScale | None":
-        """Scale of the float values among the first batch's ``"inputs"`` or ``"targets"``."""
-        ...
-
-    def with_inputs_scaled(self) -> Trace | None:
-        """The trace with float inputs at zero mean and unit variance."""
-        ...
-
-    def jacobian_spread(self) -> float | None:
-        """Standard deviation of the logarithm of the end-to-end Jacobian's singular values."""
-        ...
-
-    def with_loss_scaled(self, factor: float) -> Trace | None:
-        """The trace with the loss multiplied by ``factor``."""
-        ...
-
-    def loop(
-        self,
-        *,
-        scale_factor: float = 1.0,
-        scale_to: float | None = None,
-        clip: bool = True,
-        divide: float = 1.0,
-    ) -> LoopRecord | None:
-        """Calls of the user's own training step on copies (``None``: none was given)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

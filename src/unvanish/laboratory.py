@@ -1,0 +1,68 @@
+"""The experiments that causes may ask for, and the laboratory that has none."""
+
+from unvanish.altered_data import Scale
+from unvanish.held_out import HeldOut
+from unvanish.loop import LoopRecord
+from unvanish.rehearsal import Rehearsal
+from unvanish.trace import Trace
+
+
+class Laboratory:
+    """Experiments a cause may ask for; each runs on a copy, ``None``: it could not be run.
+
+    This one has nothing to run them with (the diagnosis of a trace without its model): every
+    answer is ``None``.
+    """
+
+    allowed: int = 0
+    """Real steps that the user granted."""
+
+    def after_steps(self, steps: int) -> Trace | None:
+        """The trace of a copy after a few real optimizer steps on the same data."""
+        return None
+
+    def rehearsal(
+        self,
+        *,
+        rate: float = 1.0,
+        decay: bool = True,
+        share: float = 1.0,
+        scaled: str | None = None,
+    ) -> Rehearsal | None:
+        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
+        return None
+
+    def held_out(self) -> HeldOut | None:
+        """Whether what a copy learns on half of the samples says anything about the rest."""
+        return None
+
+    def shuffled_ratio(self) -> float | None:
+        """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
+        return None
+
+    def data_scale(self, part: str) -> Scale | None:
+        """Scale of the float values among the first batch's ``"inputs"`` or ``"targets"``."""
+        return None
+
+    def with_inputs_scaled(self) -> Trace | None:
+        """The trace with float inputs at zero mean and unit variance."""
+        return None
+
+    def jacobian_spread(self) -> float | None:
+        """Standard deviation of the logarithm of the end-to-end Jacobian's singular values."""
+        return None
+
+    def with_loss_scaled(self, factor: float) -> Trace | None:
+        """The trace with the loss multiplied by ``factor``."""
+        return None
+
+    def loop(
+        self,
+        *,
+        scale_factor: float = 1.0,
+        scale_to: float | None = None,
+        clip: bool = True,
+        divide: float = 1.0,
+    ) -> LoopRecord | None:
+        """Calls of the user's own training step on copies (``None``: none was given)."""
+        return None
