@@ -1,0 +1,109 @@
+"""One small program for each finding, beside its healthy twin: to try, to read, to learn from.
+
+    unvanish diagnose unvanish.lessons.depth_decay:sick
+    unvanish diagnose unvanish.lessons.depth_decay:well
+
+One file for each cause in ``unvanish.causes.CAUSES``, under the same name and in the same order.
+Two kinds of causes have none: ``look-alike`` is never a finding, and faults of the training loop
+itself cannot be shown with a model, a batch and a loss.
+"""
+
+import difflib
+
+from unvanish.errors import BadInput
+from unvanish.lessons import (
+    blind_spot,
+    broadcast_loss,
+    chaotic_signal,
+    collapsed_signal,
+    dead_units,
+    depth_decay,
+    depth_growth,
+    detached,
+    double_softmax,
+    epsilon_dominated,
+    frozen_by_checkpoint,
+    half_precision_underflow,
+    half_precision_weights,
+    init_too_large,
+    init_too_small,
+    no_nonlinearity,
+    nonfinite_backward,
+    nonfinite_forward,
+    not_in_optimizer,
+    nothing_to_learn,
+    nothing_trainable,
+    post_norm_depth,
+    saturated_activation,
+    single_unit_softmax,
+    step_too_large,
+    step_too_small,
+    stuck_saddle,
+    symmetric_init,
+    time_decay,
+    time_growth,
+    unfit_loss,
+    unregistered_module,
+    unscaled_input,
+    unscaled_target,
+    weight_decay_dominates,
+    wrong_sign,
+)
+from unvanish.lessons.lesson import Lesson
+
+LESSONS: tuple[Lesson, ...] = (
+    nothing_trainable.LESSON,
+    unregistered_module.LESSON,
+    nonfinite_forward.LESSON,
+    nonfinite_backward.LESSON,
+    half_precision_underflow.LESSON,
+    single_unit_softmax.LESSON,
+    frozen_by_checkpoint.LESSON,
+    detached.LESSON,
+    not_in_optimizer.LESSON,
+    broadcast_loss.LESSON,
+    symmetric_init.LESSON,
+    stuck_saddle.LESSON,
+    double_softmax.LESSON,
+    no_nonlinearity.LESSON,
+    post_norm_depth.LESSON,
+    half_precision_weights.LESSON,
+    wrong_sign.LESSON,
+    unfit_loss.LESSON,
+    unscaled_input.LESSON,
+    step_too_large.LESSON,
+    unscaled_target.LESSON,
+    weight_decay_dominates.LESSON,
+    init_too_large.LESSON,
+    saturated_activation.LESSON,
+    dead_units.LESSON,
+    init_too_small.LESSON,
+    collapsed_signal.LESSON,
+    chaotic_signal.LESSON,
+    depth_growth.LESSON,
+    depth_decay.LESSON,
+    time_growth.LESSON,
+    time_decay.LESSON,
+    epsilon_dominated.LESSON,
+    step_too_small.LESSON,
+    nothing_to_learn.LESSON,
+    blind_spot.LESSON,
+)
+
+
+def lesson(name: str) -> Lesson:
+    """The lesson of a finding by name (``"depth-decay"``) or by its file (``"depth_decay"``).
+
+    Raises:
+        BadInput: there is no such lesson; the message lists the nearest names.
+
+    >>> lesson("depth-decay").title
+    'Twenty sigmoids'
+    """
+    lessons = {one.finding: one for one in LESSONS}
+    asked = name.strip().lower().replace("_", "-")
+    if asked not in lessons:
+        near = difflib.get_close_matches(asked, lessons, n=3, cutoff=0.3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(lessons)}."
+        raise BadInput(f"there is no lesson named {name!r}: {hint}")
+    return lessons[asked]

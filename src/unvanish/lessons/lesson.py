@@ -1,0 +1,37 @@
+"""Lesson: a program with one fault, the same program cured, and the story that goes with them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Program = dict[str, Any]
+"""Keyword arguments of ``unvanish.diagnose``."""
+
+
+class Maker(Protocol):
+    """A function that makes a program; called without arguments it is a command-line target."""
+
+    def __call__(self, seed: int = 0) -> Program: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """One fault to try ``unvanish`` on.
+
+    ``sick`` makes the program that has the fault named by ``finding``, ``well`` the same program
+    with the smallest change that cures it; both take a seed, and what they return is given to
+    ``unvanish.diagnose`` as keyword arguments. ``story`` says who meets it and what to look at,
+    ``cure`` in one sentence what differs between the two.
+    """
+
+    name: str
+    finding: str
+    title: str
+    story: str
+    cure: str
+    sick: Maker
+    well: Maker
+
+    @property
+    def target(self) -> str:
+        """The sick program as the command line takes it: ``unvanish diagnose <target>``."""
+        return f"unvanish.lessons.{self.name}:sick"
