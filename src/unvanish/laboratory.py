@@ -1,5 +1,7 @@
 """The experiments that causes may ask for, and the laboratory that has none."""
 
+from collections.abc import Mapping
+
 from unvanish.altered_data import Scale
 from unvanish.held_out import HeldOut
 from unvanish.loop import LoopRecord
@@ -28,8 +30,12 @@ class Laboratory:
         decay: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
+        factors: Mapping[str, float] | None = None,
     ) -> Rehearsal | None:
-        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``."""
+        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``.
+
+        ``factors`` multiply parameters of the copy, by name, before the first step.
+        """
         return None
 
     def held_out(self) -> HeldOut | None:

@@ -54,8 +54,16 @@ class Stretch:
 
     @property
     def repeats_one_module(self) -> bool:
-        """Whether all layers are calls of the same module: depth in time, not in layers."""
-        return self.count > 1 and len({layer.name for layer in self.layers}) == 1
+        """Whether all layers use the same weights: depth in time, not in layers."""
+        return self.count > 1 and one_module(self.layers)
+
+
+def one_module(layers: Sequence[Layer]) -> bool:
+    """Whether these are calls of one module with the same weights.
+
+    A model that keeps all of its weights itself has layers of one name that are none.
+    """
+    return len({(layer.name, layer.parameters) for layer in layers}) == 1
 
 
 def standing(trace: Trace) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unvanish.slopes import Slope, theil_sen
+from unvanish.stretch import one_module
 from unvanish.trace import Layer, Trace
 
 FLOOR = 1e-17
@@ -35,7 +36,7 @@ class Course:
 def hidden(trace: Trace) -> list[Layer]:
     """The layers from the input to the last hidden one; none where they are calls of one module."""
     layers = list(reversed(trace.layers[1:]))
-    return layers if len({layer.name for layer in layers}) > 1 else []
+    return [] if not layers or one_module(layers) else layers
 
 
 def course(layers: Sequence[Layer], values: Sequence[float | None]) -> Course | None:
