@@ -31,6 +31,16 @@ def wrong_shape():
     model, _, loss = deep()
     return model, (torch.randn(4, 7), torch.zeros(4).long()), loss
 
+def steps():
+    program = fine()
+    program["optimizer"] = torch.optim.SGD(program["model"].parameters(), 0.05)
+    return {**program, "steps": 3}
+
+def by_itself():
+    program = fine()
+    loss = program.pop("loss")
+    return {**program, "forward": lambda model, batch: loss(model(batch[0]), batch[1])}
+
 def raises():
     raise KeyError("no such thing")
 
@@ -61,6 +71,20 @@ def test_finding_is_status_one_and_printed(
 
 def test_healthy_is_status_zero(program: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diagnose", f"{program}:fine"]) == 0
+    assert capsys.readouterr().out.startswith("Healthy")
+
+
+def test_target_may_bring_steps_and_the_option_overrules_it(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["diagnose", f"{program}:steps"]) == 0
+    assert "3 steps" in capsys.readouterr().out
+    assert run(["diagnose", f"{program}:steps", "--steps", "5"]) == 0
+    assert "5 steps" in capsys.readouterr().out
+
+
+def test_target_may_bring_its_own_forward(program: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["diagnose", f"{program}:by_itself"]) == 0
     assert capsys.readouterr().out.startswith("Healthy")
 
 
@@ -121,7 +145,15 @@ def test_language_that_is_not_there_yet_is_said(
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", "depth-decay"]) == 0
-    assert "What to do" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "What to do" in said
+    assert "Lesson: Twenty sigmoids" in said
+    target = "unvanish.lessons.depth_decay:sick"
+    assert said.endswith(f"  Try it: unvanish diagnose {target}\n")
+    assert run(["diagnose", target]) == 1
+    assert capsys.readouterr().out.startswith("Broken: The gradient vanishes with depth")
+    assert run(["explain", "look-alike"]) == 0  # never a finding: there is nothing to try
+    assert "Try it" not in capsys.readouterr().out
     assert run(["explain"]) == 0
     assert "UV901" in capsys.readouterr().out
     assert run(["explain", "nonsense"]) == 2

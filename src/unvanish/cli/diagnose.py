@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 @click.option("--language", default="en", show_default=True, help="Language of the report.")
 @click.option(
     "--steps",
-    default=0,
-    show_default=True,
     type=click.IntRange(min=0),
-    help="Real steps a copy may take.",
+    help="Real steps a copy may take.  [default: what TARGET says, else 0]",
 )
 @click.option(
     "--seed",
@@ -38,7 +36,12 @@ if TYPE_CHECKING:
     help="Random seed while observing.",
 )
 def diagnose(
-    target: str, json_file: str | None, html_file: str | None, language: str, steps: int, seed: int
+    target: str,
+    json_file: str | None,
+    html_file: str | None,
+    language: str,
+    steps: int | None,
+    seed: int,
 ) -> int:
     """Say whether the gradient arrives in TARGET's model, and if not, where it is lost and why.
 
@@ -49,8 +52,10 @@ def diagnose(
         from unvanish.diagnosis import diagnose as run_diagnosis
 
         program = load_target(target)
+        if steps is not None:
+            program["steps"] = steps
     with working("observing one forward and one backward pass"):
-        result = run_diagnosis(**program, steps=steps, seed=seed)
+        result = run_diagnosis(**program, seed=seed)
     if json_file != "-":
         show(result)
     if json_file:

@@ -6,12 +6,17 @@ import click
 @click.command()
 @click.argument("name", required=False)
 def explain(name: str | None) -> None:
-    """Print the card of a finding, by NAME or code; without NAME, list all of them."""
+    """Print the card of a finding, by NAME or code, and its lesson; without NAME, list all."""
     from unvanish.causes import CAUSES
     from unvanish.causes import explain as find_card
+    from unvanish.lessons import LESSONS
 
-    if name is not None:
-        click.echo(find_card(name).text(), nl=False)
+    if name is None:
+        for cause in CAUSES:
+            click.echo(f"{cause.card.code}  {cause.card.name:<22} {cause.card.title}")
         return
-    for cause in CAUSES:
-        click.echo(f"{cause.card.code}  {cause.card.name:<22} {cause.card.title}")
+    card = find_card(name)
+    click.echo(card.text(), nl=False)
+    for lesson in LESSONS:
+        if lesson.finding == card.name:
+            click.echo("\n" + lesson.text(), nl=False)

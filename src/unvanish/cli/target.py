@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from unvanish.errors import TargetError
 
-KEYS = ("model", "data", "loss", "optimizer", "forward", "step")
+KEYS = ("model", "data", "loss", "optimizer", "forward", "step", "steps")
 _SHAPE = "(model, data, loss), (model, data, loss, optimizer) or a mapping with those keys"
 
 

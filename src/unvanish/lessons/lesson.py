@@ -1,5 +1,6 @@
 """Lesson: a program with one fault, the same program cured, and the story that goes with them."""
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,3 +36,11 @@ class Lesson:
     def target(self) -> str:
         """The sick program as the command line takes it: ``unvanish diagnose <target>``."""
         return f"unvanish.lessons.{self.name}:sick"
+
+    def text(self) -> str:
+        """The lesson as plain text for a terminal; the last line is the command to try it."""
+        story = textwrap.fill(self.story, 88, initial_indent="  ", subsequent_indent="  ")
+        cure = textwrap.fill(
+            f"The cure: {self.cure}", 88, initial_indent="  ", subsequent_indent="  "
+        )
+        return f"Lesson: {self.title}\n{story}\n{cure}\n  Try it: unvanish diagnose {self.target}\n"
