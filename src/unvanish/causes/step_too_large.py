@@ -30,9 +30,12 @@ CARD = Card(
 )
 
 REMEDIES = ("step-size", "clip", "scale-input")
-LARGE = 0.1
-"""A change by a tenth of its own size in one step turns a weight vector by up to six degrees: what
-was learned before is noise to it within a few steps. A hundred times the customary 1e-3."""
+LARGE = 1.0
+"""Steps of unrelated directions add up as a random walk: a tensor that n of them move by the square
+root of n times their size has been replaced where that reaches its own size. Below, what was there
+before is still the larger part, and a rise of the loss may be one that training recovers from."""
+SETTLED = 20
+"""After fewer steps a run whose loss falls may still be the slower one by the chance of its start."""
 RATES = (0.1, 0.01, 1e-4)
 
 
@@ -50,21 +53,29 @@ def find(case: Case) -> Iterable[Finding]:
 
 
 def thrown(base: Rehearsal) -> bool:
-    """Whether the loss is no number any more, or some weight changed by a tenth of its size."""
-    return not base.finite or any(largest(m) >= LARGE for m in base.weights)
+    """Whether the loss is no number any more, or the steps replaced some weight."""
+    return not base.finite or any(replaced(m) for m in base.weights)
+
+
+def replaced(movement: Movement) -> bool:
+    """Whether steps like the largest one, in any directions, add up to the tensor's own size."""
+    return largest(movement) * math.sqrt(len(movement.update)) >= LARGE
 
 
 def clearly_better(other: Rehearsal, base: Rehearsal) -> bool:
-    """Whether another run ended well below: a rise is worse than any fall, else by a fifth."""
+    """Whether another run ended well below: by a fifth of the loss.
+
+    A loss that fell all the same is a bad run only where it had the time to settle.
+    """
     if not other.finite or not base.finite:
         return other.finite
-    if base.fell < 0:
-        return other.fell - base.fell > 0.01
-    return other.final < 0.8 * base.final
+    if base.fell > 0 and len(base.losses) < SETTLED:
+        return False
+    return base.final - other.final > 0.2 * abs(base.final)
 
 
 def _finding(base: Rehearsal, smaller: Rehearsal, rate: float, moved: list[Movement]) -> Finding:
-    names = [m.name for m in moved if largest(m) >= LARGE][:8] or [m.name for m in moved[:1]]
+    names = [m.name for m in moved if replaced(m)][:8] or [m.name for m in moved[:1]]
     return found(
         CARD,
         "harmful" if base.finite and base.fell > -1 else "broken",

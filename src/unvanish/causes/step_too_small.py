@@ -39,7 +39,7 @@ def find(case: Case) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     if base is None or not base.finite or not base.weights:
         return
-    typical = update_to_weight(base)
+    typical = update_to_weight(base) * _held_back(case)
     if not 0 < typical < SMALL or converged(case):
         return
     larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
@@ -63,6 +63,13 @@ def find(case: Case) -> Iterable[Finding]:
         },
         REMEDIES,
     )
+
+
+def _held_back(case: Case) -> float:
+    """How many times larger the rate will be, or was, that a scheduler holds down now."""
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    held = [g.initial_lr / g.lr for g in groups if g.scheduled and g.initial_lr and g.lr]
+    return max(held, default=1.0)
 
 
 def update_to_weight(rehearsal: Rehearsal) -> float:

@@ -20,7 +20,9 @@ CARD = Card(
     "asks for. Here the first is the larger.",
     hurts="The weights collapse towards zero, and with them signal and gradient.",
     apart="Measured, not computed from the setting: two copies take the same real steps, with "
-    "and without decay. A converged net, where decay and gradient balance, is not named.",
+    "and without decay. A converged net, where decay and gradient balance, is not named, and "
+    "weights whose gradient is still exactly zero (behind a head or gate that starts at zero) do "
+    "not count.",
     do="Lower weight_decay by that factor or more; keep it off norms and biases.",
     reference="Loshchilov and Hutter 2019, arXiv:1711.05101",
 )
@@ -67,20 +69,25 @@ LINEAR = frozenset(("SGD", "AdamW"))
 
 
 def known_shrinkage(taken: Rehearsal, reading: OptimizerReading) -> tuple[float, float]:
-    """As :func:`shrinkage`, decay from its setting and the rest from the real first step."""
+    """As :func:`shrinkage`, decay from its setting and the rest from the real first step.
+
+    The step is u = g - d w, so that the gradient's part is g = u + d w: exact, also where decay and
+    gradient hold each other at the end of training.
+    """
     decay = gradient = weight = 0.0
     for movement in taken.weights:
-        group = reading.group_of(movement.name)
-        setting = (group.weight_decay or 0.0) if group is not None else 0.0
-        part = (movement.rate * setting * movement.weight[0]) ** 2
-        decay += part
-        gradient += max(movement.update[0] ** 2 - part, 0.0)
-        weight += movement.weight[0] ** 2
-    return math.sqrt(decay / weight), math.sqrt(gradient / weight)
+        step, group = movement.first, reading.group_of(movement.name)
+        if step is None or not step.weight:
+            continue  # asleep behind a zero: its gradient is still to come
+        rate = movement.rate * ((group.weight_decay or 0.0) if group is not None else 0.0)
+        decay += rate**2 * step.weight
+        gradient += max(step.update + 2 * rate * step.product + rate**2 * step.weight, 0.0)
+        weight += step.weight
+    return (math.sqrt(decay / weight), math.sqrt(gradient / weight)) if weight else (0.0, 0.0)
 
 
 def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
-    """Relative change of all weights in the first step: by decay alone, and by the gradient alone.
+    """Relative change of the entries with gradient in the first step: by decay and by gradient alone.
 
     With and without differ by the decay only; both updates start at the same weights.
     """
@@ -88,14 +95,15 @@ def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
     decay = gradient = weight = 0.0
     for movement in with_decay.weights:
         twin = twins.get(movement.name)
-        if twin is None:
+        step, other = movement.first, twin.first if twin is not None else None
+        if step is None or other is None:
             continue
         # |a|^2 = |b|^2 + |d|^2 + 2 b.d: the cross term is left out; at a random start the gradient
         # is nearly orthogonal to the weights.
-        decay += max(movement.update[0] ** 2 - twin.update[0] ** 2, 0.0)
-        gradient += twin.update[0] ** 2
-        weight += movement.weight[0] ** 2
-    return math.sqrt(decay / weight), math.sqrt(gradient / weight)
+        decay += max(step.update - other.update, 0.0)
+        gradient += other.update
+        weight += step.weight
+    return (math.sqrt(decay / weight), math.sqrt(gradient / weight)) if weight else (0.0, 0.0)
 
 
 CAUSE = Cause(card=CARD, find=find)
