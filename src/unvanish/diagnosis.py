@@ -22,6 +22,7 @@ from unvanish.probe.loss_of_step import LossOfStep, Step
 from unvanish.probe.observe import observe, unwrapped
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
+from unvanish.what_ifs import WhatIf, try_changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class Diagnosis:
     ``findings`` are ranked: by severity, then by precedence of the cause, consequences under what
     explains them (``finding.because``). ``expected`` are benign look-alikes, ``ruled_out`` what
     was checked and is not so, with its number, ``blind_spots`` what could not be judged,
-    ``experiments`` what was tried on copies and what each took.
+    ``experiments`` what was tried on copies and what each took, ``what_ifs`` which findings go when
+    one thing is changed (tried where ``steps`` were granted).
     """
 
     findings: tuple[Finding, ...]
@@ -39,6 +41,7 @@ class Diagnosis:
     ruled_out: tuple[RuledOut, ...]
     blind_spots: tuple[str, ...]
     experiments: tuple[str, ...] = ()
+    what_ifs: tuple[WhatIf, ...] = ()
     trace: Trace
 
     @property
@@ -145,7 +148,23 @@ def diagnose(
         return judge(Case(trace=trace, laboratory=Laboratory()), last)
     bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps, step=step)
     reading = _read(optimizer, unwrapped(model)[0], bench)
-    return judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
+    diagnosis = judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
+    if not steps or diagnosis.healthy:
+        return diagnosis
+    known = len(bench.failures)
+    tried = try_changes(lambda seen: _named(seen, causes), trace, bench)
+    return replace(
+        diagnosis,
+        what_ifs=tried,
+        experiments=tuple(bench.tried),
+        blind_spots=(*diagnosis.blind_spots, *bench.failures[known:]),
+    )
+
+
+def _named(trace: Trace, causes: Sequence[Cause]) -> tuple[str, ...]:
+    """The findings of a trace alone, notes left out, each name once."""
+    found = judge(Case(trace=trace, laboratory=Laboratory()), causes).findings
+    return tuple(dict.fromkeys(f.name for f in found if f.severity != "note"))
 
 
 def _check_step(

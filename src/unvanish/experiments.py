@@ -20,16 +20,18 @@ from unvanish.batches import (
 )
 from unvanish.errors import UnvanishError
 from unvanish.held_out import HeldOut, ask, split_samples
+from unvanish.initial_weights import draw_again, make_neutral
 from unvanish.laboratory import Laboratory
 from unvanish.loop import LoopRecord
 from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer
-from unvanish.preserve import preserved
+from unvanish.preserve import preserved, seeded
 from unvanish.probe.gate import singular_value_spread
 from unvanish.probe.loss_of_step import Step
 from unvanish.probe.observe import eager, observe, unwrapped
 from unvanish.probe.training_loop import LoopRecorder
 from unvanish.reached import kept, reached
 from unvanish.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
+from unvanish.theory import critical_weight_decades
 from unvanish.trace import Trace
 
 FEWEST_CALLS = 4
@@ -133,6 +135,33 @@ class Bench(Laboratory):
             return observe(self._model, scaled, self._loss, self._forward, self._seed)
 
         return self._try(("inputs",), "inputs scaled to zero mean and unit variance", experiment)
+
+    def with_neutral_init(self) -> Trace | None:
+        """The trace of a copy with weights that neither amplify nor attenuate."""
+
+        def experiment() -> Trace:
+            first = observe(self._model, self._batches(1), self._loss, self._forward, self._seed)
+            variances = {
+                a.fed_by: 100 ** critical_weight_decades(a.function)
+                for a in first.activations
+                if a.fed_by is not None
+            }
+            twin = copy.deepcopy(self._model)
+            with seeded(self._seed):
+                make_neutral(twin, variances)
+            return observe(twin, self._batches(1), self._loss, self._forward, self._seed)
+
+        return self._try(("neutral",), "neutral initialisation", experiment)
+
+    def with_weights_redrawn(self, seed: int) -> Trace | None:
+        """The trace of a copy with the entries of every weight tensor in another order."""
+
+        def experiment() -> Trace:
+            twin = copy.deepcopy(self._model)
+            draw_again(twin, seed)
+            return observe(twin, self._batches(1), self._loss, self._forward, self._seed)
+
+        return self._try(("redrawn", seed), "weights in another order", experiment)
 
     def data_scale(self, part: str) -> Scale | None:
         """Scale of the float values of the first batch's ``"inputs"`` or ``"targets"``."""

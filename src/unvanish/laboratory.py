@@ -54,6 +54,14 @@ class Laboratory:
         """The trace with float inputs at zero mean and unit variance."""
         return None
 
+    def with_neutral_init(self) -> Trace | None:
+        """The trace with weights that neither amplify nor attenuate, norms at the identity."""
+        return None
+
+    def with_weights_redrawn(self, seed: int) -> Trace | None:
+        """The trace with the entries of every weight tensor in another order."""
+        return None
+
     def jacobian_spread(self) -> float | None:
         """Standard deviation of the logarithm of the end-to-end Jacobian's singular values."""
         return None

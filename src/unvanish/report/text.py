@@ -118,6 +118,7 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
         parts += [drawn, Text()]
     for heading, lines in (
         ("Theory beside measurement", _predicted(diagnosis.trace)),
+        ("What if (tried on a copy)", [_what_if(w) for w in diagnosis.what_ifs]),
         ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
         ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
         ("Not seen", list(diagnosis.blind_spots)),
@@ -216,6 +217,15 @@ def _expected(item: Any) -> str:
     return (
         f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
     )
+
+
+def _what_if(item: Any) -> str:
+    parts = [
+        f"{', '.join(names)} {word}"
+        for names, word in ((item.gone, "gone"), (item.stays, "still there"), (item.comes, "new"))
+        if names
+    ]
+    return f"{item.change}: {'; '.join(parts)}"
 
 
 def _predicted(trace: "Trace") -> list[str]:
