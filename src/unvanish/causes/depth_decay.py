@@ -13,6 +13,7 @@ from unvanish.causes.cause import (
     found,
 )
 from unvanish.stretch import Stretch, worst_fall
+from unvanish.trace import Layer
 
 CARD = Card(
     code="UV301",
@@ -80,7 +81,17 @@ def compounds(stretch: Stretch) -> bool:
 
 def places(case: Case, stretch: Stretch) -> list[str]:
     """Names of the layers of the stretch, from where it begins (nearest the loss) on."""
-    return [layer.name or "(model)" for layer in case.trace.layers[stretch.start : stretch.end + 1]]
+    return named(case.trace.layers[stretch.start : stretch.end + 1])
+
+
+def named(layers: Iterable[Layer]) -> list[str]:
+    """Names of layers; where the model itself keeps the weights, those of the weights before its own."""
+    names: list[str] = []
+    whole: list[str] = []
+    for layer in layers:
+        names += [layer.name] if layer.name else layer.parameters
+        whole += [] if layer.name else ["(model)"]
+    return [*names, *whole]
 
 
 def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:

@@ -1,8 +1,12 @@
 """What UV102 and UV103 share: how far weights are from the scale that carries a signal."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unvanish.causes.dataflow import SUMS, VIEWS, Dataflow
+from unvanish.causes.no_nonlinearity import data_of
+from unvanish.probe.flow import NORMALIZING
 from unvanish.stretch import Stretch
 from unvanish.theory import critical_weight_decades, mended_by_weights
 from unvanish.trace import Activation, Layer, Trace
@@ -17,7 +21,7 @@ class Deviation:
     """
 
     decades: float
-    layers: tuple[str, ...]
+    layers: tuple[Layer, ...]
     critical_per_layer: float
     mendable: bool
     saturated: float
@@ -34,7 +38,7 @@ def deviation(trace: Trace, layers: Sequence[Layer]) -> Deviation | None:
     """
     by_module = {activation.module: activation for activation in trace.activations}
     fed: dict[str | None, Activation] = {a.fed_by: a for a in trace.activations}
-    off, critical, names, mendable, saturated = 0.0, 0.0, list[str](), True, list[float]()
+    off, critical, plain, mendable, saturated = 0.0, 0.0, list[Layer](), True, list[float]()
     for layer in layers:
         if layer.decades["residual"] or layer.decades["norm"] or not layer.decades["weight"]:
             continue
@@ -48,16 +52,53 @@ def deviation(trace: Trace, layers: Sequence[Layer]) -> Deviation | None:
         mendable = mendable and mended_by_weights(function)
         if activation is not None and activation.saturated_share is not None:
             saturated.append(activation.saturated_share)
-        names.append(layer.name or "(model)")
-    if not names:
+        plain.append(layer)
+    if not plain:
         return None
     return Deviation(
         decades=off,
-        layers=tuple(names),
-        critical_per_layer=critical / len(names),
+        layers=tuple(plain),
+        critical_per_layer=critical / len(plain),
         mendable=mendable,
         saturated=sum(saturated) / len(saturated) if saturated else 0.0,
     )
+
+
+def loud_weights(trace: Trace) -> dict[str, float]:
+    """What would bring weights above the scale of He down to it, by name of parameter.
+
+    Weights that read n numbers add up to a signal of their input's size at an rms of sqrt(1 / n),
+    behind a rectifier at sqrt(2 / n): no initialisation in use asks for more. Where a norm reads
+    the sum any scale will do.
+    """
+    flow = Dataflow(trace)
+    factors: dict[str, float] = {}
+    for index in sorted(flow.to_loss):
+        place = data_of(flow, index) if flow[index].from_data else None
+        if place is None or _normalized(flow, index):
+            continue
+        for name in flow[index].parameters:
+            weight = trace.parameter(name)
+            if len(weight.shape) < 2 or weight.state == "frozen":
+                continue
+            shape = flow[index].input_shapes[place]
+            inside = weight.shape[1:] if flow[index].function != "matmul" else shape[-1:]
+            gain = weight.weight_rms * math.sqrt(math.prod(inside))
+            if gain > math.sqrt(2):
+                factors[name] = math.sqrt(2) / gain
+    return factors
+
+
+def _normalized(flow: Dataflow, index: int) -> bool:
+    """Whether norms alone read this, through views."""
+    pending = list(flow.consumers.get(index, ()))
+    while pending:
+        reader = pending.pop()
+        if flow[reader].function in VIEWS | SUMS:
+            pending += flow.consumers.get(reader, ())
+        elif flow[reader].function not in NORMALIZING:
+            return False
+    return True
 
 
 def evidence(found: Deviation, stretch: Stretch | None) -> dict[str, float | None]:

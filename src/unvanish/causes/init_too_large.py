@@ -1,10 +1,13 @@
 """UV103 init-too-large: the weights amplify signal and gradient, or drive units into saturation."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
-from unvanish.causes.init_scale import Deviation, deviation, evidence
+from unvanish.causes.depth_decay import named
+from unvanish.causes.init_scale import Deviation, deviation, evidence, loud_weights
+from unvanish.causes.step_too_large import thrown
 from unvanish.stretch import Stretch, worst_rise
 
 CARD = Card(
@@ -21,13 +24,17 @@ CARD = Card(
     "away, or the units are stuck on the flat parts of the curve.",
     apart="One layer somewhat too large is no fault. Named when the factors, multiplied over "
     "the layers, pass 1/sqrt(float32's resolution), and it shows: the gradient really "
-    "grew that much, or more than half of the units are saturated. Layers followed by a "
-    "norm do not count: it undoes any scale.",
+    "grew that much, or more than half of the units are saturated. Or when they pass ten, the "
+    "optimizer's steps throw the weights away, and the same steps go well on a copy whose "
+    "weights were brought down to critical. Layers followed by a norm do not count: it undoes "
+    "any scale.",
     do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh.",
     reference="Glorot and Bengio 2010; Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, "
     "arXiv:1611.01232",
 )
 
+LOUD_DECADES = 1.0
+"""The step that the last layer bears falls with the square of its input's scale: a hundredfold."""
 REMEDIES = ("reinitialize", "insert-norm")
 
 
@@ -35,14 +42,30 @@ def find(case: Case) -> Iterable[Finding]:
     """Weights above critical by the product of the layers, and the growth or saturation they made."""
     layers = case.trace.layers[1:]  # the head is fed, it feeds no activation
     off = deviation(case.trace, layers)
-    if off is None or off.decades < HARMFUL_DECADES or off.per_layer <= 0:
+    if off is None or off.per_layer <= 0:
         return
     rise = worst_rise(case.trace)
-    grown = _grown(off, rise)
-    if not grown and off.saturated < 0.5:
+    shows = off.decades >= HARMFUL_DECADES and (_grown(off, rise) or off.saturated >= 0.5)
+    if not shows and not _mended(case):
         return
     severity = "broken" if rise is not None and rise.decades >= BROKEN_DECADES else "harmful"
-    yield found(CARD, severity, off.layers, evidence(off, rise), REMEDIES)
+    yield found(CARD, severity, named(off.layers), evidence(off, rise), REMEDIES)
+
+
+def _mended(case: Case) -> bool:
+    """Whether steps that throw the weights away go well at the same rate from critical weights."""
+    loud = loud_weights(case.trace)
+    if -sum(math.log10(factor) for factor in loud.values()) < LOUD_DECADES:
+        return False
+    base = case.laboratory.rehearsal()
+    if base is None or not thrown(base):
+        return False
+    mended = case.laboratory.rehearsal(factors=loud)
+    if mended is None or thrown(mended):
+        return False
+    # Weights that have learned something would do worse when they are scaled.
+    before = min(base.initial, base.final) if base.finite else base.initial
+    return mended.final < 0.8 * before
 
 
 def _grown(off: Deviation, rise: Stretch | None) -> bool:

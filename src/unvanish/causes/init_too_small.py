@@ -1,12 +1,13 @@
 """UV102 init-too-small: the weights attenuate signal and gradient."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
-from unvanish.causes.depth_decay import compounds
+from unvanish.causes.depth_decay import compounds, named
 from unvanish.causes.init_scale import deviation, evidence
-from unvanish.stretch import worst_fall
+from unvanish.stretch import Stretch, worst_fall
 
 CARD = Card(
     code="UV102",
@@ -49,11 +50,17 @@ def find(case: Case) -> Iterable[Finding]:
         return
     # Two ways to starve: the far layers against the near ones, or, without biases, all alike
     # because the signal itself has faded by the time it reaches the output.
-    starved = max(-(fall.elasticity or 0.0), fall.forward or 0.0)
+    starved = max(-(fall.elasticity or 0.0), fall.forward or 0.0, _faded(fall))
     if starved < HARMFUL_DECADES:
         return
     severity = "broken" if starved >= BROKEN_DECADES else "harmful"
-    yield found(CARD, severity, off.layers, evidence(off, fall), REMEDIES)
+    yield found(CARD, severity, named(off.layers), evidence(off, fall), REMEDIES)
+
+
+def _faded(fall: Stretch) -> float:
+    """Decades of signal lost over the stretch, which the weights have accounted for."""
+    known = [layer.output_rms for layer in fall.layers if layer.output_rms]
+    return math.log10(max(known) / min(known)) if known else 0.0
 
 
 CAUSE = Cause(
