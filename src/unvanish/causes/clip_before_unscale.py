@@ -11,7 +11,7 @@ CARD = Card(
     name="clip-before-unscale",
     title="clipping acts on gradients that bear the loss scale",
     says="Gradients are clipped before they are unscaled: the limit {limit:.3g} meets gradients that "
-    "are multiplied by the loss scale {scale:.3g}, so the real limit is {real_limit:.2g}, where "
+    "are multiplied by the loss scale {scale:,.0f}, so the real limit is {real_limit:.2g}, where "
     "their norm is {norm:.2g}.",
     what="GradScaler multiplies the loss, and so every gradient, by a large number, and divides it "
     "away in scaler.step. A limit that was meant for true gradients comes between.",

@@ -11,7 +11,7 @@ CARD = Card(
     name="loss-scale-collapse",
     title="the loss scale falls without end",
     says="The loss scaler skips {skipped:.0%} of the steps even with a loss scale of 1 (it stood at "
-    "{scale:.3g}): the gradient is not finite without any scale, and halving the scale for ever "
+    "{scale:,.6g}): the gradient is not finite without any scale, and halving the scale for ever "
     "will not help.",
     what="GradScaler halves its scale after every gradient that is not finite, and skips that step. A "
     "too large scale is found in a few steps; a NaN that does not come from the scale never ends.",
