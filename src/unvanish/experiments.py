@@ -2,13 +2,13 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from unvanish.altered_data import Scale, scale_of, shuffled, standardized
+from unvanish.altered_data import Scale, out_of_reach, scale_of, shuffled, standardized
 from unvanish.batches import (
     Forward,
     Loss,
@@ -32,7 +32,7 @@ from unvanish.probe.training_loop import LoopRecorder
 from unvanish.reached import kept, reached
 from unvanish.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.theory import critical_weight_decades
-from unvanish.trace import Trace
+from unvanish.trace import Activation, Trace
 
 FEWEST_CALLS = 4
 """Calls of a user's step that show what one does to the next, whatever ``steps`` says."""
@@ -136,14 +136,13 @@ class Bench(Laboratory):
 
         return self._try(("inputs",), "inputs scaled to zero mean and unit variance", experiment)
 
-    def with_neutral_init(self) -> Trace | None:
+    def with_neutral_init(self, activations: Sequence[Activation]) -> Trace | None:
         """The trace of a copy with weights that neither amplify nor attenuate."""
 
         def experiment() -> Trace:
-            first = observe(self._model, self._batches(1), self._loss, self._forward, self._seed)
             variances = {
                 a.fed_by: 100 ** critical_weight_decades(a.function)
-                for a in first.activations
+                for a in activations
                 if a.fed_by is not None
             }
             twin = copy.deepcopy(self._model)
@@ -165,10 +164,17 @@ class Bench(Laboratory):
 
     def data_scale(self, part: str) -> Scale | None:
         """Scale of the float values of the first batch's ``"inputs"`` or ``"targets"``."""
+        return scale_of(self._floats(part))
+
+    def out_of_reach(self, low: float, high: float) -> float | None:
+        """Share of the float targets' variance that no output between two bounds can meet."""
+        return out_of_reach(self._floats("targets"), low, high)
+
+    def _floats(self, part: str) -> list[Tensor]:
         (batch,) = self._batches(1)
         pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple) else (batch,)
         chosen = pair[0] if part == "inputs" else pair[1:]
-        return scale_of([t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()])
+        return [t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()]
 
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
@@ -242,7 +248,7 @@ class Bench(Laboratory):
         def experiment() -> HeldOut:
             twin, optimizer = self._twin(self._optimizer)
             with preserved(self._model, self._seed), eager():
-                self._steps(twin, optimizer, [parts[0]], self.allowed)
+                self._steps(twin, optimizer, [parts[0]], self.allowed, tracked=False)
                 return ask(twin, parts[0], parts[1], loss)
 
         return self._try(("held out",), f"{self.allowed} steps on half of the samples", experiment)
@@ -341,18 +347,23 @@ class Bench(Laboratory):
             return self._steps(twin, optimizer, batches, steps)
 
     def _steps(
-        self, twin: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Any], steps: int
+        self,
+        twin: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: list[Any],
+        steps: int,
+        tracked: bool = True,
     ) -> Rehearsal:
         """Real steps of a copy, by the user's own training step where there is one."""
         step = self._step
         if step is None:
-            return rehearse(twin, optimizer, batches, steps, self._loss_of)
+            return rehearse(twin, optimizer, batches, steps, self._loss_of, tracked=tracked)
 
         def take(twin: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
             step(twin, optimizer, map_tensors(batch, Tensor.clone))
 
         with LoopRecorder(twin, optimizer), kept(self._reached):
-            return rehearse(twin, optimizer, batches, steps, self._loss_of, take)
+            return rehearse(twin, optimizer, batches, steps, self._loss_of, take, tracked=tracked)
 
     def _batches(self, most: int) -> list[Any]:
         return take_batches(self._data, max(most, 1))

@@ -1,12 +1,12 @@
 """The experiments that causes may ask for, and the laboratory that has none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from unvanish.altered_data import Scale
 from unvanish.held_out import HeldOut
 from unvanish.loop import LoopRecord
 from unvanish.rehearsal import Rehearsal
-from unvanish.trace import Trace
+from unvanish.trace import Activation, Trace
 
 
 class Laboratory:
@@ -50,12 +50,16 @@ class Laboratory:
         """Scale of the float values among the first batch's ``"inputs"`` or ``"targets"``."""
         return None
 
+    def out_of_reach(self, low: float, high: float) -> float | None:
+        """Share of the float targets' variance that no output between two bounds can meet."""
+        return None
+
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with float inputs at zero mean and unit variance."""
         return None
 
-    def with_neutral_init(self) -> Trace | None:
-        """The trace with weights that neither amplify nor attenuate, norms at the identity."""
+    def with_neutral_init(self, activations: Sequence[Activation]) -> Trace | None:
+        """The trace with weights that neither amplify nor attenuate before these activations."""
         return None
 
     def with_weights_redrawn(self, seed: int) -> Trace | None:

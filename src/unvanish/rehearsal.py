@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unvanish.signals import count_zeros, l2
+from unvanish.signals import count_zeros, l2, l2_each
 
 EVALUATED = 4
 """Batches on which the loss before and after is taken."""
@@ -97,13 +97,16 @@ def rehearse(
     steps: int,
     loss_of: LossOf,
     take: Take | None = None,
+    *,
+    tracked: bool = True,
 ) -> Rehearsal:
     """Take real steps with a copy and record them; stops at the first loss that is not finite.
 
     ``take(twin, optimizer, batch)`` is one whole training step of the user's own loop; without it
-    a step is to clear the gradients, run backward and step.
+    a step is to clear the gradients, run backward and step. Without ``tracked`` there are losses
+    and no movements, at the price of the steps alone.
     """
-    ledger = _Ledger(twin, optimizer)
+    ledger = _Ledger(twin, optimizer) if tracked else None
     losses: list[float] = []
     asked = batches[: min(EVALUATED, steps)]
     initial = mean_loss(twin, asked, loss_of) if steps > 1 else math.nan
@@ -125,7 +128,7 @@ def rehearse(
         losses=tuple(losses),
         initial=initial if steps > 1 else losses[0],  # of one step the loss itself tells
         final=final,
-        movements=ledger.movements(),
+        movements=ledger.movements() if ledger is not None else (),
         stopped=stopped,
     )
 
@@ -162,10 +165,24 @@ class _Ledger:
         optimizer.step = self._recorded  # of the copy alone: its class is left as it is
 
     def _recorded(self, *arguments: Any, **options: Any) -> Any:
-        before = [p.detach().clone() for _, p in self._tracked]
+        tensors = [p.detach() for _, p in self._tracked]
+        before = [tensor.clone() for tensor in tensors]
         result = self._step(*arguments, **options)
-        for (name, parameter), old in zip(self._tracked, before, strict=True):
-            self._rows[name].append(_row(parameter, old, self._rates[id(parameter)]))
+        changes = [tensor - old for tensor, old in zip(tensors, before, strict=True)]
+        gradients = [_dense(p.grad) for _, p in self._tracked]
+        known = [g for g in gradients if g is not None]
+        sizes, weights, norms = l2_each(changes), l2_each(before), iter(l2_each(known))
+        for index, (name, parameter) in enumerate(self._tracked):
+            gradient, size, weight = gradients[index], sizes[index], weights[index]
+            rows = self._rows[name]
+            if gradient is None:
+                rows.append((size, weight, None, None, None, None))
+                continue
+            norm, change, rate = next(norms), changes[index], self._rates[id(parameter)]
+            along = _cosine(change, gradient, size * norm)
+            touched, moved = _moved(change, gradient, size, rate)
+            first = None if rows else _step(change, before[index], gradient, touched)
+            rows.append((size, weight, norm, along, moved, first))
         return result
 
     def movements(self) -> tuple[Movement, ...]:
@@ -191,28 +208,37 @@ def _movement(name: str, parameter: Tensor, rate: float, rows: list[Row]) -> Mov
     )
 
 
-def _row(parameter: Tensor, old: Tensor, rate: float) -> Row:
-    change = parameter.detach() - old
-    size, weight = l2(change), l2(old)
-    if parameter.grad is None:
-        return size, weight, None, None, None, None
-    gradient = parameter.grad.detach()
-    dense = gradient if gradient.layout == torch.strided else gradient.to_dense()
-    norm = l2(dense)
-    product = size * norm
-    along = float(torch.sum(change * dense)) if product > 0 else 0.0
-    # Entries without gradient (rows of an embedding) must not dilute the figures; weight decay and
-    # momentum move them too.
-    touched = dense.numel() - count_zeros(dense)
-    if touched < dense.numel():
-        kept = dense != 0
+def _dense(gradient: Tensor | None) -> Tensor | None:
+    if gradient is None:
+        return None
+    gradient = gradient.detach()
+    return gradient if gradient.layout == torch.strided else gradient.to_dense()
+
+
+def _cosine(change: Tensor, gradient: Tensor, product: float) -> float | None:
+    """Between a change and the negative gradient; ``None`` where one of them is zero."""
+    return -float(torch.sum(change * gradient)) / product if product > 0 else None
+
+
+def _moved(change: Tensor, gradient: Tensor, size: float, rate: float) -> tuple[int, float | None]:
+    """How many entries have a gradient, and their rms change in units of the learning rate.
+
+    Entries without gradient (rows of an embedding) must not dilute the figures; weight decay and
+    momentum move them too.
+    """
+    touched = gradient.numel() - count_zeros(gradient)
+    if not touched or rate <= 0:
+        return touched, None
+    length = size if touched == gradient.numel() else l2(change[gradient != 0])
+    return touched, length / touched**0.5 / rate
+
+
+def _step(change: Tensor, old: Tensor, gradient: Tensor, touched: int) -> Step | None:
+    if not touched:
+        return None
+    if touched < gradient.numel():
+        kept = gradient != 0
         change, old = change[kept], old[kept]
-    first = _step(change, old) if touched else None
-    moved = l2(change) / touched**0.5 / rate if touched and rate > 0 else None
-    return size, weight, norm, -along / product if product > 0 else None, moved, first
-
-
-def _step(change: Tensor, old: Tensor) -> Step:
     inner = float(torch.sum(change * old, dtype=torch.float64))
     return Step(update=l2(change) ** 2, weight=l2(old) ** 2, product=inner)
 

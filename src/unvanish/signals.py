@@ -5,7 +5,9 @@ exactly where vanishing and exploding gradients live. :func:`measure` keeps the 
 norm and takes the float64 one only where the fast one may be wrong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,6 +37,21 @@ def l2(tensor: Tensor) -> float:
     if _SAFE_LOW < norm < _SAFE_HIGH or tensor.dtype in _WIDE:
         return norm
     return float(torch.linalg.vector_norm(tensor.to(_wide(tensor))))
+
+
+def l2_each(tensors: Sequence[Tensor]) -> list[float]:
+    """:func:`l2` of each of many tensors, in one pass and with one wait for the device."""
+    if not tensors:
+        return []
+    kinds = {(t.dtype, t.device, t.layout) for t in tensors}
+    if len(kinds) > 1 or tensors[0].dtype not in _FAST or tensors[0].layout != torch.strided:
+        return [l2(tensor) for tensor in tensors]
+    norms: list[float] = torch.stack(cast(Any, torch)._foreach_norm(list(tensors))).tolist()
+    wide = tensors[0].dtype in _WIDE
+    return [
+        norm if wide or _SAFE_LOW < norm < _SAFE_HIGH else l2(tensor)
+        for norm, tensor in zip(norms, tensors, strict=True)
+    ]
 
 
 _FAST = (torch.float32, torch.float64, torch.complex64, torch.complex128)

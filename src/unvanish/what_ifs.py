@@ -21,10 +21,16 @@ class WhatIf:
     comes: tuple[str, ...]
 
 
-CHANGES: tuple[tuple[str, Callable[[Laboratory], Trace | None]], ...] = (
-    ("inputs at zero mean and unit variance", lambda bench: bench.with_inputs_scaled()),
-    ("neutral initialisation (He, orthogonal, zero biases)", lambda b: b.with_neutral_init()),
-    ("the same weights in another order (another seed)", lambda b: b.with_weights_redrawn(1)),
+CHANGES: tuple[tuple[str, Callable[[Laboratory, Trace], Trace | None]], ...] = (
+    ("inputs at zero mean and unit variance", lambda bench, _: bench.with_inputs_scaled()),
+    (
+        "neutral initialisation (He, orthogonal, zero biases)",
+        lambda bench, trace: bench.with_neutral_init(trace.activations),
+    ),
+    (
+        "the same weights in another order (another seed)",
+        lambda bench, _: bench.with_weights_redrawn(1),
+    ),
 )
 
 
@@ -43,7 +49,7 @@ def try_changes(
         return ()
     tried: list[WhatIf] = []
     for change, make in CHANGES:
-        changed = make(laboratory)
+        changed = make(laboratory, trace)
         if changed is None:
             continue
         after = named(changed)
