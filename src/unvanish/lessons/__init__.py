@@ -3,18 +3,19 @@
     unvanish diagnose unvanish.lessons.depth_decay:sick
     unvanish diagnose unvanish.lessons.depth_decay:well
 
-One file for each cause in ``unvanish.causes.CAUSES``, under the same name and in the same order.
-Two kinds of causes have none: ``look-alike`` is never a finding, and faults of the training loop
-itself cannot be shown with a model, a batch and a loss.
+One file for each cause in ``unvanish.causes.CAUSES``, under the same name and in the same order;
+only ``look-alike`` has none, as it is never a finding.
 """
 
 import difflib
 
 from unvanish.errors import BadInput
 from unvanish.lessons import (
+    always_clipped,
     blind_spot,
     broadcast_loss,
     chaotic_signal,
+    clip_before_unscale,
     collapsed_signal,
     dead_units,
     depth_decay,
@@ -27,6 +28,7 @@ from unvanish.lessons import (
     half_precision_weights,
     init_too_large,
     init_too_small,
+    loss_scale_collapse,
     no_nonlinearity,
     nonfinite_backward,
     nonfinite_forward,
@@ -36,6 +38,7 @@ from unvanish.lessons import (
     post_norm_depth,
     saturated_activation,
     single_unit_softmax,
+    stale_gradients,
     step_too_large,
     step_too_small,
     stuck_saddle,
@@ -44,6 +47,7 @@ from unvanish.lessons import (
     time_growth,
     unfit_loss,
     unregistered_module,
+    unscaled_accumulation,
     unscaled_input,
     unscaled_target,
     weight_decay_dominates,
@@ -56,6 +60,7 @@ LESSONS: tuple[Lesson, ...] = (
     unregistered_module.LESSON,
     nonfinite_forward.LESSON,
     nonfinite_backward.LESSON,
+    loss_scale_collapse.LESSON,
     half_precision_underflow.LESSON,
     single_unit_softmax.LESSON,
     frozen_by_checkpoint.LESSON,
@@ -68,7 +73,10 @@ LESSONS: tuple[Lesson, ...] = (
     no_nonlinearity.LESSON,
     post_norm_depth.LESSON,
     half_precision_weights.LESSON,
+    clip_before_unscale.LESSON,
+    stale_gradients.LESSON,
     wrong_sign.LESSON,
+    unscaled_accumulation.LESSON,
     unfit_loss.LESSON,
     unscaled_input.LESSON,
     step_too_large.LESSON,
@@ -85,6 +93,7 @@ LESSONS: tuple[Lesson, ...] = (
     time_growth.LESSON,
     time_decay.LESSON,
     epsilon_dominated.LESSON,
+    always_clipped.LESSON,
     step_too_small.LESSON,
     nothing_to_learn.LESSON,
     blind_spot.LESSON,
