@@ -40,6 +40,16 @@ def scale_of(tensors: list[Tensor]) -> Scale | None:
     )
 
 
+def out_of_reach(tensors: list[Tensor], low: float, high: float) -> float | None:
+    """Share of the values' variance that is left by the best that stays between two bounds."""
+    if not tensors:
+        return None
+    values = torch.cat([t.detach().double().flatten() for t in tensors])
+    variance = float(values.var(correction=0))
+    missed = float((values - values.clamp(low, high)).square().mean())
+    return missed / variance if variance > 0 else None
+
+
 def standardized(batch: Any, part: str) -> Any:
     """A batch with its ``"inputs"`` or ``"targets"`` at zero mean and unit variance."""
 

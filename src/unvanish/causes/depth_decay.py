@@ -135,5 +135,5 @@ CAUSE = Cause(
     card=CARD,
     find=find,
     clear=clear,
-    explains=("epsilon-dominated", "step-too-small", "collapsed-signal"),
+    explains=("epsilon-dominated", "step-too-small", "collapsed-signal", "weight-decay-dominates"),
 )

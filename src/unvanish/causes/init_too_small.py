@@ -66,5 +66,13 @@ def _faded(fall: Stretch) -> float:
 CAUSE = Cause(
     card=CARD,
     find=find,
-    explains=("depth-decay", "dead-units", "collapsed-signal", "chaotic-signal"),
+    explains=(
+        "depth-decay",
+        "dead-units",
+        "collapsed-signal",
+        "chaotic-signal",
+        "weight-decay-dominates",
+        "epsilon-dominated",
+        "step-too-small",
+    ),
 )

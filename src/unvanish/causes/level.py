@@ -1,5 +1,7 @@
 """What a program's loss says about it: what goes into it, and whether the net is done."""
 
+import math
+
 from unvanish.causes.cause import Case
 from unvanish.trace import Operation, Trace
 
@@ -13,6 +15,9 @@ SQUASHING = {
     "softsign": (-1.0, 1.0),
     "erf": (-1.0, 1.0),
     "relu6": (0.0, 6.0),
+    "relu": (0.0, math.inf),
+    "softplus": (0.0, math.inf),
+    "exp": (0.0, math.inf),
 }
 _VIEWS = frozenset(
     "view reshape squeeze unsqueeze flatten transpose permute contiguous float double half to "
@@ -44,14 +49,41 @@ def made_by(trace: Trace, operation: Operation, argument: int = 0) -> Operation 
     return None
 
 
+def is_given(trace: Trace, operation: Operation, argument: int) -> bool:
+    """Whether an argument is a tensor of the batch or a constant, looking through views."""
+    index = operation.inputs[argument]
+    while index is not None:
+        maker = trace.operations[index]
+        if maker.function not in _VIEWS or not maker.inputs:
+            return False
+        index = maker.inputs[0]
+    return True
+
+
 DONE = 0.1
+CERTAIN = 0.01
+"""Cross entropy below this share of chance: the right class has 95 % and more on average."""
+
+
+def share_of_chance(trace: Trace) -> float:
+    """Cross entropy over that of guessing among its classes; infinite where that is not the loss."""
+    end, loss = trace.loss_operation, trace.conditions.loss
+    if end is None or trace.operations[end].function != "cross_entropy" or loss is None:
+        return math.inf
+    shapes = trace.operations[end].input_shapes
+    shape = shapes[0] if shapes else ()
+    classes = shape[1] if len(shape) > 1 else shape[0] if shape else 1
+    return loss / math.log(classes) if classes > 1 and loss >= 0 else math.inf
 
 
 def converged(case: Case) -> bool:
     """Whether the net knows its targets: the loss is a tenth of that with shuffled targets.
 
-    A net that is done has small gradients and small steps for a good reason.
+    A net that is done has small gradients and small steps for a good reason. Where targets cannot
+    be shuffled (one sample, a loss of its own), cross entropy itself tells.
     """
+    if share_of_chance(case.trace) < CERTAIN:
+        return True
     ratio = case.laboratory.shuffled_ratio()
     return ratio is not None and ratio < DONE
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
-from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.rehearsal import Movement, Rehearsal
 
 CARD = Card(
@@ -42,7 +42,7 @@ RATES = (0.1, 0.01, 1e-4)
 def find(case: Case) -> Iterable[Finding]:
     """The loss rose with the user's step and falls with a smaller one."""
     base = case.laboratory.rehearsal()
-    if base is None or not thrown(base):
+    if base is None or not thrown(base) or _decayed(case, base):
         return
     moved = sorted(base.weights, key=lambda m: -largest(m))
     for rate in RATES:
@@ -62,13 +62,32 @@ def replaced(movement: Movement) -> bool:
     return largest(movement) * math.sqrt(len(movement.update)) >= LARGE
 
 
+def _decayed(case: Case, base: Rehearsal) -> bool:
+    """Whether weight decay makes up half and more of every change that replaced a tensor."""
+    if case.optimizer is None or not base.finite:
+        return False
+    groups = [(m, case.optimizer.group_of(m.name)) for m in base.weights if replaced(m)]
+    return all(
+        group is not None and 2 * m.rate * (group.weight_decay or 0.0) >= largest(m)
+        for m, group in groups
+    )
+
+
+def blew_up(run: Rehearsal) -> bool:
+    """Whether the loss rose on the way beyond what leaves a trace of the weights it began with."""
+    return max(run.losses, default=0.0) > 10**HARMFUL_DECADES * abs(run.initial)
+
+
 def clearly_better(other: Rehearsal, base: Rehearsal) -> bool:
     """Whether another run ended well below: by a fifth of the loss.
 
-    A loss that fell all the same is a bad run only where it had the time to settle.
+    A loss that fell all the same is a bad run only where it had the time to settle, or where it
+    blew up before: what it falls to then is what a constant guess has.
     """
     if not other.finite or not base.finite:
         return other.finite
+    if blew_up(base) and not blew_up(other):
+        return other.final < base.final
     if base.fell > 0 and len(base.losses) < SETTLED:
         return False
     return base.final - other.final > 0.2 * abs(base.final)

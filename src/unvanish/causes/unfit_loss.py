@@ -1,29 +1,34 @@
 """UV708 unfit-loss: the loss gives this output no usable slope."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.level import converged, squashed_output
+from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.level import converged, is_given, squashed_output
 from unvanish.causes.saturated_activation import MOSTLY
+from unvanish.trace import Operation
 
 CARD = Card(
     code="UV708",
     name="unfit-loss",
     title="the loss gives this output no usable slope",
     says="The loss does not fit the output of {where}: {detail}.",
-    what="A squared or absolute error on an output that was squashed by a sigmoid, tanh or "
-    "softmax: where the output is saturated, the slope is gone however wrong it is; and "
+    what="A squared or absolute error on an output that was squashed by a sigmoid, tanh, softmax or "
+    "rectifier: where the output is saturated, the slope is gone however wrong it is; and "
     "targets outside the range of the function can never be met.",
     hurts="The loss sits on a plateau at the edge of the range.",
-    apart="Squashed outputs with a squared error are common and often fine. Named only if a "
-    "tenth of the targets lies outside the range, or nine outputs in ten are already "
-    "saturated while the loss is not done.",
+    apart="Squashed outputs with a squared error are common and often fine. Named only if more than "
+    "a third of the targets' variance lies outside the range (a rectifier has no negative values), "
+    "or nine outputs in ten are already saturated while the loss is not done.",
     do="Take the squashing away for regression; for classes use cross_entropy or "
     "binary_cross_entropy_with_logits on raw outputs.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 6.2.2",
 )
 
+MOST_MISSED = 1 / 3
+"""Past it the best that the output can do is less than two thirds of what there is to learn."""
 REMEDIES = ("logits-loss", "scale-target")
 
 
@@ -33,13 +38,26 @@ def find(case: Case) -> Iterable[Finding]:
     if seen is None:
         return
     loss, squash, (low, high) = seen
-    where = [squash.module or squash.function]
+    made = case.trace.operations.index(squash)
+    fed_by = Dataflow(case.trace).feeder(made)
+    where = [squash.module or "(model)", *([fed_by] if fed_by else [])]
     scale = case.laboratory.data_scale("targets")
-    margin = (high - low) / 10
-    if scale is not None and (scale.rms > max(abs(low), abs(high)) + margin):
-        evidence = {"target_low": scale.low, "target_high": scale.high, "low": low, "high": high}
-        said = f"{squash.function} ends at {high:g}, targets go from {scale.low:.3g} to {scale.high:.3g}"
-        yield found(CARD, "broken", where, evidence, REMEDIES, detail=said)
+    missed = case.laboratory.out_of_reach(low, high) if _as_given(case, loss) else None
+    if scale is not None and missed is not None and missed > MOST_MISSED:
+        evidence = {
+            "target_low": scale.low,
+            "target_high": scale.high,
+            "low": low,
+            "high": high if math.isfinite(high) else None,
+            "missed": missed,
+        }
+        ends = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} up"
+        said = (
+            f"{squash.function} goes from {ends}, targets from {scale.low:.3g} to {scale.high:.3g}"
+        )
+        # Where it misses all there is to learn, one value at the edge is the best it can do.
+        severity = "broken" if missed >= 1 else "harmful"
+        yield found(CARD, severity, where, evidence, REMEDIES, detail=said)
         return
     flat = [
         a
@@ -50,6 +68,11 @@ def find(case: Case) -> Iterable[Finding]:
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+
+
+def _as_given(case: Case, loss: Operation) -> bool:
+    """Whether the targets reach the loss as they stand in the batch."""
+    return len(loss.inputs) > 1 and is_given(case.trace, loss, 1)
 
 
 CAUSE = Cause(card=CARD, find=find)

@@ -20,9 +20,11 @@ CARD = Card(
     "asks for. Here the first is the larger.",
     hurts="The weights collapse towards zero, and with them signal and gradient.",
     apart="Measured, not computed from the setting: two copies take the same real steps, with "
-    "and without decay. A converged net, where decay and gradient balance, is not named, and "
-    "weights whose gradient is still exactly zero (behind a head or gate that starts at zero) do "
-    "not count.",
+    "and without decay; Adam and its kin, whose step has one size whatever it is for, must also go "
+    "down the loss by less than two thirds of what they do without. A converged net, where decay "
+    "and gradient balance, is not named, and weights whose gradient is still exactly zero (behind "
+    "a head or gate that starts at zero) do not count. Where the gradient is lost on its way, any "
+    "decay outweighs it: then that is named first.",
     do="Lower weight_decay by that factor or more; keep it off norms and biases.",
     reference="Loshchilov and Hutter 2019, arXiv:1711.05101",
 )
@@ -40,6 +42,10 @@ def find(case: Case) -> Iterable[Finding]:
         return
     if reading.name in LINEAR:
         shrink, moved = known_shrinkage(with_decay, reading)
+    elif reading.name in ADAPTIVE:
+        shrink, moved = outweighed(with_decay, reading)
+        if shrink > moved and not _slower(case, with_decay):
+            return
     elif case.laboratory.allowed:
         without = case.laboratory.rehearsal(decay=False, share=0.0)
         if without is None:
@@ -66,6 +72,39 @@ def find(case: Case) -> Iterable[Finding]:
 
 LINEAR = frozenset(("SGD", "AdamW"))
 """Optimizers whose first step is the gradient's part plus ``-lr * weight_decay * weight``."""
+
+ADAPTIVE = frozenset(("Adam", "RMSprop", "Adagrad", "Adamax", "NAdam", "RAdam"))
+"""Optimizers that add ``weight_decay * weight`` to the gradient and then rescale the sum."""
+
+
+def outweighed(taken: Rehearsal, reading: OptimizerReading) -> tuple[float, float]:
+    """The relative change of the first step, shared out as decay and gradient share the sum.
+
+    The sum is brought to one size whatever it is, so that decay cannot be seen in the size of the
+    step: the larger part gives it its direction.
+    """
+    decay = gradient = update = weight = 0.0
+    for movement in taken.weights:
+        step, group = movement.first, reading.group_of(movement.name)
+        if step is None or not step.weight:
+            continue  # asleep behind a zero: its gradient is still to come
+        setting = (group.weight_decay or 0.0) if group is not None else 0.0
+        decay += setting**2 * step.weight
+        gradient += (movement.gradient[0] or 0.0) ** 2
+        update += step.update
+        weight += step.weight
+    if not weight or not decay + gradient:
+        return 0.0, 0.0
+    size, parts = math.sqrt(update / weight), math.sqrt(decay) + math.sqrt(gradient)
+    return size * math.sqrt(decay) / parts, size * math.sqrt(gradient) / parts
+
+
+def _slower(case: Case, with_decay: Rehearsal) -> bool:
+    """Whether the loss falls less than two thirds as far as it does without decay."""
+    without = case.laboratory.rehearsal(decay=False)
+    if without is None or without.fell <= 0:
+        return False
+    return with_decay.fell < 2 * without.fell / 3
 
 
 def known_shrinkage(taken: Rehearsal, reading: OptimizerReading) -> tuple[float, float]:
