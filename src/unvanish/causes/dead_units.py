@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.saturated_activation import places_of
-from unvanish.trace import Activation
+from unvanish.kinds import activation_name
+from unvanish.trace import Activation, Trace
 
 CARD = Card(
     code="UV202",
@@ -22,7 +24,9 @@ CARD = Card(
     "every sample and place of every batch seen. At initialisation even samples that look "
     "all alike leave half of the units on, so a layer is named only if it is dead as a "
     "whole or if more are dead than a fair coin for each unit would leave in any layer of "
-    "the net once in a thousand nets.",
+    "the net once in a thousand nets. So many off at once prove nothing in a layer of a few units "
+    "(then it counts if no gradient reaches anything before it) nor on a handful of samples of a "
+    "trained net, whose units are sparse.",
     do="Look for a step that was too large or a bias far below zero; re-initialise the "
     "units, or use a leaky activation. If the data is far from zero, scale it.",
     reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and "
@@ -36,7 +40,11 @@ REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
 def find(case: Case) -> Iterable[Finding]:
     """Layers dead as a whole, or with more dead units than a symmetric initialisation can leave."""
     rectifiers = sum(1 for a in case.trace.activations if a.units)
-    sick = [a for a in case.trace.activations if more_than_chance(a, rectifiers)]
+    sick = [
+        a
+        for a in case.trace.activations
+        if more_than_chance(a, rectifiers) or (_is_whole(a) and cuts(case.trace, a))
+    ]
     if not sick:
         return
     whole = [a for a in sick if a.dead_units == a.units]
@@ -60,19 +68,54 @@ def find(case: Case) -> Iterable[Finding]:
 
 RARELY = 1e-3
 """How often chance alone may name a layer, counted over nets."""
+SPARSE = 0.1
+"""Trained rectifiers are sparse: a unit that fires for one sample in ten is alive and well."""
 
 
 def more_than_chance(activation: Activation, layers: int) -> bool:
-    """Whether all units are dead, or more than fair coins would leave in any of the layers.
+    """Whether more units are dead than fair coins would leave in any of the layers.
 
     Hoeffding's bound for n coins, shared among the layers:
-    P(dead >= n/2 + t) <= exp(-2 t^2 / n) <= RARELY / layers.
+    P(dead >= n/2 + t) <= exp(-2 t^2 / n) <= RARELY / layers. All of n are off once in 2^n. A part
+    of a layer counts only if so many samples and places were seen that a sparse unit would have
+    shown itself: (1 - SPARSE)^m <= RARELY.
     """
     dead, units = activation.dead_units, activation.units
     if not dead or not units or activation.gate:
         return False
+    if dead == units:
+        return 2.0**-units <= RARELY / layers
     margin = math.sqrt(units * math.log(layers / RARELY) / 2)
-    return dead == units or dead > units / 2 + margin
+    seen = activation.elements / units
+    return dead > units / 2 + margin and (1 - SPARSE) ** seen <= RARELY
+
+
+def _is_whole(activation: Activation) -> bool:
+    return (
+        bool(activation.units) and activation.dead_units == activation.units and not activation.gate
+    )
+
+
+def cuts(trace: Trace, activation: Activation) -> bool:
+    """Whether the dead layer leaves nothing that trains before it any gradient.
+
+    Then no step can wake it. With a way around it what feeds it goes on changing, and a few
+    units that are off together by chance come back.
+    """
+    flow = Dataflow(trace)
+    places = [
+        index
+        for index in flow.to_loss
+        if flow.is_zero(index)
+        and activation_name(flow[index].function) == activation.function
+        and (flow[index].module, flow[index].call) == (activation.module, activation.call)
+    ]
+    before = [
+        p
+        for p in map(trace.parameter, {name for place in places for name in flow.leaves(place)})
+        if p.state != "frozen"
+    ]
+    return bool(before) and all(p.state in ("zero", "none") for p in before)
 
 
 def clear(case: Case) -> dict[str, float] | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Expected
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
+from unvanish.causes.level import CERTAIN, share_of_chance
 from unvanish.causes.no_nonlinearity import data_of
 from unvanish.causes.single_unit_softmax import SOFTMAXES
 from unvanish.kinds import ACTIVATIONS
@@ -186,25 +187,17 @@ def _tied(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
             )
 
 
-CONVERGED = 0.01
-"""Cross entropy below this share of chance: the right class has 95 % and more on average."""
-
-
 def _converged(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
-    end = trace.loss_operation
-    if end is None or flow[end].function != "cross_entropy" or not flow[end].input_shapes:
-        return
-    shape, loss = flow[end].input_shapes[0], trace.conditions.loss
-    classes = shape[1] if len(shape) > 1 else shape[0] if shape else 1
-    if loss is None or classes < 2 or not 0 <= loss < CONVERGED * math.log(classes):
+    share, loss, end = share_of_chance(trace), trace.conditions.loss, trace.loss_operation
+    if share >= CERTAIN or loss is None or end is None:
         return
     yield Expected(
         name="converged",
         where=(flow.feeder(end) or "(model)",),
-        because=f"the loss is {loss:.2g}, {loss / math.log(classes):.1%} of guessing among {classes} "
-        "classes: where there is nothing left to learn all gradients are small",
+        because=f"the loss is {loss:.2g}, {share:.1%} of guessing among its classes: where there is "
+        "nothing left to learn all gradients are small",
         unless="the loss is small for another reason (targets given away in the input)",
-        evidence={"loss": loss, "chance": math.log(classes)},
+        evidence={"loss": loss, "share_of_chance": share},
     )
 
 

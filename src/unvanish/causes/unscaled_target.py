@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import REGRESSION, converged, loss_operations
+from unvanish.causes.step_too_large import thrown
 
 CARD = Card(
     code="UV707",
@@ -15,14 +16,18 @@ CARD = Card(
     what="A regression whose targets are far larger than what the net puts out at the start.",
     hurts="With SGD the first steps blow up, with Adam the outputs need a hundred thousand "
     "small steps to get there.",
-    apart="Named only if the same steps with targets at zero mean and unit variance do at least "
-    "ten times better: that is tried.",
+    apart="Named only if the loss rises because the steps throw the weights away, or falls by less "
+    "than a ten-thousandth a step, and if the same steps with targets at zero mean and unit variance "
+    "do at least ten times better: that is tried.",
     do="Standardise the targets and undo it on the predictions.",
     reference="Hastie, Tibshirani, Friedman, Elements of Statistical Learning, section 11.5.3",
 )
 
 REMEDIES = ("scale-target",)
 LARGE_TARGET = 10.0
+FAR = 1e-4
+"""Ten thousand steps at the pace of the first ones: a hundred passes over a hundred batches. Targets
+that are merely large are reached as fast as the output layer grows, and it grows the faster."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -37,6 +42,8 @@ def find(case: Case) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     mended = case.laboratory.rehearsal(scaled="targets") if base is not None else None
     if base is None or mended is None or mended.fell < 10 * max(base.fell, 0.0) or mended.fell <= 0:
+        return
+    if not (thrown(base) if base.fell < 0 else base.fell < FAR * len(base.losses)):
         return
     said = (
         "the optimizer's steps blow up" if base.fell < 0 else "its steps are too short to get there"
