@@ -259,18 +259,19 @@ def _depth(slope: float) -> float:
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a function falls through zero, by false position with the end that stays halved."""
     below, above = function(low), function(high)
+    if below <= 0 or above >= 0:
+        return low if below <= 0 else high
+    middle = low
     for _ in range(80):
-        if high - low < 1e-12 or not below or not above:
-            break
-        middle = low + (high - low) * below / (below - above)
+        before, middle = middle, low + (high - low) * below / (below - above)
         at = function(middle)
-        if abs(at) < 1e-13:
-            return middle
+        if abs(at) < 1e-12 or abs(middle - before) < 1e-13:
+            break
         if at > 0:
             low, below, above = middle, at, above / 2
         else:
             high, above, below = middle, at, below / 2
-    return low if not below else high if not above else (low + high) / 2
+    return middle
 
 
 def checked_depth(layers: int) -> int:
