@@ -22,6 +22,7 @@ from unvanish.probe.loss_of_step import LossOfStep, Step
 from unvanish.probe.observe import observe, unwrapped
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
+from unvanish.updates import Update, read_updates
 from unvanish.what_ifs import WhatIf, try_changes
 
 
@@ -33,7 +34,8 @@ class Diagnosis:
     explains them (``finding.because``). ``expected`` are benign look-alikes, ``ruled_out`` what
     was checked and is not so, with its number, ``blind_spots`` what could not be judged,
     ``experiments`` what was tried on copies and what each took, ``what_ifs`` which findings go when
-    one thing is changed (tried where ``steps`` were granted).
+    one thing is changed (tried where ``steps`` were granted), ``updates`` the relative change of
+    each tensor in a real step of the optimizer.
     """
 
     findings: tuple[Finding, ...]
@@ -42,6 +44,7 @@ class Diagnosis:
     blind_spots: tuple[str, ...]
     experiments: tuple[str, ...] = ()
     what_ifs: tuple[WhatIf, ...] = ()
+    updates: tuple[Update, ...] = ()
     trace: Trace
 
     @property
@@ -149,13 +152,14 @@ def diagnose(
     bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps, step=step)
     reading = _read(optimizer, unwrapped(model)[0], bench)
     diagnosis = judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
-    if not steps or diagnosis.healthy:
-        return diagnosis
     known = len(bench.failures)
-    tried = try_changes(lambda seen: _named(seen, causes), trace, bench)
+    tried: tuple[WhatIf, ...] = ()
+    if steps and not diagnosis.healthy:
+        tried = try_changes(lambda seen: _named(seen, causes), trace, bench)
     return replace(
         diagnosis,
         what_ifs=tried,
+        updates=read_updates(bench),
         experiments=tuple(bench.tried),
         blind_spots=(*diagnosis.blind_spots, *bench.failures[known:]),
     )

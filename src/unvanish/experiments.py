@@ -23,7 +23,7 @@ from unvanish.held_out import HeldOut, ask, split_samples
 from unvanish.initial_weights import draw_again, make_neutral
 from unvanish.laboratory import Laboratory
 from unvanish.loop import LoopRecord
-from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer
+from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer, set_options
 from unvanish.preserve import preserved, seeded
 from unvanish.probe.gate import singular_value_spread
 from unvanish.probe.loss_of_step import Step
@@ -89,6 +89,7 @@ class Bench(Laboratory):
         *,
         rate: float = 1.0,
         decay: bool = True,
+        momentum: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
         factors: Mapping[str, float] | None = None,
@@ -98,6 +99,7 @@ class Bench(Laboratory):
         Args:
             rate: factor on every group's learning rate.
             decay: keep weight decay.
+            momentum: keep momentum (``False``: a group's ``momentum`` and first beta are zero).
             share: of the granted steps to take (at least one).
             scaled: ``"inputs"`` or ``"targets"``: bring these to zero mean and unit variance.
             factors: what to multiply parameters by before the first step, by name.
@@ -114,17 +116,15 @@ class Bench(Laboratory):
             with torch.no_grad():
                 for name, factor in (factors or {}).items():
                     twin.get_parameter(name).mul_(factor)
-            for group in optimizer.param_groups:
-                group["lr"] = group["lr"] * rate
-                if not decay and "weight_decay" in group:
-                    group["weight_decay"] = 0.0
+            set_options(optimizer, rate, decay, momentum)
             return self._rehearse(twin, optimizer, steps, scaled)
 
         said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
         said += "" if decay else " without weight decay"
+        said += "" if momentum else " without momentum"
         said += f" with scaled {scaled}" if scaled else ""
         said += f" with {len(factors)} weight tensors scaled" if factors else ""
-        key = ("rehearsal", rate, decay, steps, scaled, *sorted((factors or {}).items()))
+        key = ("rehearsal", rate, decay, momentum, steps, scaled, *sorted((factors or {}).items()))
         return self._try(key, said, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:

@@ -28,6 +28,7 @@ class Laboratory:
         *,
         rate: float = 1.0,
         decay: bool = True,
+        momentum: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
         factors: Mapping[str, float] | None = None,

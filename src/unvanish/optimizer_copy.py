@@ -53,6 +53,18 @@ def check_optimizer(optimizer: Any) -> None:
     )
 
 
+def set_options(optimizer: torch.optim.Optimizer, rate: float, decay: bool, momentum: bool) -> None:
+    """Change a copy: every learning rate times ``rate``, with or without decay and momentum."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * rate
+        if not decay and "weight_decay" in group:
+            group["weight_decay"] = 0.0
+        if not momentum and "momentum" in group:
+            group["momentum"], group["nesterov"] = 0.0, False
+        if not momentum and isinstance(group.get("betas"), tuple):
+            group["betas"] = (0.0, *group["betas"][1:])
+
+
 def stand_in(
     optimizer: torch.optim.Optimizer | OptimizerFactory, model: nn.Module, twin: nn.Module
 ) -> torch.optim.Optimizer:

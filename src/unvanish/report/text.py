@@ -118,6 +118,7 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
         parts += [drawn, Text()]
     for heading, lines in (
         ("Theory beside measurement", _predicted(diagnosis.trace)),
+        ("Update to weight", _updates(diagnosis.updates)),
         ("What if (tried on a copy)", [_what_if(w) for w in diagnosis.what_ifs]),
         ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
         ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
@@ -217,6 +218,27 @@ def _expected(item: Any) -> str:
     return (
         f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
     )
+
+
+def _updates(updates: tuple[Any, ...]) -> list[str]:
+    """The least, the middle and the largest relative change of a step."""
+    known = sorted((u for u in updates if u.update_to_weight), key=lambda u: u.update_to_weight)
+    if not known:
+        return []
+    least, middle, most = known[0], known[len(known) // 2], known[-1]
+    lines = [
+        f"a step changes {least.name} by {least.update_to_weight:.1g} of its size (the least), half "
+        f"of the {len(known)} tensors by less than {middle.update_to_weight:.1g}, {most.name} by "
+        f"{most.update_to_weight:.1g} (the most)"
+    ]
+    for word in ("decay", "momentum"):
+        pairs = [(u.update_to_weight, getattr(u, f"without_{word}")) for u in known]
+        ratios = sorted(with_it / without for with_it, without in pairs if without)
+        if ratios and not 0.99 < ratios[len(ratios) // 2] < 1.01:
+            lines.append(
+                f"without {word} it would be {1 / ratios[len(ratios) // 2]:.2g} times that"
+            )
+    return lines
 
 
 def _what_if(item: Any) -> str:
