@@ -105,7 +105,7 @@ def _kinship(cause: Cause) -> Iterable[str]:
             "it first."
         )
     if causes:
-        yield f"It follows itself from {_links(causes, 'or')}, where one of them is met."
+        yield f"Where {_links(causes, 'or')} is met as well, it follows from that one."
 
 
 def _links(names: Iterable[str], last: str = "and") -> str:
