@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.level import converged
 from unvanish.rehearsal import Movement, Rehearsal
 
 CARD = Card(
@@ -44,6 +45,8 @@ def find(case: Case) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     if base is None or not thrown(base) or _decayed(case, base):
         return
+    if base.finite and converged(case):
+        return  # next to nothing can rise a hundredfold and still be next to nothing
     moved = sorted(base.weights, key=lambda m: -largest(m))
     for rate in RATES:
         smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
