@@ -132,8 +132,8 @@ def source(lesson: Lesson) -> str:
 
 _CODE = re.compile(
     r"""(?<![\w`/.])(
-        (?:\w+\.)*\w*[A-Za-z]_\w*(?:\.\w+)*(?:\([^()]*\))?(?:=\w+)?   # names with underscores
-      | \.?\w+(?:\.\w+)*\([^()]*\)(?=[\s.,;:)]|$)                     # calls
+        \.?\w+(?:\.\w+)*\((?:[^()]|\([^()]*\))*\)                      # calls
+      | (?:\w+\.)*\w*[A-Za-z]_\w*(?:\.\w+)*(?:=\w+)?                # names with underscores
       | (?:torch|nn)(?:\.\w+)+                                        # torch's own names
       | \w+=(?:True|False) | dtype                                    # arguments
     )""",
