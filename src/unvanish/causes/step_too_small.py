@@ -32,6 +32,8 @@ CARD = Card(
 REMEDIES = ("step-size",)
 SMALL = 1e-5
 """A hundredth of the customary update to weight: a hundred thousand steps to turn a weight over."""
+CUSTOMARY = 1e-3
+"""Update to weight where nets learn: a hundredfold rate would throw such a layer away."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -42,6 +44,8 @@ def find(case: Case) -> Iterable[Finding]:
     typical = update_to_weight(base) * _held_back(case)
     if not 0 < typical < SMALL or converged(case):
         return
+    if _fastest(base) >= CUSTOMARY:
+        return  # the rate is right for some layer: others get less gradient, not smaller steps
     larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
     if larger is None or larger.fell <= 0:
         return
@@ -63,6 +67,12 @@ def find(case: Case) -> Iterable[Finding]:
         },
         REMEDIES,
     )
+
+
+def _fastest(base: Rehearsal) -> float:
+    """The largest relative change a step of any weight tensor, in the median over steps."""
+    known = [statistics.median(m.update_to_weight) for m in base.weights if m.update_to_weight]
+    return max(known, default=0.0)
 
 
 def _held_back(case: Case) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.written_likelihood import likelihood_went_up
 from unvanish.trace import Op, Trace
 
 CARD = Card(
@@ -17,8 +18,8 @@ CARD = Card(
     hurts="Training makes the net worse as fast as it can; the loss runs away.",
     apart="From the real step of a copy: the angle between the change of the weights and the "
     "gradient; and from the graph: a minus sign right behind a loss function that is "
-    "bounded below. Losses that are negative by nature (a log likelihood written out) are "
-    "not named.",
+    "bounded below, or a negative loss made of nothing but logarithms of probabilities of labels. "
+    "Other losses that are negative by nature (a density written out) are not named.",
     do="Take the minus sign away, or maximize=True.",
     reference="torch.optim documentation: maximize",
 )
@@ -37,6 +38,12 @@ def find(case: Case) -> Iterable[Finding]:
     if negated is not None:
         said = f"the value of {negated.kind} is negated before backward"
         yield found(CARD, "broken", [negated.module or "loss"], {}, REMEDIES, detail=said)
+        return
+    likely = likelihood_went_up(case)
+    if likely is not None:
+        where = [case.trace.operations[likely].module or "loss"]
+        said = "a log likelihood of the labels is made smaller: its minus sign is missing"
+        yield found(CARD, "broken", where, {}, REMEDIES, detail=said)
         return
     groups = case.optimizer.groups if case.optimizer is not None else ()
     upward = [g for g in groups if g.maximize != (g.lr is not None and g.lr < 0)]
