@@ -88,6 +88,26 @@ def converged(case: Case) -> bool:
     return ratio is not None and ratio < DONE
 
 
+LARGE_INPUT = 10.0
+"""The step that the first layer bears falls with the square of the input's scale: a hundredfold."""
+LONG = 20
+"""Fewer real steps show the start of a run, not how it learns."""
+
+
+def learns_as_with_scaled_inputs(case: Case) -> bool:
+    """Whether large inputs do not slow the loss: a real run falls nine tenths as far as with scaled.
+
+    Layers behind can learn from units that only switch. What saturated units keep from carrying
+    over to fresh samples the loss of the shown ones does not tell.
+    """
+    scale = case.laboratory.data_scale("inputs")
+    if case.laboratory.allowed < LONG or scale is None or scale.rms < LARGE_INPUT:
+        return False
+    base = case.laboratory.rehearsal()
+    scaled = case.laboratory.rehearsal(scaled="inputs") if base is not None else None
+    return base is not None and scaled is not None and base.fell >= 0.9 * scaled.fell > 0
+
+
 def squashed_output(trace: Trace) -> tuple[Operation, Operation, tuple[float, float]] | None:
     """The loss, the squashing function right before it and its range, for regression losses."""
     for operation in loss_operations(trace):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.level import learns_as_with_scaled_inputs
 from unvanish.kinds import ACTIVATIONS
 from unvanish.trace import Activation
 
@@ -48,6 +49,8 @@ def find(case: Case) -> Iterable[Finding]:
     ordered = [a for a in case.trace.activations if a in worst]
     passed = (first.derivative_rms or 0.0) / ACTIVATIONS[first.function].slope
     severity = "broken" if passed < 10**-HARMFUL_DECADES else "harmful"
+    if learns_as_with_scaled_inputs(case):
+        severity = "note"
     yield found(
         CARD,
         severity,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.level import LARGE_INPUT, learns_as_with_scaled_inputs
 from unvanish.causes.saturated_activation import is_saturated, place
 from unvanish.causes.step_too_large import clearly_better, thrown
 from unvanish.trace import Trace
@@ -20,15 +21,14 @@ CARD = Card(
     hurts="Units of the first layers saturate, or one step throws the first layer away.",
     apart="Large inputs alone are no fault. Named if they do harm here (saturation, a step that "
     "blows up) and if the same program with inputs at zero mean and unit variance is free "
-    "of it: that is tried.",
+    "of it: that is tried. A note where twenty and more real steps bring the loss down as far as "
+    "with scaled inputs.",
     do="Standardise the inputs (subtract the mean, divide by the deviation of the training "
     "set), or start with a norm.",
     reference="LeCun et al. 1998, Efficient BackProp, section 4.3",
 )
 
 REMEDIES = ("scale-input", "insert-norm")
-LARGE_INPUT = 10.0
-"""The step that the first layer bears falls with the square of the input's scale: a hundredfold."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -43,7 +43,8 @@ def find(case: Case) -> Iterable[Finding]:
             evidence = {"input_rms": scale.rms, "saturated_share": saturated[0].saturated_share}
             where = [name for a in saturated for name in (a.fed_by, place(a)) if name]
             said = f"the units of {place(saturated[0])} sit on the flat ends"
-            yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+            severity = "note" if learns_as_with_scaled_inputs(case) else "harmful"
+            yield found(CARD, severity, where, evidence, REMEDIES, detail=said)
             return
     yield from _blown_up(case, scale.rms)
 
