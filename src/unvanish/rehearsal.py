@@ -244,7 +244,12 @@ def _step(change: Tensor, old: Tensor, gradient: Tensor, touched: int) -> Step |
 
 
 def mean_loss(model: nn.Module, batches: Sequence[Any], loss_of: LossOf) -> float:
-    """Mean loss over the batches, without gradient."""
-    with torch.no_grad():
-        values = [float(loss_of(model, batch)) for batch in batches]
+    """Mean loss over the batches; no graph is kept, and none is built if the loss needs none."""
+    try:
+        with torch.no_grad():
+            values = [float(loss_of(model, batch)) for batch in batches]
+    except RuntimeError:
+        # A loss with derivatives in it (a gradient penalty, a differential equation) needs one.
+        with torch.enable_grad():
+            values = [float(loss_of(model, batch).detach()) for batch in batches]
     return math.fsum(values) / len(values)
