@@ -10,11 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unvanish import theory as theory
     from unvanish.causes import explain as explain
     from unvanish.diagnosis import Diagnosis as Diagnosis
     from unvanish.diagnosis import Finding as Finding
     from unvanish.diagnosis import diagnose as diagnose
     from unvanish.errors import UnvanishError as UnvanishError
+    from unvanish.prediction import Prediction as Prediction
+    from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
     from unvanish.trace import Trace as Trace
 
@@ -23,28 +26,35 @@ __version__ = "0.1.0"
 _HOME = {
     "Diagnosis": "unvanish.diagnosis",
     "Finding": "unvanish.diagnosis",
+    "Prediction": "unvanish.prediction",
     "Trace": "unvanish.trace",
     "UnvanishError": "unvanish.errors",
     "diagnose": "unvanish.diagnosis",
     "explain": "unvanish.causes",
     "observe": "unvanish.probe.observe",
+    "predict": "unvanish.prediction",
+    "theory": "unvanish.theory",
 }
 
 __all__ = [
     "Diagnosis",
     "Finding",
+    "Prediction",
     "Trace",
     "UnvanishError",
     "diagnose",
     "explain",
     "observe",
+    "predict",
+    "theory",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'unvanish' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    home = importlib.import_module(_HOME[name])
+    return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -160,7 +160,7 @@ class MeanField:
             return 1.0
         if self.next_correlation(0.0, length) < 1e-12:
             return 0.0
-        highest = 1.0 if self.keep < 1 else 1 - 1e-9
+        highest = 1.0 if self.keep < 1 else 1 - _ALWAYS
         return _root(lambda c: self.next_correlation(c, length) - c, 0.0, highest)
 
     def correlation_after(self, layers: int, correlation: float = 0.0) -> float:
