@@ -25,8 +25,8 @@ CARD = Card(
     apart="One layer somewhat too large is no fault. Named when the factors, multiplied over "
     "the layers, pass 1/sqrt(float32's resolution), and it shows: the gradient really "
     "grew that much, or more than half of the units are saturated. Or when they pass ten, the "
-    "optimizer's steps throw the weights away, and the same steps go well on a copy whose "
-    "weights were brought down to critical. Layers followed by a norm do not count: it undoes "
+    "optimizer's steps go up the loss, and the same steps go well on a copy whose weights were "
+    "brought down to critical. Layers followed by a norm do not count: it undoes "
     "any scale.",
     do="Re-initialise for the activation: He for ReLU and its kin, gain 1 (orthogonal) for tanh.",
     reference="Glorot and Bengio 2010; Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, "
@@ -53,12 +53,12 @@ def find(case: Case) -> Iterable[Finding]:
 
 
 def _mended(case: Case) -> bool:
-    """Whether steps that throw the weights away go well at the same rate from critical weights."""
+    """Whether steps that go up the loss go well at the same rate from critical weights."""
     loud = loud_weights(case.trace)
     if -sum(math.log10(factor) for factor in loud.values()) < LOUD_DECADES:
         return False
     base = case.laboratory.rehearsal()
-    if base is None or not thrown(base):
+    if base is None or not (thrown(base) or base.fell < 0):
         return False
     mended = case.laboratory.rehearsal(factors=loud)
     if mended is None or thrown(mended):

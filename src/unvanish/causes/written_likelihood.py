@@ -1,5 +1,7 @@
 """A log likelihood that the program writes out itself: weights from the labels times logarithms."""
 
+import math
+
 from unvanish.causes.cause import Case
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
 from unvanish.causes.single_unit_softmax import SOFTMAXES
@@ -83,8 +85,15 @@ def _is_log_probability(flow: Dataflow, index: int | None) -> bool:
 
 def _is_share(case: Case, flow: Dataflow, index: int | None) -> bool:
     """Whether a weight made of the batch lies between 0 and 1: labels, or one minus labels."""
-    made = flow.before(index, BETWEEN)
-    if made is not None:
-        return flow[made].function in COUNTING
+    made = flow.before(index)
+    if made is not None and flow[made].function in COUNTING:
+        return True
     scale = case.laboratory.data_scale("targets")
-    return scale is not None and scale.low >= 0 and scale.high <= 1
+    if scale is None or scale.low < 0 or scale.high > 1:
+        return False
+    if made is None:
+        return True
+    taken, rms = flow[made].function in SUMS and flow.argument(made) is None, flow[made].output_rms
+    # Of all numbers that labels can be taken from, one is told by the root mean square it leaves.
+    rest = 1 - 2 * scale.mean + scale.rms**2
+    return taken and rms is not None and math.isclose(rms**2, rest, rel_tol=1e-4, abs_tol=1e-9)
