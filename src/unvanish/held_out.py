@@ -28,19 +28,19 @@ class HeldOut:
 
 
 def split_samples(inputs: Any, targets: Any) -> tuple[Any, Any] | None:
-    """Two batches with every other sample each; ``None`` where samples cannot be told apart."""
+    """Two batches with half of the samples each; ``None`` where samples cannot be told apart.
+
+    Which half is drawn by lot: targets that come in a fixed order must not part with it.
+    """
     sizes = {t.shape[0] if t.dim() else 0 for t in (*tensors_in(inputs), *tensors_in(targets))}
     if len(sizes) != 1 or min(sizes) < 16:
         return None
-    parts = [
-        (map_tensors(inputs, _every_other(start)), map_tensors(targets, _every_other(start)))
-        for start in (0, 1)
-    ]
-    return parts[0], parts[1]
-
-
-def _every_other(start: int) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: tensor[start::2]
+    order = torch.randperm(min(sizes), generator=torch.Generator().manual_seed(0))
+    first, second = (_ordered(half) for half in order.chunk(2))
+    return (
+        (map_tensors(inputs, first), map_tensors(targets, first)),
+        (map_tensors(inputs, second), map_tensors(targets, second)),
+    )
 
 
 def ask(model: nn.Module, seen: Any, unseen: Any, loss: Loss) -> HeldOut:

@@ -24,15 +24,15 @@ CARD = Card(
 )
 
 REMEDIES = ("check-data",)
-KNOWN, UNKNOWN = 0.02, 0.05
-"""The shown half must clearly be learned, the other half not even at the usual level: chance
-alone lets one unlearnable program in twenty pass."""
+CLEAR = 0.02
+"""One level for both halves: the shown one is clearly learned, the other is not. Chance alone lets
+one unlearnable program in fifty pass."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """Memorised on one half, no better than shuffled on the other."""
     asked = case.laboratory.held_out()
-    if asked is not None and asked.seen <= KNOWN and asked.unseen >= UNKNOWN:
+    if asked is not None and asked.seen <= CLEAR < asked.unseen:
         evidence = {"seen_p": asked.seen, "unseen_p": asked.unseen, "samples": float(asked.samples)}
         yield found(CARD, "note", [], evidence, REMEDIES)
 
