@@ -37,7 +37,7 @@ def find(case: Case) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     if base is None or base.optimizer not in FAMILY:
         return
-    swallowed = [m for m in base.weights if is_swallowed(m)]
+    swallowed = [m for m in base.weights if is_swallowed(m) and _below_epsilon(case, m)]
     if not swallowed or converged(case):
         return
     whole = 2 * len(swallowed) > len(base.weights)
@@ -58,6 +58,19 @@ def is_swallowed(movement: Movement) -> bool:
     """Whether the first real step moved the entries with gradient by a tenth of the rate or less."""
     moved = movement.moved[0]
     return moved is not None and 0 <= moved < SWALLOWED
+
+
+def _below_epsilon(case: Case, movement: Movement) -> bool:
+    """Whether epsilon is larger than the gradient, entry by entry in the root mean square.
+
+    A trained optimizer also moves little where past gradients were far larger than this one.
+    """
+    group = case.optimizer.group_of(movement.name) if case.optimizer is not None else None
+    if group is None or group.eps is None or movement.gradient[0] is None:
+        return True
+    read = case.trace.parameter(movement.name)
+    touched = max(read.elements - (read.zeros or 0), 1)
+    return movement.gradient[0] / touched**0.5 < group.eps
 
 
 CAUSE = Cause(card=CARD, find=find, explains=("step-too-small",))

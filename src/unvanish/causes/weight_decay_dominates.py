@@ -42,6 +42,8 @@ def find(case: Case) -> Iterable[Finding]:
         return
     if reading.name in LINEAR:
         shrink, moved = known_shrinkage(with_decay, reading)
+        if lost_along(with_decay) < shrink / 2:
+            return  # in balance: the gradient gives back along the weights what decay takes
     elif reading.name in ADAPTIVE:
         shrink, moved = outweighed(with_decay, reading)
         if shrink > moved and not _slower(case, with_decay):
@@ -123,6 +125,13 @@ def known_shrinkage(taken: Rehearsal, reading: OptimizerReading) -> tuple[float,
         gradient += max(step.update + 2 * rate * step.product + rate**2 * step.weight, 0.0)
         weight += step.weight
     return (math.sqrt(decay / weight), math.sqrt(gradient / weight)) if weight else (0.0, 0.0)
+
+
+def lost_along(taken: Rehearsal) -> float:
+    """Share of their own size that the entries with gradient really lost in the first step."""
+    steps = [m.first for m in taken.weights if m.first is not None]
+    weight = math.fsum(step.weight for step in steps)
+    return -math.fsum(step.product for step in steps) / weight if weight else 0.0
 
 
 def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
