@@ -93,7 +93,7 @@ def _fluctuation(stage: Stage, length: float) -> Fluctuation:
     """3 (kappa - 1) / N, and 2 / N more where the rows of the weight are not orthogonal."""
     outputs, inputs = stage.weight.shape
     square = stage.activation.slope_square(length)
-    kappa = stage.activation.slope_fourth(length) / square**2 if square > 0 else 1.0
+    kappa = max(stage.activation.slope_fourth(length) / square**2, 1.0) if square > 0 else 1.0
     variance = 3 * (kappa - 1) / outputs + (0.0 if is_orthogonal(stage.weight) else 2 / inputs)
     return Fluctuation(variance=variance, shift=-variance / 2)
 

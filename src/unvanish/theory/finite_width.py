@@ -47,7 +47,7 @@ def slope_kurtosis(activation: Any, length: float = 1.0) -> float:
     square = known.slope_square(length)
     if square == 0:
         raise BadInput(f"{known.name} is flat at variance {length}: it passes no gradient at all.")
-    return known.slope_fourth(length) / square**2
+    return max(known.slope_fourth(length) / square**2, 1.0)  # below one by rounding alone
 
 
 def fluctuation(

@@ -4,6 +4,9 @@ Mean-field theory replaces a matrix by its size; this keeps the matrix, and so k
 width averages away: that this draw is larger than its mean, that samples have become alike, that
 a unit is always on. Two assumptions remain: pre-activations are normal over the samples, and the
 gradient does not know which samples opened a gate (Poole et al. 2016; Yang et al. 2019).
+
+Under batch norm the number of samples counts: few of them span few directions, so that some units
+vary little and are blown up (for linear layers (B - 2) / (B - 3) in all, Yang et al. 2019).
 """
 
 import math
@@ -22,14 +25,21 @@ Boundary = Callable[[Array, Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """What the backward sweep needs of a stage: its norm's scales, and E[f'(u_i) f'(u_j)]."""
+    """What the backward sweep needs of a stage: its norm's scales, and E[f'(u_i) f'(u_j)].
+
+    ``scale`` holds the share of the gradient, too, that a norm takes out of each unit.
+    """
 
     scale: Array | None
     slopes: Array
 
 
 def propagate(
-    stages: Sequence[Stage], mean: Array, covariance: Array, boundary: Boundary | None = None
+    stages: Sequence[Stage],
+    mean: Array,
+    covariance: Array,
+    boundary: Boundary | None = None,
+    samples: int | None = None,
 ) -> tuple[float, ...]:
     """log10 of the gradient norm at each stage's input over that at its output, input first.
 
@@ -40,6 +50,7 @@ def propagate(
         boundary: from mean and covariance of the output to the second moment of the gradient
             there, shape (outputs, outputs); only its shape matters, not its size. Default: the
             same in all directions.
+        samples: how many there are; without batch norm, or where not given, endlessly many.
 
     >>> import numpy as np
     >>> stage = Stage(weight=np.diag([1.0, 0.1]), bias=np.zeros(2))
@@ -47,8 +58,10 @@ def propagate(
     [-0.1484]
     """
     passed: list[_Passed] = []
+    normed = samples is not None and any(stage.scale is not None for stage in stages)
+    few = _Samples(samples) if normed and samples is not None else None
     for stage in stages:
-        mean, covariance, kept = _forward(stage, mean, covariance)
+        mean, covariance, kept = _forward(stage, mean, covariance, few)
         passed.append(kept)
     second = np.eye(len(mean)) if boundary is None else boundary(mean, covariance)
     found: list[float] = []
@@ -63,17 +76,38 @@ def propagate(
     return tuple(reversed(found))
 
 
-def _forward(stage: Stage, mean: Array, covariance: Array) -> tuple[Array, Array, _Passed]:
+class _Samples:
+    """Covariances as so many samples show them: they span no more directions than that."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.draw = np.random.default_rng(0)  # a prediction is the same each time
+
+    def seen(self, linear: Array, rest: Array) -> Array:
+        """``linear`` is known for these samples; the rest is new in each, and is drawn.
+
+        Both are shares of one covariance of shape (units, units).
+        """
+        directions = min(self.count - 1, len(linear))
+        values, vectors = np.linalg.eigh(linear)
+        root = np.zeros((len(linear), self.count - 1))
+        kept = vectors[:, -directions:] * np.sqrt(np.maximum(values[-directions:], 0.0))
+        root[:, :directions] = kept
+        values, vectors = np.linalg.eigh(rest)
+        noise = self.draw.standard_normal(root.shape) / math.sqrt(self.count)
+        root += (vectors * np.sqrt(np.maximum(values, 0.0))) @ noise
+        return root @ root.T
+
+
+def _forward(
+    stage: Stage, mean: Array, covariance: Array, few: _Samples | None
+) -> tuple[Array, Array, _Passed]:
     mean = stage.weight @ mean + stage.bias
     covariance = stage.weight @ covariance @ stage.weight.T
     scale = None
     if stage.scale is not None and stage.offset is not None:
         scale = stage.scale / np.sqrt(np.diag(covariance) + stage.epsilon)
         mean, covariance = stage.offset, covariance * np.outer(scale, scale)
-    sides = stage.activation.sides
-    if sides is not None and sides[0] == sides[1]:
-        slopes = np.full_like(covariance, sides[0] ** 2)
-        return sides[0] * mean, sides[0] ** 2 * covariance, _Passed(scale, slopes)
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     safe = np.where(deviation > 0, deviation, 1.0)
     correlation = np.clip(covariance / np.outer(safe, safe), -1, 1)
@@ -81,9 +115,31 @@ def _forward(stage: Stage, mean: Array, covariance: Array) -> tuple[Array, Array
     rates, rate_square = _expanded(stage.activation.slope, mean, deviation)
     slopes = _products(rates, correlation) + np.outer(rates[:, 0], rates[:, 0])
     np.fill_diagonal(slopes, rate_square)
-    covariance = _products(values, correlation)
-    np.fill_diagonal(covariance, np.maximum(square - values[:, 0] ** 2, 0.0))
-    return values[:, 0], covariance, _Passed(scale, slopes)
+    if scale is not None and few is not None:
+        scale = scale * _left_by_norm(stage, mean, deviation, rates, rate_square, few.count)
+    whole = _products(values, correlation)
+    np.fill_diagonal(whole, np.maximum(square - values[:, 0] ** 2, 0.0))
+    if few is not None:
+        linear = np.outer(values[:, 1], values[:, 1]) * correlation
+        whole = few.seen(linear, whole - linear)
+    return values[:, 0], whole, _Passed(scale, slopes)
+
+
+def _left_by_norm(
+    stage: Stage, mean: Array, deviation: Array, rates: Array, rate_square: Array, count: int
+) -> Array:
+    """What batch norm leaves of a unit's gradient: it takes out its mean, and its part along u.
+
+    Of the energy 1/B each for a gradient as irregular as its gates; none of the mean where the
+    slope is constant, as the layer above has taken it out already.
+    """
+    z, weights, _ = _basis()
+    places = mean[:, None] + deviation[:, None] * z[None, :]
+    slope = stage.activation.slope(places.ravel()).reshape(places.shape)
+    along = ((z * slope) ** 2) @ weights - rates[:, 1] ** 2
+    flat = rate_square - rates[:, 0] ** 2
+    lost = (along + flat) / np.maximum(rate_square, 1e-300) / count
+    return np.sqrt(np.clip(1 - lost, 0.0, 1.0))
 
 
 @cache

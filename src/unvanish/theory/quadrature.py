@@ -1,4 +1,4 @@
-"""Means under a normal distribution, exact to ten digits also for functions with kinks.
+"""Means under a normal distribution, exact to seven digits also for functions with kinks.
 
 Gauss-Legendre panels over 12 standard deviations, cut at every kink and graded towards it and
 towards zero, so that a jump of the derivative, or a feature as narrow as 1e-4, costs no accuracy.
@@ -7,7 +7,7 @@ Plain Gauss-Hermite loses all but three digits there.
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 
 REACH = 12.0  # standard deviations; the weight outside is below 1e-32
 _TAIL = 9.0
-_COARSE = 8
-_FINE = 16
+_COARSE = 12
+_FINE = 24
 
 
 @cache
@@ -28,7 +28,7 @@ def _legendre(points: int) -> tuple[Array, Array]:
 
 @cache
 def _offsets(levels: int) -> Array:
-    sizes = 4.0 ** np.arange(1, -levels - 1, -1)
+    sizes = 6.0 * 3.0 ** -np.arange(levels, dtype=float)
     return np.concatenate((-sizes, [0.0], sizes[::-1]))
 
 
@@ -36,7 +36,7 @@ def _density(z: Array) -> Array:
     return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
-@cache
+@lru_cache(maxsize=256)
 def nodes(breaks: tuple[float, ...] = (0.0,), levels: int = _COARSE) -> tuple[Array, Array]:
     """Points and weights: ``(weights * f(points)).sum()`` is E[f(z)] for z ~ N(0, 1).
 
@@ -130,7 +130,7 @@ def _rows(breaks: Array) -> tuple[Array, Array]:
     graded = (breaks[:, :, None] + _offsets(_COARSE)[None, None, :]).reshape(count, -1)
     even = np.broadcast_to(np.arange(-REACH, REACH + 0.1, 1.5), (count, 17))
     edges = np.sort(np.clip(np.concatenate((graded, even), axis=1), -REACH, REACH), axis=1)
-    x, weight = _legendre(6)
+    x, weight = _legendre(8)
     half = np.diff(edges, axis=1)[:, :, None] / 2
     points = edges[:, :-1, None] + half + half * x[None, None, :]
     weights = half * weight[None, None, :] * _density(points)
