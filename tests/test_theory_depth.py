@@ -68,12 +68,24 @@ def test_batch_norm_explodes_at_the_predicted_rate(activation: type[nn.Module]) 
     assert measured == pytest.approx(theory.batch_norm_factor(activation()), rel=0.03)
 
 
-@pytest.mark.parametrize("batch", [6, 10, 30])
-def test_linear_batch_norm_explodes_in_small_batches(batch: int) -> None:
+@pytest.mark.parametrize("batch", [8, 12, 30])
+@pytest.mark.parametrize("activation", [nn.Identity, nn.ReLU, nn.Tanh, nn.GELU])
+def test_batch_norm_explodes_faster_in_small_batches(
+    activation: type[nn.Module], batch: int
+) -> None:
     torch.manual_seed(0)
-    layers = [nn.Sequential(linear(1200), nn.BatchNorm1d(1200)) for _ in range(8)]
-    measured = squared_factor(layers, torch.randn(batch, 1200))
-    assert measured == pytest.approx(theory.batch_norm_factor(None, batch), rel=0.04)
+    layers = [nn.Sequential(linear(800), nn.BatchNorm1d(800), activation()) for _ in range(16)]
+    runs = [squared_factor(layers, torch.randn(batch, 800)) for _ in range(3)]
+    expected = theory.batch_norm_factor(activation(), batch)
+    assert sum(runs) / len(runs) == pytest.approx(expected, rel=0.04)
+    assert expected > theory.batch_norm_factor(activation())
+
+
+def test_linear_batch_norm_in_small_batches_is_the_published_one() -> None:
+    for batch in (4, 6, 10, 30, 1000):
+        published = (batch - 2) / (batch - 3)
+        assert theory.batch_norm_factor(None, batch) == pytest.approx(published, rel=1e-6)
+    assert theory.batch_norm_factor("relu", 9e5) == pytest.approx(math.pi / (math.pi - 1), abs=1e-3)
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -92,7 +92,7 @@ def predict(model: nn.Module, data: Any, loss: Loss, *, seed: int = 0) -> Predic
     length = float((samples**2).mean())
     correlation = float((mean**2).mean()) / length if length else 1.0
     dtype = next(model.parameters()).dtype
-    wide = expected(stages, length, correlation)
+    wide = expected(stages, length, correlation, len(samples))
     boundary = _boundary(loss, targets, len(samples), dtype, seed)
     exact = propagate(stages, mean, covariance, boundary, len(samples))
     return _compared(layers, exact, wide)

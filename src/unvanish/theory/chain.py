@@ -8,11 +8,13 @@ arXiv:1606.05340, eq. 3 and 7). :mod:`unvanish.theory.propagation` reads the who
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from unvanish.theory.activations import LINEAR, Nonlinearity
 from unvanish.theory.finite_width import Fluctuation
+from unvanish.theory.norms import batch_norm_factor
 from unvanish.theory.quadrature import Array
 
 _ISOMETRIC = 1e-3
@@ -49,13 +51,16 @@ class Expected:
     correlation: float
 
 
-def expected(stages: Sequence[Stage], length: float, correlation: float) -> tuple[Expected, ...]:
+def expected(
+    stages: Sequence[Stage], length: float, correlation: float, samples: float = math.inf
+) -> tuple[Expected, ...]:
     """The wide limit of every stage, from the input on.
 
     Args:
         stages: the layers, the one at the input first.
         length: mean square of an input feature.
         correlation: mean cosine of two samples.
+        samples: in the batch that a batch norm sees.
 
     >>> import numpy as np
     >>> stage = Stage(weight=np.eye(4) * 0.1, bias=np.zeros(4))
@@ -72,6 +77,7 @@ def expected(stages: Sequence[Stage], length: float, correlation: float) -> tupl
         if stage.scale is not None and stage.offset is not None:
             # What all samples share goes; the rest is brought to variance one.
             slope *= float((stage.scale**2).mean()) / (max(square - shared, 0.0) + stage.epsilon)
+            slope *= _in_batch(stage.activation, samples)
             shared = float((stage.offset**2).mean())
             square = float((stage.scale**2).mean()) + shared
         at, cosine = square, shared / square if square > 0 else 1.0
@@ -87,6 +93,13 @@ def expected(stages: Sequence[Stage], length: float, correlation: float) -> tupl
         square = stage.activation.square(at)
         shared = stage.activation.product(at, cosine) if cosine < 1 - 1e-9 else square
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _in_batch(activation: Nonlinearity, samples: float) -> float:
+    """By how much more batch norm explodes in a batch of this size than in endless ones."""
+    at_hand = batch_norm_factor(activation, samples) if samples >= 4 else 1.0
+    return at_hand / batch_norm_factor(activation)
 
 
 def _fluctuation(stage: Stage, length: float) -> Fluctuation:
