@@ -11,9 +11,9 @@ from torch.nn.utils import clip_grad_norm_
 
 import unvanish
 from unvanish.errors import BadInput
-from unvanish.optimizer_copy import copied_optimizer
-from unvanish.probe.loss_roots import likeness, share_of_mean
-from unvanish.probe.training_loop import LoopRecorder
+from unvanish.training.loss_roots import likeness, share_of_mean
+from unvanish.training.optimizer_copy import copied_optimizer
+from unvanish.training.recorder import LoopRecorder
 
 Program = dict[str, Any]
 Step = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]

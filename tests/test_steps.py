@@ -7,7 +7,7 @@ from torch import nn
 
 import unvanish
 from unvanish.batches import compute_loss
-from unvanish.rehearsal import rehearse
+from unvanish.experiments.rehearsal import rehearse
 
 SEEDS = (0, 1, 2)
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import unvanish
 from unvanish.causes.cause import Finding
 from unvanish.errors import BadInput
-from unvanish.optimizer import read_optimizer
+from unvanish.training.optimizer import read_optimizer
 
 SEEDS = (0, 1, 2)
 # torch itself warns of two of these faults; the tests run with warnings as errors.

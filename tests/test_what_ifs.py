@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import unvanish
-from unvanish.initial_weights import draw_again, make_neutral
+from unvanish.experiments.initial_weights import draw_again, make_neutral
 
 INPUTS, NEUTRAL, AGAIN = 0, 1, 2
 

@@ -14,16 +14,16 @@ from unvanish.batches import Forward, Loss, take_batches
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
 from unvanish.errors import BadInput, NothingTrains
-from unvanish.experiments import Bench
-from unvanish.laboratory import Laboratory
-from unvanish.optimizer import OptimizerReading, read_optimizer
-from unvanish.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
-from unvanish.probe.loss_of_step import LossOfStep, Step
+from unvanish.experiments.bench import Bench
+from unvanish.experiments.laboratory import Laboratory
+from unvanish.experiments.updates import Update, read_updates
+from unvanish.experiments.what_ifs import WhatIf, try_changes
 from unvanish.probe.observe import observe, unwrapped
 from unvanish.report import text, write_report
 from unvanish.trace import Trace, plain, read_json, restore
-from unvanish.updates import Update, read_updates
-from unvanish.what_ifs import WhatIf, try_changes
+from unvanish.training.loss_of_step import LossOfStep, Step
+from unvanish.training.optimizer import OptimizerReading, read_optimizer
+from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

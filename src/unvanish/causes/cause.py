@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from unvanish.cards import Card
-from unvanish.laboratory import Laboratory
-from unvanish.optimizer import OptimizerReading
+from unvanish.experiments.laboratory import Laboratory
 from unvanish.signals import FLOAT32_RESOLUTION
 from unvanish.trace import Trace
+from unvanish.training.optimizer import OptimizerReading
 
 # Sizes are judged against the resolution of float32, the most that weights are kept in anywhere:
 # a verdict must not depend on the dtype that the user happens to diagnose in.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.loop import LoopStep
+from unvanish.training.record import LoopStep
 
 CARD = Card(
     code="UV505",

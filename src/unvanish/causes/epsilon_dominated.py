@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
-from unvanish.rehearsal import Movement
+from unvanish.experiments.rehearsal import Movement
 
 CARD = Card(
     code="UV704",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
-from unvanish.loop import LoopRecord
+from unvanish.training.record import LoopRecord
 
 CARD = Card(
     code="UV504",

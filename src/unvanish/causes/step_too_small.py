@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
-from unvanish.rehearsal import Rehearsal
+from unvanish.experiments.rehearsal import Rehearsal
 
 CARD = Card(
     code="UV702",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes import step_too_large
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.loop import LoopRecord, LoopStep
+from unvanish.training.record import LoopRecord, LoopStep
 
 CARD = Card(
     code="UV709",

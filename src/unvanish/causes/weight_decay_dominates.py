@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
-from unvanish.optimizer import OptimizerReading
-from unvanish.rehearsal import Rehearsal
+from unvanish.experiments.rehearsal import Rehearsal
+from unvanish.training.optimizer import OptimizerReading
 
 CARD = Card(
     code="UV705",

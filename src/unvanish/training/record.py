@@ -1,6 +1,6 @@
 """What happened in a training loop: which gradients were made, changed, used and left behind.
 
-Records only; :mod:`unvanish.probe.training_loop` writes them.
+Records only; :mod:`unvanish.training.recorder` writes them.
 """
 
 import math

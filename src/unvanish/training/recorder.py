@@ -15,12 +15,12 @@ from torch.optim.optimizer import (
 )
 
 from unvanish.errors import BadInput
-from unvanish.loop import Backward, Clipping, LoopStep
-from unvanish.probe.interception import exchanged, exchanged_inside, schedulers_standing_still
-from unvanish.probe.leftovers import Leftovers
-from unvanish.probe.loss_roots import likeness, share_of_mean
-from unvanish.probe.loss_scaler import ScalerKeeper
 from unvanish.signals import l2
+from unvanish.training.interception import exchanged, exchanged_inside, schedulers_standing_still
+from unvanish.training.leftovers import Leftovers
+from unvanish.training.loss_roots import likeness, share_of_mean
+from unvanish.training.loss_scaler import ScalerKeeper
+from unvanish.training.record import Backward, Clipping, LoopStep
 
 Call = Callable[..., Any]
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from unvanish.errors import BadInput
-from unvanish.optimizer_copy import OptimizerFactory, stand_in
 from unvanish.probe.backward import is_reentrant_checkpoint
-from unvanish.probe.interception import exchanged, schedulers_standing_still
-from unvanish.probe.loss_scaler import ScalerKeeper
-from unvanish.reached import kept, reached
+from unvanish.training.interception import exchanged, schedulers_standing_still
+from unvanish.training.loss_scaler import ScalerKeeper
+from unvanish.training.optimizer_copy import OptimizerFactory, stand_in
+from unvanish.training.reached import kept, reached
 
 Step = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from unvanish.laboratory import Laboratory
+from unvanish.experiments.laboratory import Laboratory
 from unvanish.trace import Trace
 
 

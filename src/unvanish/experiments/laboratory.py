@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from unvanish.altered_data import Scale
-from unvanish.held_out import HeldOut
-from unvanish.loop import LoopRecord
-from unvanish.rehearsal import Rehearsal
+from unvanish.experiments.altered_data import Scale
+from unvanish.experiments.held_out import HeldOut
+from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.trace import Activation, Trace
+from unvanish.training.record import LoopRecord
 
 
 class Laboratory:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from unvanish.laboratory import Laboratory
-from unvanish.rehearsal import Movement, Rehearsal
+from unvanish.experiments.laboratory import Laboratory
+from unvanish.experiments.rehearsal import Movement, Rehearsal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unvanish.altered_data import Scale, out_of_reach, scale_of, shuffled, standardized
 from unvanish.batches import (
     Forward,
     Loss,
@@ -19,20 +18,21 @@ from unvanish.batches import (
     tensors_in,
 )
 from unvanish.errors import UnvanishError
-from unvanish.held_out import HeldOut, ask, split_samples
-from unvanish.initial_weights import draw_again, make_neutral
-from unvanish.laboratory import Laboratory
-from unvanish.loop import LoopRecord
-from unvanish.optimizer_copy import OptimizerFactory, copied_optimizer, set_options
+from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of, shuffled, standardized
+from unvanish.experiments.held_out import HeldOut, ask, split_samples
+from unvanish.experiments.initial_weights import draw_again, make_neutral
+from unvanish.experiments.laboratory import Laboratory
+from unvanish.experiments.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.preserve import preserved, seeded
 from unvanish.probe.gate import singular_value_spread
-from unvanish.probe.loss_of_step import Step
 from unvanish.probe.observe import eager, observe, unwrapped
-from unvanish.probe.training_loop import LoopRecorder
-from unvanish.reached import kept, reached
-from unvanish.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.theory import critical_weight_decades
 from unvanish.trace import Activation, Trace
+from unvanish.training.loss_of_step import Step
+from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer, set_options
+from unvanish.training.reached import kept, reached
+from unvanish.training.record import LoopRecord
+from unvanish.training.recorder import LoopRecorder
 
 FEWEST_CALLS = 4
 """Calls of a user's step that show what one does to the next, whatever ``steps`` says."""

@@ -1,0 +1,1 @@
+"""Real steps and other changes on copies: what would happen if."""

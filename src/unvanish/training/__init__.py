@@ -1,0 +1,1 @@
+"""The user's own optimizer and training step: read, copied, listened to."""
