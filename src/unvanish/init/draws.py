@@ -1,0 +1,78 @@
+"""Matrices to start from: orthogonal ones of any shape, and where they stand in a kernel."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_EXACT = 256
+"""Up to this size the orthogonal factor is computed in float64, where deep nets are narrow."""
+
+
+def orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Unit rows, orthogonal among each other in blocks of at most ``columns``.
+
+    A square one is a rotation: every singular value is one. A flat one keeps the mean square of an
+    isotropic signal, a tall one is a stack of rotations: equal singular values, same mean square.
+
+    >>> A = orthogonal(6, 3, torch.Generator().manual_seed(0))
+    >>> bool(torch.allclose(A.T @ A, 2 * torch.eye(3, dtype=A.dtype)))
+    True
+    """
+    blocks = [
+        _rotation(min(columns, rows - start), columns, generator)
+        for start in range(0, rows, columns)
+    ]
+    return torch.cat(blocks)
+
+
+def _rotation(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    dtype = torch.float64 if columns <= _EXACT else torch.float32
+    normal = torch.randn(columns, rows, generator=generator, dtype=dtype)
+    q, r = torch.linalg.qr(normal)
+    return (q * r.diagonal().sign()).T.double()  # the sign makes it uniform (Mezzadri 2007)
+
+
+def gaussian(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Independent normal entries of variance 1 / columns."""
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64) / math.sqrt(columns)
+
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+
+
+def isometric_taps(module: Convolution | Transposed) -> list[tuple[int, ...]]:
+    """The places of the kernel that read every input position exactly once.
+
+    Stride one: the one tap that reads the position itself (the centre where padding is half of
+    the kernel), delta-orthogonal (Xiao et al. 2018, arXiv:1806.05393). Stride s: the block of s
+    taps that tile the input; where the kernel is smaller than its stride, all of it.
+    """
+    starts: list[range] = []
+    for size, stride, pad in zip(module.kernel_size, module.stride, _padding(module), strict=True):
+        width = min(size, stride)
+        start = min(max(pad, 0), size - width)
+        starts.append(range(start, start + width))
+    return _product(starts)
+
+
+def all_taps(module: Convolution | Transposed) -> list[tuple[int, ...]]:
+    """Every place of the kernel."""
+    return _product([range(size) for size in module.kernel_size])
+
+
+def _padding(module: Convolution | Transposed) -> Sequence[int]:
+    dilation = module.dilation
+    if isinstance(module.padding, str):
+        same = module.padding == "same"
+        return [(size - 1) // 2 if same else 0 for size in module.kernel_size]
+    return [int(pad) // step for pad, step in zip(module.padding, dilation, strict=True)]
+
+
+def _product(ranges: Sequence[range]) -> list[tuple[int, ...]]:
+    places: list[tuple[int, ...]] = [()]
+    for steps in ranges:
+        places = [(*place, step) for place in places for step in steps]
+    return places

@@ -1,0 +1,204 @@
+"""What an initialisation did: changes, what was left alone and why, the gate before and after."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unvanish.errors import BadInput
+from unvanish.trace import Gate, plain, read_json, restore
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One module that got new values. ``numbers`` are the factors that were used, by name.
+
+    ``gain``: the weights multiply the mean square of a random signal by its square; ``scale``,
+    ``shift``: the pre-activation is ``scale * u + shift`` for a signal u of unit variance;
+    ``calibrated``: what the measured scale made of the weights in the end.
+    """
+
+    module: str
+    method: str
+    parameters: tuple[str, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """Parameters that kept their values, and why."""
+
+    module: str
+    reason: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """The four-part gate: do scale, gradient, angles and singular values stay together?
+
+    ``gate`` is that of :class:`unvanish.trace.Trace`, ``spread`` the standard deviation of
+    ln(singular value) of d outputs / d inputs, ``loss`` the loss of the batch; ``arrives`` says
+    whether any gradient at all reaches the first layer, ``normed`` that norms stand on the way:
+    they set the scale of the signal anew, and only gradient times signal can be compared across
+    them. ``None``: could not be measured (a signal
+    that is exactly zero, inputs that are no float tensor, a recurrent module without layers).
+    """
+
+    gate: Gate | None
+    spread: float | None
+    loss: float | None
+    arrives: bool
+    normed: bool
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Which of the four parts fail: a factor of ten from end to end, singular values e^3 apart."""
+        found: list[str] = []
+        gate = self.gate
+        if gate is not None:
+            forward = None if self.normed else gate.forward_decades
+            backward = gate.sensitivity_decades if self.normed else gate.backward_decades
+            if _beyond(forward):
+                found.append("forward scale")
+            if _beyond(backward) or not self.arrives:
+                found.append("backward scale")
+            if _lost(gate.cosine_first, gate.cosine_last):
+                found.append("angles between samples")
+        if self.spread is not None and self.spread > 3:
+            found.append("spread of singular values")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitReport:
+    """What a call changed, left alone, measured and cost.
+
+    ``passes`` counts forward-backward passes: a forward pass is a third, a backward pass two
+    thirds, a backward pass through a backward pass four thirds.
+    """
+
+    method: str
+    changes: tuple[Change, ...]
+    left: tuple[Left, ...]
+    before: Readings
+    after: Readings
+    passes: float
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def changed(self, module: str) -> Change:
+        """The change of this module.
+
+        Raises:
+            KeyError: it was not changed.
+        """
+        for change in self.changes:
+            if change.module == module:
+                return change
+        raise KeyError(module)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists; non-finite numbers become strings."""
+        return {"schema": SCHEMA, **plain(self)}
+
+    def save(self, path: str | Path) -> None:
+        """Write the report as JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "InitReport":
+        """The report that :meth:`to_json` wrote.
+
+        Raises:
+            BadInput: another schema, or a field is missing.
+        """
+        if data.get("schema") != SCHEMA:
+            raise BadInput(
+                f"this report has schema {data.get('schema')!r}, this unvanish reads {SCHEMA}: "
+                "make it again with this version."
+            )
+        return restore(cls, {k: v for k, v in data.items() if k != "schema"})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "InitReport":
+        """Read a report that :meth:`save` wrote."""
+        return cls.from_json(read_json(path))
+
+    def __str__(self) -> str:
+        return "\n".join((*self._head(), *self._changes(), *self._left(), *self._gate()))
+
+    def _head(self) -> list[str]:
+        tensors = sum(len(change.parameters) for change in self.changes)
+        kept = sum(len(left.parameters) for left in self.left)
+        return [
+            f"{self.method}: {tensors} parameter tensors of {len(self.changes)} modules changed, "
+            f"{kept} left alone, {self.passes:.1f} forward-backward passes"
+        ]
+
+    def _changes(self) -> list[str]:
+        groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
+        for change in self.changes:
+            numbers = tuple((k, f"{v:.3g}") for k, v in change.numbers.items() if k != "calibrated")
+            groups.setdefault((change.method, numbers), []).append(change.module or "(model)")
+        return [
+            f"  {method}{_numbers(numbers)}: {_listed(modules)}"
+            for (method, numbers), modules in groups.items()
+        ]
+
+    def _left(self) -> list[str]:
+        groups: dict[str, list[str]] = {}
+        for left in self.left:
+            groups.setdefault(left.reason, []).append(left.module or "(model)")
+        return [f"  left alone, {reason}: {_listed(names)}" for reason, names in groups.items()]
+
+    def _gate(self) -> list[str]:
+        lines = [
+            f"  {name:<28}{_shown(before):>10} -> {_shown(after)}"
+            for name, before, after in _rows(self.before, self.after)
+        ]
+        faults = self.after.faults
+        verdict = f"still failing: {', '.join(faults)}" if faults else "all parts that were read"
+        return [*lines, f"  gate afterwards: {verdict}{'' if faults else ' are in order'}"]
+
+
+def _beyond(decades: float | None) -> bool:
+    """Whether the scale changes by more than a factor of ten from end to end."""
+    return decades is not None and not abs(decades) <= 1
+
+
+def _lost(first: float | None, last: float | None) -> bool:
+    """Whether what differs between samples shrinks to less than a tenth."""
+    return first is not None and last is not None and 1 - last < (1 - first) / 10
+
+
+def _rows(before: Readings, after: Readings) -> list[tuple[str, float | None, float | None]]:
+    def both(name: str) -> tuple[float | None, float | None]:
+        return getattr(before.gate, name, None), getattr(after.gate, name, None)
+
+    return [
+        ("forward scale, decades", *both("forward_decades")),
+        ("backward scale, decades", *both("backward_decades")),
+        ("cosine of samples, first", *both("cosine_first")),
+        ("cosine of samples, last", *both("cosine_last")),
+        ("spread of singular values", before.spread, after.spread),
+        ("loss", before.loss, after.loss),
+    ]
+
+
+def _shown(value: float | None) -> str:
+    return "unread" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def _numbers(numbers: tuple[tuple[str, str], ...]) -> str:
+    return f" ({', '.join(f'{name} {value}' for name, value in numbers)})" if numbers else ""
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= 4:
+        return ", ".join(names)
+    return f"{names[0]}, {names[1]}, ... {names[-1]} ({len(names)})"

@@ -1,0 +1,100 @@
+"""What the methods of one call know together: the model, its graph, who may change, what to aim at."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from unvanish.init.graph import DROPOUTS, VIEWS, Bend, Graph
+from unvanish.init.layout import SPATIAL
+from unvanish.init.parts import Part, Permission
+from unvanish.init.report import Change
+from unvanish.init.residual import Branch, longest
+from unvanish.probe.flow import NORMALIZING, WEIGHTED
+from unvanish.trace import Trace
+
+
+@dataclass(slots=True)
+class Situation:
+    """One call. Methods read it, write values into the model and leave notes here.
+
+    ``gains`` multiplies the weight of a part on a residual branch, ``sizes`` is what its output
+    comes to by then; norms and attention have theirs by module name. ``aims`` is the scale that
+    calibration brings a part's output to, around which shift.
+    """
+
+    model: nn.Module
+    trace: Trace
+    graph: Graph
+    parts: Mapping[int, Part]
+    permitted: Permission
+    branches: tuple[Branch, ...]
+    generator: torch.Generator
+    steps: int | None
+    input_rms: float | None
+    gains: dict[int, float] = field(default_factory=dict[int, float])
+    sizes: dict[int, float] = field(default_factory=dict[int, float])
+    norm_gains: dict[str, float] = field(default_factory=dict[str, float])
+    attention_gains: dict[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    aims: dict[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    changes: list[Change] = field(default_factory=list[Change])
+
+    def may_change(self, part: Part) -> bool:
+        """Whether weight and bias of this part may get new values, and one call uses them."""
+        return self.permitted.reason(part.names) is None
+
+    def bends_behind(self, index: int) -> list[Bend]:
+        """The activations that the output of an operation reaches past nothing weighted."""
+        found: list[Bend] = []
+        pending, seen = list(self.graph.readers.get(index, ())), set[int]()
+        passing = VIEWS | DROPOUTS | NORMALIZING | SPATIAL
+        while pending:
+            current = pending.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            if current in self.graph.bends:
+                found.append(self.graph.bends[current])
+            elif self.graph[current].function in passing:
+                pending += self.graph.readers.get(current, ())
+        return found
+
+    def in_short_branch(self, index: int) -> bool:
+        """Whether the operation lies on a residual branch too short to decay along."""
+        return any(
+            index in branch.operations and self._bends_on(branch) <= LONG_BRANCH
+            for branch in self.branches
+        )
+
+    def _bends_on(self, branch: Branch) -> int:
+        return len(branch.operations & self.graph.bends.keys())
+
+    def is_head(self, index: int) -> bool:
+        """Whether nothing weighted comes behind: the size of the outputs is for the loss to say."""
+        ahead, seen = [index], set[int]()
+        while ahead:
+            for reader in self.graph.readers.get(ahead.pop(), ()):
+                if reader in self.parts or self.graph[reader].function in WEIGHTED:
+                    return False
+                if reader not in seen:
+                    seen.add(reader)
+                    ahead.append(reader)
+        return True
+
+    def depth(self) -> int:
+        """Activations in a row, on the longest way from the batch to the loss."""
+        return max(1, longest(self.graph, frozenset(self.graph.bends)))
+
+
+LONG_BRANCH = 4
+"""Activations on a residual branch up to which its inner layers need no isometry."""
+
+
+def rms(values: torch.Tensor) -> float:
+    """Root mean square in float64."""
+    return math.sqrt(float(values.detach().double().square().mean())) if values.numel() else 0.0

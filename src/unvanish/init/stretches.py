@@ -1,0 +1,122 @@
+"""Linear and convolutional layers, stretch by stretch: mirrored, shaped, or plainly orthogonal.
+
+* Between two layers of a plain stretch the signal is passed on almost linearly, each activation
+  unbent as :mod:`unvanish.init.shaping` says; kernels are delta-orthogonal, so that the whole
+  stretch is an isometry at the start. Only that trains at any depth.
+* On residual branches, in shallow nets and around what a shape cannot pass, weights are orthogonal
+  over the whole kernel at the activation's own gain.
+
+It harms a shallow net a little (pairs of features say the same at the start), which is why it is
+not done there, and it asks for a step size that falls with depth: Adam 0.03 / depth, SGD with
+momentum 0.1 / depth.
+"""
+
+from dataclasses import dataclass
+
+from unvanish.init.draws import orthogonal
+from unvanish.init.graph import Bend
+from unvanish.init.layout import Layout
+from unvanish.init.parts import Part
+from unvanish.init.plan import Choice, Plan, make_plan
+from unvanish.init.report import Change
+from unvanish.init.shaping import Shape, is_odd, mirrored, shaped
+from unvanish.init.situation import Situation
+from unvanish.init.weights import Draw, Recipe, is_spread, write
+from unvanish.theory.activations import Nonlinearity
+
+SHALLOW = 8
+"""Activations in a row up to which nothing collapses that an orthogonal draw would not carry."""
+
+
+def unbent(activation: Nonlinearity, layers: int) -> Shape | None:
+    """Mirrored; an odd activation needs only its scale."""
+    return shaped(activation, layers) if is_odd(activation) else mirrored(activation, layers)
+
+
+def folded(activation: Nonlinearity, layers: int) -> Shape | None:
+    """Deep kernel shaping wherever it has a solution, else mirrored."""
+    return shaped(activation, layers) or mirrored(activation, layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """The method with its settings: which shape, which matrices, from which depth on."""
+
+    choice: Choice = unbent
+    draw: Draw = orthogonal
+    shallow: int = SHALLOW
+
+    def apply(self, situation: Situation) -> None:
+        """Write every linear and convolutional layer that may change; set what to calibrate to."""
+        plan = self._plan(situation)
+        seen: set[int] = set()
+        for index, part in situation.parts.items():
+            if id(part.weight) in seen or not situation.may_change(part):
+                continue
+            seen.add(id(part.weight))
+            self._write(situation, plan, index, part)
+
+    def _plan(self, situation: Situation) -> Plan:
+        depth = situation.depth()
+        writers: dict[int, Bend] = {}
+        for index, part in situation.parts.items():
+            bends = situation.bends_behind(index)
+            alike = bool(bends) and all(b.function is bends[0].function for b in bends)
+            once = part.calls == 1 and situation.may_change(part)
+            plainly = depth > self.shallow and not situation.in_short_branch(index)
+            if alike and once and plainly and index not in situation.gains:
+                writers[index] = bends[0]
+        readers = frozenset(
+            index
+            for index, part in situation.parts.items()
+            if part.calls == 1 and situation.may_change(part)
+        )
+        return make_plan(situation.graph, situation.parts, writers, readers, self.choice, depth)
+
+    def _write(self, situation: Situation, plan: Plan, index: int, part: Part) -> None:
+        shape, reads = plan.writes.get(index), plan.reads.get(index)
+        local = self._is_local(situation, plan, index)
+        branch = situation.gains.get(index, 1.0)
+        hands_on = reads is not None or index in plan.passes
+        gain = branch * (1.0 if hands_on else gain_after(situation, index))
+        recipe = Recipe(draw=self.draw, gain=gain, writes=shape, reads=reads, local=local)
+        write(part, recipe, situation.generator)
+        numbers = {"gain": gain}
+        if shape is not None:
+            numbers = {"scale": shape.scale, "shift": shape.shift, "slope": shape.slope}
+        situation.changes.append(
+            Change(
+                module=part.module,
+                method="passing on" if index in plan.passes else _name(part, shape, reads, local),
+                parameters=part.names,
+                numbers=numbers,
+            )
+        )
+        if part.calls == 1 and index not in plan.passes:
+            scale, shift = (1.0, 0.0) if shape is None else (shape.scale, shape.shift)
+            situation.aims[index] = (scale * situation.sizes.get(index, 1.0), shift)
+
+    def _is_local(self, situation: Situation, plan: Plan, index: int) -> bool:
+        """Whether the kernel has its isometric taps only: along a deep plain stretch."""
+        if index in plan.reads or index in plan.passes:
+            return True
+        deep = situation.depth() > self.shallow and not situation.in_short_branch(index)
+        return deep and situation.graph.source(index)[0] != "batch"
+
+
+def gain_after(situation: Situation, index: int) -> float:
+    """1 / root(E f^2): what makes up for the activation that feeds this layer, if one does."""
+    kind, place = situation.graph.source(index)
+    if kind != "bend" or place is None:
+        return 1.0
+    square = situation.graph.bend_ends[place].function.square(1.0)
+    return square**-0.5 if square > 0 else 1.0
+
+
+def _name(part: Part, shape: Shape | None, reads: Layout | None, local: bool) -> str:
+    if shape is not None:
+        form = "mirrored" if shape.mirrored else "shaped"
+    else:
+        form = "last of a stretch" if reads is not None else ""
+    kernel = "delta-orthogonal" if local and is_spread(part) else "orthogonal"
+    return f"{form} {kernel}".strip()
