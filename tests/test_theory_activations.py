@@ -14,7 +14,8 @@ from torch import nn
 
 from unvanish import theory
 from unvanish.errors import BadInput
-from unvanish.theory.activations import named, two_sided
+from unvanish.theory.activations import two_sided
+from unvanish.theory.named import named
 from unvanish.theory.quadrature import mean, nodes
 
 lengths = st.floats(1e-3, 30)

@@ -74,12 +74,9 @@ def expected(
         added = float((stage.bias**2).mean())
         square, shared = factor * square + added, factor * shared + added
         slope = factor
-        if stage.scale is not None and stage.offset is not None:
-            # What all samples share goes; the rest is brought to variance one.
-            slope *= float((stage.scale**2).mean()) / (max(square - shared, 0.0) + stage.epsilon)
-            slope *= _in_batch(stage.activation, samples)
-            shared = float((stage.offset**2).mean())
-            square = float((stage.scale**2).mean()) + shared
+        if stage.scale is not None:
+            gain, square, shared = _normed(stage, square - shared, samples)
+            slope *= gain
         at, cosine = square, shared / square if square > 0 else 1.0
         slope *= stage.activation.slope_square(at)
         found.append(
@@ -93,6 +90,17 @@ def expected(
         square = stage.activation.square(at)
         shared = stage.activation.product(at, cosine) if cosine < 1 - 1e-9 else square
     return tuple(found)
+
+
+def _normed(stage: Stage, variance: float, samples: float) -> tuple[float, float, float]:
+    """Factor of a batch norm on the gradient, and mean square and shared part behind it.
+
+    What all samples share goes; the rest, of this variance, is brought to the norm's own scale.
+    """
+    scale = 0.0 if stage.scale is None else float((stage.scale**2).mean())
+    shared = 0.0 if stage.offset is None else float((stage.offset**2).mean())
+    gain = scale / (max(variance, 0.0) + stage.epsilon) * _in_batch(stage.activation, samples)
+    return gain, scale + shared, shared
 
 
 @lru_cache(maxsize=64)

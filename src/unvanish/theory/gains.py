@@ -10,7 +10,8 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from unvanish.theory.activations import Nonlinearity, named, nonlinearity
+from unvanish.theory.activations import Nonlinearity, nonlinearity
+from unvanish.theory.named import named
 
 
 def _known(activation: Any) -> Nonlinearity | None:

@@ -5,17 +5,16 @@ the docstrings are those of the second, section numbers too.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from unvanish.errors import BadInput
 from unvanish.theory.activations import Nonlinearity, nonlinearity
+from unvanish.theory.depths import ALWAYS, checked_depth, depth_of, falling_root
 from unvanish.theory.quadrature import has_mean, mean
 
 _ENDLESS = 1e12  # a length that still grows here has no fixed point
 _NOTHING = 1e-9  # without biases, a length that still falls here ends at zero
-_ALWAYS = 1e-6  # a slope this near to one lasts for a million layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +155,12 @@ class MeanField:
         With dropout it is below 1 in every phase (section 5).
         """
         length = self._finite_length()
-        if self.keep == 1 and self.correlation_slope(1.0, length) <= 1 + _ALWAYS:
+        if self.keep == 1 and self.correlation_slope(1.0, length) <= 1 + ALWAYS:
             return 1.0
         if self.next_correlation(0.0, length) < 1e-12:
             return 0.0
-        highest = 1.0 if self.keep < 1 else 1 - _ALWAYS
-        return _root(lambda c: self.next_correlation(c, length) - c, 0.0, highest)
+        highest = 1.0 if self.keep < 1 else 1 - ALWAYS
+        return falling_root(lambda c: self.next_correlation(c, length) - c, 0.0, highest)
 
     def correlation_after(self, layers: int, correlation: float = 0.0) -> float:
         """Correlation of two samples this many layers on, at the fixed length."""
@@ -173,15 +172,15 @@ class MeanField:
     def correlation_depth(self) -> float:
         """xi_c: layers over which the distance from the fixed correlation falls by e (eq. 9)."""
         correlation, length = self.fixed_correlation(), self._finite_length()
-        return _depth(self.correlation_slope(correlation, length))
+        return depth_of(self.correlation_slope(correlation, length))
 
     def length_depth(self) -> float:
         """xi_q: layers over which the distance from the fixed length falls by a factor e."""
-        return _depth(self.length_slope(self._finite_length()))
+        return depth_of(self.length_slope(self._finite_length()))
 
     def gradient_depth(self) -> float:
         """xi_grad: layers over which the mean square gradient falls by e; negative: it grows."""
-        return _depth(self.gradient_factor())
+        return depth_of(self.gradient_factor())
 
     def trainable_depth(self) -> float:
         """The deepest net that learns: 6 xi_c layers (section 4); infinite at criticality.
@@ -214,14 +213,14 @@ class MeanField:
         name = "ordered" if factor < 1 else "chaotic"
         length = self._finite_length()
         return Phase(
-            name="critical" if abs(factor - 1) < _ALWAYS else name,
+            name="critical" if abs(factor - 1) < ALWAYS else name,
             length=self.fixed_length(),
             correlation=correlation,
             gradient_factor=factor,
             correlation_slope=self.correlation_slope(correlation, length),
             length_depth=self.length_depth(),
             correlation_depth=self.correlation_depth(),
-            gradient_depth=_depth(factor),
+            gradient_depth=depth_of(factor),
             trainable_depth=self.trainable_depth(),
         )
 
@@ -247,35 +246,3 @@ class MeanField:
     def _finite_length(self) -> float:
         """The fixed length, or one so large that nothing changes any more."""
         return min(self.fixed_length(), _ENDLESS)
-
-
-def _depth(slope: float) -> float:
-    """-1/ln(slope): infinite at one, 0 where nothing is left after one layer."""
-    if slope <= 0:
-        return 0.0
-    return math.inf if abs(slope - 1) < _ALWAYS else -1 / math.log(slope)
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function falls through zero, by false position with the end that stays halved."""
-    below, above = function(low), function(high)
-    if below <= 0 or above >= 0:
-        return low if below <= 0 else high
-    middle = low
-    for _ in range(80):
-        before, middle = middle, low + (high - low) * below / (below - above)
-        at = function(middle)
-        if abs(at) < 1e-12 or abs(middle - before) < 1e-13:
-            break
-        if at > 0:
-            low, below, above = middle, at, above / 2
-        else:
-            high, above, below = middle, at, below / 2
-    return middle
-
-
-def checked_depth(layers: int) -> int:
-    """The number of layers, if it is one."""
-    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 0:
-        raise BadInput(f"layers={layers!r} is no depth: pass a whole number, zero or more.")
-    return layers

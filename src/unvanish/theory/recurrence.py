@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 from unvanish.errors import BadInput
-from unvanish.theory.mean_field import MeanField, checked_depth
+from unvanish.theory.depths import checked_depth
+from unvanish.theory.mean_field import MeanField
 
 
 def time_gain(activation: Any, weight: float, steps: int, drive: float = 0.0) -> float:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from unvanish.errors import BadInput
-from unvanish.theory.mean_field import checked_depth
+from unvanish.theory.depths import checked_depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
