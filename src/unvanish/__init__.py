@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unvanish import nn as nn
     from unvanish import theory as theory
     from unvanish.causes import explain as explain
     from unvanish.diagnosis import Diagnosis as Diagnosis
@@ -31,6 +32,7 @@ _HOME = {
     "UnvanishError": "unvanish.errors",
     "diagnose": "unvanish.diagnosis",
     "explain": "unvanish.causes",
+    "nn": "unvanish.nn",
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
     "theory": "unvanish.theory",
@@ -44,6 +46,7 @@ __all__ = [
     "UnvanishError",
     "diagnose",
     "explain",
+    "nn",
     "observe",
     "predict",
     "theory",

@@ -1,0 +1,39 @@
+"""Activations and blocks that keep the gradient's scale under control: ordinary torch modules.
+
+Each can be used alone, and each says in its docstring when it harms. What they are for, measured
+with and without: ``docs/nn.md``.
+"""
+
+from unvanish.nn.gated_residual import GatedResidual as GatedResidual
+from unvanish.nn.gradient_valve import GradientValve as GradientValve
+from unvanish.nn.gradient_valve import ValveReport as ValveReport
+from unvanish.nn.homeostatic import Homeostatic as Homeostatic
+from unvanish.nn.homeostatic import Regulation as Regulation
+from unvanish.nn.homeostatic import regulate as regulate
+from unvanish.nn.rational import Rational as Rational
+from unvanish.nn.recurrent import ChronoLSTM as ChronoLSTM
+from unvanish.nn.recurrent import RegulatedRNN as RegulatedRNN
+from unvanish.nn.shaped import ShapedActivation as ShapedActivation
+from unvanish.nn.shaped import TailoredActivation as TailoredActivation
+from unvanish.nn.swish import Swish as Swish
+from unvanish.nn.swish import TailoredSwish as TailoredSwish
+from unvanish.nn.tailored import TailoredLeakyReLU as TailoredLeakyReLU
+from unvanish.nn.tailored import TailoredPReLU as TailoredPReLU
+
+__all__ = [
+    "ChronoLSTM",
+    "GatedResidual",
+    "GradientValve",
+    "Homeostatic",
+    "Rational",
+    "RegulatedRNN",
+    "Regulation",
+    "ShapedActivation",
+    "Swish",
+    "TailoredActivation",
+    "TailoredLeakyReLU",
+    "TailoredPReLU",
+    "TailoredSwish",
+    "ValveReport",
+    "regulate",
+]
