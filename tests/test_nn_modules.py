@@ -1,7 +1,6 @@
 """The parts of unvanish.nn as citizens of torch: saved, copied, compiled, exported, batched, cast."""
 
 import copy
-import io
 import pickle
 import shutil
 import subprocess
@@ -84,7 +83,7 @@ def test_copied_and_pickled_parts_are_the_same(part: nn.Module) -> None:
         assert torch.equal(gradient(twin, batch()), gradient(part, batch()))
 
 
-@pytest.mark.parametrize("name", ["prelu", "tailored swish", "rational", "highway", "regulated"])
+@pytest.mark.parametrize("name", ["tailored swish", "rational", "regulated"])
 def test_state_makes_the_same_part_in_another_process(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
     part = PARTS[name]()
@@ -296,8 +295,7 @@ def test_recurrent_nets_have_the_interface_of_torchs() -> None:
             for given in ((x,), (x, h)):
                 assert [t.shape for t in ours(*given)] == [t.shape for t in torchs(*given)]
     x = torch.randn(6, 2, 3)
-    whole, last = ours.__class__(3, 8, horizon=20)(x), None
-    net = RegulatedRNN(3, 8, horizon=20)
+    net, last = RegulatedRNN(3, 8, horizon=20), None
     whole, end = net(x)
     for row, step in zip(whole, x, strict=True):
         made, last = net(step[None], last)
@@ -316,5 +314,3 @@ def test_chrono_is_an_lstm_with_other_biases() -> None:
     assert torch.equal(net.bias_ih_l1[:64], -net.bias_ih_l1[64:128])
     lifetime = 1 + forget.exp()  # of a cell whose gate is sigmoid(forget): 2 to 100 steps
     assert bool((lifetime.min() >= 2) & (lifetime.max() <= 100.01) & (lifetime.std() > 20))
-    buffer = io.BytesIO()
-    torch.save(net.state_dict(), buffer)
