@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unvanish import init as init
     from unvanish import nn as nn
     from unvanish import theory as theory
     from unvanish.causes import explain as explain
@@ -32,6 +33,7 @@ _HOME = {
     "UnvanishError": "unvanish.errors",
     "diagnose": "unvanish.diagnosis",
     "explain": "unvanish.causes",
+    "init": "unvanish.init",
     "nn": "unvanish.nn",
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
@@ -46,6 +48,7 @@ __all__ = [
     "UnvanishError",
     "diagnose",
     "explain",
+    "init",
     "nn",
     "observe",
     "predict",

@@ -36,7 +36,30 @@ def looks_trained(module: nn.Module) -> str | None:
         said = _trained_weight(weight.detach())
         if said is not None:
             return f"its {name} {said}"
-    return None
+    bias = getattr(module, "bias", None)
+    weight = weights.get("weight")
+    if weight is None or not isinstance(bias, Tensor) or not _drifted(weight, bias.detach()):
+        return None
+    return "its biases have drifted out of the box that torch draws them from"
+
+
+def _drifted(weight: Tensor, bias: Tensor) -> bool:
+    """Whether weight and bias are about as large as torch's default draw, and neither is one.
+
+    Small layers, which training leaves without a shape of their own: a bias that somebody drew or
+    set himself has another scale, or goes with weights that do.
+    """
+    values, flat = weight.detach().float().flatten(1).cpu(), bias.float().cpu()
+    bound = 1 / math.sqrt(values.shape[1])
+    if len(flat) < 8 or bool((flat == flat[0]).all()) or _orthogonal(values):
+        return False
+    beyond = float(flat.abs().max()) > 1.05 * bound
+    sizes = [math.sqrt(3 * float(v.square().mean())) / bound for v in (values, flat)]
+    return (
+        beyond
+        and not _is_box(values.flatten(), values.shape[1])
+        and all(0.9 < size < 3 for size in sizes)
+    )
 
 
 def _trained_norm(norm: nn.Module) -> str | None:
@@ -57,8 +80,12 @@ def _trained_weight(weight: Tensor) -> str | None:
     inside = flat[flat != 0]  # identity, sparse and delta draws are mostly zero
     if len(inside) < _FEWEST or len(inside) < len(flat) / 2:
         return None
-    if _distance(inside) * math.sqrt(_looked_at(len(inside))) > _FAR and not _rows_differ(values):
+    distances = _distances(inside)
+    seen = math.sqrt(_looked_at(len(inside)))
+    if min(distances.values()) * seen > _FAR and not _rows_differ(values):
         return "is not distributed as any random draw is"
+    if min(distances, key=lambda law: distances[law]) == "box" and _left_the_box(inside):
+        return "has entries outside of the box that the others were drawn from"
     if min(values.shape) >= 16 and _largest(values) > _BULK:
         return "has directions that stand out of what is random"
     return None
@@ -82,24 +109,28 @@ def _is_box(flat: Tensor, fan_in: int) -> bool:
     return nearest <= largest <= bound * (1 + 1e-5)
 
 
-def _distance(flat: Tensor) -> float:
-    """Kolmogorov-Smirnov distance to the nearest of the distributions that weights are drawn from."""
+def _left_the_box(flat: Tensor) -> bool:
+    """Whether most entries are uniform, and some lie clearly beyond."""
+    edge = math.sqrt(3) * float(flat.double().square().mean().sqrt())
+    return len(flat) >= 1000 and float(flat.abs().max()) > 1.1 * edge
+
+
+def _distances(flat: Tensor) -> dict[str, float]:
+    """Kolmogorov-Smirnov distance to each of the distributions that weights are drawn from."""
     if len(flat) > _MOST:
         flat = flat[:: -(-len(flat) // _MOST)]
     ordered = flat.double().sort().values
     steps = torch.arange(1, len(ordered) + 1, dtype=ordered.dtype) / len(ordered)
     scale = float(ordered.square().mean().sqrt())
-    bound = float(ordered.abs().max())
     half = math.sqrt(0.5)
-    cut = math.erf(2 * half)
     # Truncated at two standard deviations, as timm and others draw: their rms is 0.8796 of them.
-    inner = ordered / (scale / 0.87962566)
-    laws = (
-        (torch.erf(ordered / scale * half) + 1) / 2,
-        (ordered / bound + 1) / 2,
-        ((torch.erf(inner.clamp(-2, 2) * half) / cut) + 1) / 2,
-    )
-    return min(float((steps - law).abs().max()) for law in laws)
+    inner = (ordered / (scale / 0.87962566)).clamp(-2, 2)
+    laws = {
+        "normal": (torch.erf(ordered / scale * half) + 1) / 2,
+        "box": ((ordered / (math.sqrt(3) * scale)).clamp(-1, 1) + 1) / 2,
+        "truncated": (torch.erf(inner * half) / math.erf(2 * half) + 1) / 2,
+    }
+    return {name: float((steps - law).abs().max()) for name, law in laws.items()}
 
 
 def _looked_at(count: int) -> int:
@@ -115,8 +146,9 @@ def _rows_differ(values: Tensor) -> bool:
             parts = [part.flatten() for part in values.chunk(blocks)]
             scales = [float(part.square().mean().sqrt()) for part in parts]
             if max(scales) > 1.05 * min(scales) > 0:
-                fits = [_distance(p) * math.sqrt(_looked_at(len(p))) < _FAR for p in parts]
-                if all(fits):
+                fits = (min(_distances(p).values()) for p in parts)
+                seen = (math.sqrt(_looked_at(len(p))) for p in parts)
+                if all(fit * root < _FAR for fit, root in zip(fits, seen, strict=True)):
                     return True
     return False
 

@@ -4,7 +4,9 @@ Recurrent weights are orthogonal for every gate (Saxe et al. 2014, arXiv:1312.61
 for a ReLU RNN (Le et al. 2015, arXiv:1504.00941). The gate that keeps the state (forget gate of an
 LSTM, update gate of a GRU) gets biases log u with u uniform on 1..T-1, the LSTM's input gate the
 negative of it (Tallec and Ollivier 2018, arXiv:1804.11188): half-lives up to the length of the
-sequence. It harms where sequences are long but what matters is always near: the state then forgets
+sequence. An RNN without gates must not bend what it carries: over T steps at scale s a tanh costs
+the gradient exp(-T s^2 / 2), so its inputs are scaled to arrive at s^2 = 2 / T (a loss of e), those of
+a ReLU RNN to one. It harms where sequences are long but what matters is always near: the state then forgets
 too slowly; say so with ``train_recurrent_over``.
 """
 
@@ -34,6 +36,8 @@ def apply(situation: Situation) -> None:
             continue
         steps = situation.steps or sequence_length(situation, path)
         numbers = _write(module, own, steps, situation.generator)
+        if isinstance(module, nn.RNN | nn.RNNCell):
+            numbers = _quiet(module, own, steps, _arriving(situation, path))
         method = "recurrent identity" if _is_relu(module) else "recurrent orthogonal"
         situation.changes.append(
             Change(module=path, method=method, parameters=tuple(names), numbers=numbers)
@@ -71,6 +75,28 @@ def _write(
             low, high = _open(value, kind, steps, generator)
             numbers = {"steps": float(steps), "lowest": low, "highest": high}
     return numbers
+
+
+def _quiet(
+    module: nn.Module, own: Mapping[str, Tensor], steps: int, arriving: float
+) -> dict[str, float]:
+    """Scale the input weights so that what T steps add up to stays in the linear part."""
+    carried = 1.0 if _is_relu(module) else min(1.0, math.sqrt(2 / steps))
+    for name, value in own.items():
+        if name.startswith("weight_ih"):
+            first = name.removeprefix("weight_ih") in ("", "_l0", "_l0_reverse")
+            value.mul_(carried / math.sqrt(steps) / (arriving if first else carried))
+    return {"steps": float(steps), "scale": carried}
+
+
+def _arriving(situation: Situation, path: str) -> float:
+    """Scale of what the module reads."""
+    for operation in situation.graph.operations:
+        if operation.module == path and operation.function.startswith("rnn_"):
+            maker = operation.inputs[0]
+            found = None if maker is None else situation.graph[maker].output_rms
+            return found or situation.input_rms or 1.0
+    return 1.0
 
 
 def _square(block: Tensor, name: str, module: nn.Module, generator: torch.Generator) -> Tensor:

@@ -66,7 +66,12 @@ def mirrored(activation: Nonlinearity, layers: int) -> Shape | None:
     wanted = TOTAL_SLOPE ** (1 / layers)
     scale = _scale(lambda scale: at(scale).correlation_slope, layers)
     found = at(scale)
-    while scale >= 1 and found.even < EVEN_SHARE * found.variance and scale < _LARGEST:
+    while (
+        activation.sides is None
+        and scale >= 1
+        and found.even < EVEN_SHARE * found.variance
+        and scale < _LARGEST
+    ):
         following = at(1.1 * scale)
         if following.correlation_slope > wanted:
             break
@@ -140,7 +145,7 @@ def _scale(slope: Callable[[float], float], layers: int) -> float:
     if slope(1.0) <= wanted:
         return 1.0
     low, high = _SMALLEST, 1.0
-    for _ in range(50):
+    for _ in range(30):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if slope(middle) <= wanted else (low, middle)
     return low
@@ -148,7 +153,7 @@ def _scale(slope: Callable[[float], float], layers: int) -> float:
 
 def _root_nearest_zero(excess: Callable[[float], float]) -> float:
     """The shift nearest to zero where ``excess`` changes sign; of none, where it is smallest."""
-    grid = sorted(np.linspace(-_LARGEST, _LARGEST, 65).tolist())
+    grid = sorted(np.linspace(-_LARGEST, _LARGEST, 33).tolist())
     values = [excess(shift) for shift in grid]
     crossings = [
         (low, high, at)
@@ -158,7 +163,7 @@ def _root_nearest_zero(excess: Callable[[float], float]) -> float:
     if not crossings:
         return min(zip(values, grid, strict=True), key=lambda pair: abs(pair[0]))[1]
     low, high, at = min(crossings, key=lambda found: abs(found[0] + found[1]))
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
         if excess(middle) * at > 0:
             low = middle
