@@ -25,7 +25,7 @@ from unvanish.nn import (
     TailoredLeakyReLU,
     TailoredPReLU,
     TailoredSwish,
-    regulate,
+    regulate_,
 )
 from unvanish.nn.tailored import leaky_cosine, tailored_slope
 
@@ -217,7 +217,7 @@ def learn(net: nn.Module, rate: float, steps: int) -> float:
         F.cross_entropy(net(x[rows]), y[rows]).backward()
         optimizer.step()
         if any(isinstance(module, Homeostatic) for module in net.modules()):
-            regulate(net)
+            regulate_(net)
     with torch.no_grad():
         return float((net(x[order[cut:]]).argmax(1) == y[order[cut:]]).float().mean())
 
@@ -296,7 +296,7 @@ def test_the_sentences_of_bad_input() -> None:
     with pytest.raises(BadInput, match="its weight is what is held"):
         Homeostatic(nn.ReLU(), nn.ReLU())
     with pytest.raises(BadInput, match="nothing to hold"):
-        regulate(nn.Linear(3, 3))
+        regulate_(nn.Linear(3, 3))
     with pytest.raises(BadInput, match="a block to watch over, or a constant"):
         GradientValve()
     with pytest.raises(BadInput, match="horizon must be"):

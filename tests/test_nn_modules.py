@@ -26,7 +26,7 @@ from unvanish.nn import (
     TailoredPReLU,
     TailoredSwish,
     ValveReport,
-    regulate,
+    regulate_,
 )
 
 WIDTH = 6
@@ -259,7 +259,7 @@ def test_regulation_comes_back_to_isometry(shape: tuple[int, int], spoil: str) -
         else:
             weight.mul_(7) if spoil == "scale" else weight.add_(0.05 * torch.randn(shape))
     for _ in range(6):
-        found = regulate(block)
+        found = regulate_(block)
     assert torch.linalg.svdvals(weight.detach()).tolist() == pytest.approx(
         [wanted] * min(shape), rel=1e-4
     )
@@ -279,7 +279,7 @@ def test_regulation_leaves_what_is_frozen_or_within_its_band() -> None:
             weight.mul_(1.2)
     weights[0].requires_grad_(False)
     kept = [weight.detach().clone() for weight in weights]
-    found = regulate(net)
+    found = regulate_(net)
     assert (found.layers, found.moved) == (2, 1)
     moved = [not torch.equal(weight, old) for weight, old in zip(weights, kept, strict=True)]
     assert moved == [False, False, True]

@@ -9,7 +9,7 @@ from unvanish.nn.gradient_valve import GradientValve as GradientValve
 from unvanish.nn.gradient_valve import ValveReport as ValveReport
 from unvanish.nn.homeostatic import Homeostatic as Homeostatic
 from unvanish.nn.homeostatic import Regulation as Regulation
-from unvanish.nn.homeostatic import regulate as regulate
+from unvanish.nn.homeostatic import regulate_ as regulate_
 from unvanish.nn.rational import Rational as Rational
 from unvanish.nn.recurrent import ChronoLSTM as ChronoLSTM
 from unvanish.nn.recurrent import RegulatedRNN as RegulatedRNN
@@ -35,5 +35,5 @@ __all__ = [
     "TailoredPReLU",
     "TailoredSwish",
     "ValveReport",
-    "regulate",
+    "regulate_",
 ]

@@ -37,7 +37,7 @@ class GatedResidual(nn.Module):
 
     Args:
         branch: any module of one tensor; its output has the shape of its input, or of
-            ``projection(x)``, up to axes of size one that broadcasting leaves alone.
+            ``projection(x)``.
         kind: see the table.
         channels: for layerscale and highway: how many there are along ``channel_axis``.
         channel_axis: 1 for convolutions, -1 for linear layers and transformers.

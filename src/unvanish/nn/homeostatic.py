@@ -19,7 +19,7 @@ _FAR = 0.9  # of a matrix of independent normal numbers: 1
 
 @dataclass(frozen=True, slots=True)
 class Regulation:
-    """What one call of :func:`regulate` found and did.
+    """What one call of :func:`regulate_` found and did.
 
     ``layers`` counts the weights it looks after, ``moved`` those it changed. ``before`` is the
     largest deviation from isometry among them (root mean square of singular value^2 - 1: 0 is
@@ -35,12 +35,12 @@ class Regulation:
 class Homeostatic(nn.Module):
     """``activation(layer(x))``, its weight kept orthogonal through training (up to a constant).
 
-    Call ``unvanish.nn.regulate(model)`` after ``optimizer.step()``: it takes one step of Newton
-    and Schulz, W <- W (3 - W'W) / 2, at unit Frobenius scale, which halves the number of digits
-    that are off: Parseval networks (Cisse et al. 2017, arXiv:1704.08847) with a full step. All
+    Call ``unvanish.nn.regulate_(model)`` after ``optimizer.step()``: it takes one step of Newton
+    and Schulz, W <- W (3 - W'W) / 2, at unit Frobenius scale, which doubles the number of right
+    digits: Parseval networks (Cisse et al. 2017, arXiv:1704.08847) with a full step. All
     singular values of W stay near one (near sqrt(out / in) where there are more outputs than
     inputs), so that with an activation at unit gain (``TailoredLeakyReLU`` and kin) signal and
-    gradient keep their scale however far training goes. In between, and when ``regulate`` is not
+    gradient keep their scale however far training goes. In between, and when ``regulate_`` is not
     called, it is the layer and the activation and nothing else: no state, no extra operation.
 
     At construction the weight is set to the nearest orthogonal one (its polar factor), the bias
@@ -60,7 +60,7 @@ class Homeostatic(nn.Module):
     >>> block = Homeostatic(nn.Linear(8, 8), nn.ReLU())
     >>> with torch.no_grad():
     ...     _ = block.layer.weight.mul_(1.5)
-    >>> found = regulate(block)
+    >>> found = regulate_(block)
     >>> found.layers, round(found.before, 2), round(found.after, 2)
     (1, 1.25, 0.0)
     """
@@ -94,7 +94,7 @@ class Homeostatic(nn.Module):
 
 
 @torch.no_grad()
-def regulate(model: nn.Module) -> Regulation:
+def regulate_(model: nn.Module) -> Regulation:
     """Pull every ``Homeostatic`` weight in ``model`` back towards isometry; after each step.
 
     Frozen weights are left alone. Weights of one shape are treated together.

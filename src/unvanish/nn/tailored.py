@@ -116,9 +116,8 @@ class TailoredPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The activation of each number."""
-        slope = along_channels(self.weight, x)
-        gain = torch.rsqrt((1 + slope.square()) / 2)
-        return torch.where(x > 0, gain.to(x.dtype), (gain * slope).to(x.dtype)) * x
+        gain = along_channels(torch.rsqrt((1 + self.weight.square()) / 2), x)
+        return F.prelu(x, self.weight.to(x.dtype)) * gain.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"depth={self.depth}, num_parameters={self.num_parameters}"
