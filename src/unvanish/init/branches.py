@@ -7,6 +7,10 @@ from unvanish.init.residual import Branch, is_learned_scale, longest, value_path
 from unvanish.init.situation import Situation
 from unvanish.probe.flow import NORMALIZING
 
+TOLERATED = 10.0
+"""Growth of the gradient over all branches that end in a norm. Dividing these, too, by the root of
+their number made a ResNet of 12 blocks learn more slowly (digits, SGD: 95 % instead of 98 %)."""
+
 
 def deep_norm_factors(sums: int) -> tuple[float, float]:
     """Alpha (on the skip) and beta (on the branch's weights) for this many normed sums in a row.
@@ -29,13 +33,18 @@ def apply(situation: Situation) -> None:
     alpha, beta = deep_norm_factors(max(1, longest(graph, normed)))
     for branch in situation.branches:
         if branch.normed:
-            _scale(situation, branch, beta, beta / alpha)
+            _scale(situation, branch, beta, beta / alpha, beta / alpha)
         else:
-            _scale(situation, branch, 1.0, _stream(situation, branch) / math.sqrt(count))
+            outer = _stream(situation, branch) / math.sqrt(count)
+            _scale(situation, branch, 1.0, outer, min(1.0, TOLERATED / math.sqrt(count)))
 
 
-def _scale(situation: Situation, branch: Branch, inner: float, outer: float) -> None:
-    """``outer`` on what ends the branch, ``inner`` on what else sets the size of its output."""
+def _scale(situation: Situation, branch: Branch, inner: float, outer: float, norm: float) -> None:
+    """``outer`` on what ends the branch, ``inner`` on what else sets the size of its output.
+
+    ``norm`` where a norm ends it: then branches of scale one add up to a gradient that grows with
+    the root of their number only, which is left alone up to the gate's factor of ten.
+    """
     graph, last = situation.graph, branch.last
     operation = graph[last]
     if is_learned_scale(graph, last):
@@ -43,7 +52,7 @@ def _scale(situation: Situation, branch: Branch, inner: float, outer: float) -> 
             situation.notes[name] = "a learned scale of a residual branch, which does its work"
         return
     if operation.function in NORMALIZING:
-        situation.norm_gains[_norm_of(situation, last)] = outer
+        situation.norm_gains[_norm_of(situation, last)] = norm
         return
     path = value_path(graph, branch, dict(situation.parts))
     size = 1.0

@@ -1,8 +1,8 @@
 """Norms start as the identity on a normalised signal; running statistics start over.
 
-Where a norm ends a residual branch, its weight takes the branch's factor: 1 / root(branches), the
-effect of SkipInit (De and Smith 2020) without a new parameter. All of them harm only where the
-statistics were meant to stay: a norm whose weights were trained is left alone.
+Where norms end more than a hundred residual branches, their weights take the factor that
+:mod:`unvanish.init.branches` finds. It harms where the statistics were meant to stay; a norm whose
+weights were trained is left alone.
 """
 
 import torch
