@@ -159,7 +159,7 @@ def table(record: dict[str, Any], cases: Sequence[Case], checked: dict[str, Any]
         "program -1. Judges whose words are symptoms get every cause a symptom may mean, and the "
         "place for free (`benchmarks/baselines.py`).\n",
         "The authors of the causes knew the kinds of program and had read what was missed on seeds 100, "
-        "101, 200 to 204 and 500; no other seed was looked at while they worked. The graded programs, "
+        "101, 200 to 204, 500 to 505 and 700 to 702; no other was looked at. The graded programs, "
         "whose strength is drawn by lot, come nearest to programs that nobody knew.\n",
     ]
     same = in_common(record)
