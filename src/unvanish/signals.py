@@ -54,6 +54,14 @@ def l2_each(tensors: Sequence[Tensor]) -> list[float]:
     ]
 
 
+def inner(one: Tensor, other: Tensor) -> float:
+    """Inner product of all entries of two tensors of one shape, without a copy of their size."""
+    if one.dtype == other.dtype and one.dtype in _REAL and one.layout == torch.strided:
+        return float(torch.dot(one.reshape(-1), other.reshape(-1)))
+    return float(torch.sum(one.to(torch.float64) * other.to(torch.float64)))
+
+
+_REAL = (torch.float32, torch.float64)
 _FAST = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 _WIDE = (torch.float64, torch.complex128)
 

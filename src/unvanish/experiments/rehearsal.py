@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from unvanish.signals import count_zeros, l2, l2_each
+from unvanish.signals import count_zeros, inner, l2, l2_each
 
 EVALUATED = 4
 """Batches on which the loss before and after is taken."""
@@ -167,11 +167,12 @@ class _Ledger:
     def _recorded(self, *arguments: Any, **options: Any) -> Any:
         tensors = [p.detach() for _, p in self._tracked]
         before = [tensor.clone() for tensor in tensors]
+        weights = l2_each(before)
         result = self._step(*arguments, **options)
         changes = [tensor - old for tensor, old in zip(tensors, before, strict=True)]
         gradients = [_dense(p.grad) for _, p in self._tracked]
         known = [g for g in gradients if g is not None]
-        sizes, weights, norms = l2_each(changes), l2_each(before), iter(l2_each(known))
+        sizes, norms = l2_each(changes), iter(l2_each(known))
         for index, (name, parameter) in enumerate(self._tracked):
             gradient, size, weight = gradients[index], sizes[index], weights[index]
             rows = self._rows[name]
@@ -179,10 +180,22 @@ class _Ledger:
                 rows.append((size, weight, None, None, None, None))
                 continue
             norm, change, rate = next(norms), changes[index], self._rates[id(parameter)]
-            along = _cosine(change, gradient, size * norm)
-            touched, moved = _moved(change, gradient, size, rate)
-            first = None if rows else _step(change, before[index], gradient, touched)
-            rows.append((size, weight, norm, along, moved, first))
+            product = size * norm
+            along = -inner(change, gradient) / product if product > 0 else None
+            touched = gradient.numel() - count_zeros(gradient)
+            first = None
+            if touched < gradient.numel():
+                # Entries without gradient (rows of an embedding) must not dilute the figures;
+                # weight decay and momentum move them too.
+                kept = gradient != 0
+                change, old = change[kept], before[index][kept]
+                size, weight_there = l2(change), l2(old)
+            else:
+                old, weight_there = before[index], weight
+            if touched and not rows:
+                first = Step(update=size**2, weight=weight_there**2, product=inner(change, old))
+            moved = size / touched**0.5 / rate if touched and rate > 0 else None
+            rows.append((sizes[index], weight, norm, along, moved, first))
         return result
 
     def movements(self) -> tuple[Movement, ...]:
@@ -213,34 +226,6 @@ def _dense(gradient: Tensor | None) -> Tensor | None:
         return None
     gradient = gradient.detach()
     return gradient if gradient.layout == torch.strided else gradient.to_dense()
-
-
-def _cosine(change: Tensor, gradient: Tensor, product: float) -> float | None:
-    """Between a change and the negative gradient; ``None`` where one of them is zero."""
-    return -float(torch.sum(change * gradient)) / product if product > 0 else None
-
-
-def _moved(change: Tensor, gradient: Tensor, size: float, rate: float) -> tuple[int, float | None]:
-    """How many entries have a gradient, and their rms change in units of the learning rate.
-
-    Entries without gradient (rows of an embedding) must not dilute the figures; weight decay and
-    momentum move them too.
-    """
-    touched = gradient.numel() - count_zeros(gradient)
-    if not touched or rate <= 0:
-        return touched, None
-    length = size if touched == gradient.numel() else l2(change[gradient != 0])
-    return touched, length / touched**0.5 / rate
-
-
-def _step(change: Tensor, old: Tensor, gradient: Tensor, touched: int) -> Step | None:
-    if not touched:
-        return None
-    if touched < gradient.numel():
-        kept = gradient != 0
-        change, old = change[kept], old[kept]
-    inner = float(torch.sum(change * old, dtype=torch.float64))
-    return Step(update=l2(change) ** 2, weight=l2(old) ** 2, product=inner)
 
 
 def mean_loss(model: nn.Module, batches: Sequence[Any], loss_of: LossOf) -> float:
