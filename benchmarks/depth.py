@@ -96,15 +96,17 @@ def key(cell: Cell) -> str:
     return f"{cell.name} | {cell.task} | {cell.depth} | {cell.optimizer}"
 
 
-def fill(record: dict[str, Any], cell: Cell, seeds: int, save: Callable[[], None]) -> None:
+def fill(
+    record: dict[str, Any], cell: Cell, seeds: int, search: bool, save: Callable[[], None]
+) -> None:
     """The search on the first seed, then the chosen rate on every seed; what is there is kept."""
     row = record["rows"].setdefault(key(cell), {"search": {}, "runs": {}})
     # A single seed (the deepest nets) is run at the middle rate alone.
-    for factor in FACTORS:
+    for factor in FACTORS if search else ():
         if f"{factor:.3g}" not in row["search"]:
             row["search"][f"{factor:.3g}"] = cell.run(factor, 0)
             save()
-    chosen = max(FACTORS, key=lambda f: row["search"][f"{f:.3g}"]["validation"])
+    chosen = max(FACTORS, key=lambda f: row["search"][f"{f:.3g}"]["validation"]) if search else 1.0
     for seed in range(1, seeds + 1):
         if str(seed) not in row["runs"]:
             row["runs"][str(seed)] = cell.run(chosen, seed)
@@ -151,6 +153,7 @@ def main() -> None:
     parser.add_argument("--table", choices=list(TABLES), required=True)
     parser.add_argument("--depths", type=int, nargs="*", default=[10, 100])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--no-search", action="store_true", help="the middle rate, untried")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -172,7 +175,7 @@ def main() -> None:
     cells = [cell for cell in TABLES[options.table](options) if options.only in key(cell)]
     started = time.time()
     for number, cell in enumerate(cells, 1):
-        fill(record, cell, options.seeds, save)
+        fill(record, cell, options.seeds, not options.no_search, save)
         print(f"\r{number}/{len(cells)} {time.time() - started:.0f} s", end="", file=sys.stderr)
     print(file=sys.stderr)
     save()
