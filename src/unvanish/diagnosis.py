@@ -242,6 +242,8 @@ def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Di
     ruled_out: list[RuledOut] = []
     blind: list[str] = []
     for cause in causes:
+        if cause.fallback and any(finding.severity != "note" for finding in findings):
+            continue
         try:
             met = list(cause.find(case))
         except Exception as error:  # a check that failed is a blind spot, never a clean bill

@@ -75,7 +75,7 @@ class Cause:
 
     ``explains`` lists findings that are this one's consequences where both are met. ``clear``
     gives the numbers for the card's ``clear`` sentence when the cause is not met (``None``: there
-    was nothing to look at).
+    was nothing to look at). A ``fallback`` is only asked where nothing harmful was found before it.
     """
 
     card: Card
@@ -83,6 +83,7 @@ class Cause:
     explains: tuple[str, ...] = ()
     clear: Callable[[Case], Mapping[str, float] | None] | None = None
     exact: bool = False
+    fallback: bool = False
 
 
 def found(

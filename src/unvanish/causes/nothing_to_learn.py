@@ -37,4 +37,4 @@ def find(case: Case) -> Iterable[Finding]:
         yield found(CARD, "note", [], evidence, REMEDIES)
 
 
-CAUSE = Cause(card=CARD, find=find)
+CAUSE = Cause(card=CARD, find=find, fallback=True)
