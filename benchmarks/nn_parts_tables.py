@@ -11,8 +11,8 @@ def table(record: dict[str, Any]) -> str:
         "",
         "    python benchmarks/nn_parts.py --record benchmarks/records/nn-parts.json",
         "",
-        f"torch {about['torch']}, {about['machine']}, {about['seconds']} s of training on a machine "
-        "that was doing other work.",
+        f"torch {about['torch']}, {about['machine']}, {about['seconds']} s on a machine that was doing "
+        "other work (its pauses are in; about half an hour on a quiet core).",
         "",
         f"Plain nets of 30 hidden layers of 32 (tasks over time: 32 units), {about['seeds']} seeds, "
         "Adam, the rate of each contestant chosen among the same three on a validation split, "

@@ -139,10 +139,11 @@ class GradientValve(nn.Module):
 
     It harms, and knowingly: the direction of the whole gradient is no longer that of the loss
     (layers are weighted anew; with "sample", samples too), so that line searches, second-order
-    methods and gradient checks are misled; a net whose *forward* signal has collapsed gets large
-    gradients that say nothing (measured: no better than untreated); adaptive optimizers such as
-    Adam rescale each tensor anyway and gain little; and whoever diagnoses the gradient must take
-    the valve out, or read its report, first.
+    methods and gradient checks are misled; and whoever diagnoses the gradient must take the valve
+    out first, or read its report. It does not mend a net: one whose *forward* signal is collapsed or
+    chaotic gets gradients of the right size that say nothing, and Adam rescales each tensor anyway
+    (measured in ``docs/nn.md``: within two points either
+    way). It contains a gradient that overflows.
 
     >>> halving = nn.Linear(8, 8, bias=False)
     >>> _ = nn.init.eye_(halving.weight).data.mul_(0.5)

@@ -1,8 +1,9 @@
 """A layer held isometric while it trains: pulled back to orthogonality after every step.
 
 Of the ways compared in ``docs/nn.md`` (calibrate once and freeze, hold the norm, act only on an
-event, keep the function and move the scale, pull back to orthogonality) this one did better than
-both plain versions on both tasks; the numbers stand there.
+event, keep the function and move the scale, pull back to orthogonality) this is the one that beat
+both plain versions on digits in all five seeds and lost to none on two spirals, where the best
+are at 100 %; and the one that still learned both at ten times the step.
 """
 
 import math

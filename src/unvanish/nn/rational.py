@@ -10,13 +10,14 @@ from unvanish.errors import BadInput
 from unvanish.nn.gaussian import Activation, examine
 
 _POINTS, _REACH = 128, 7.0  # the weight outside is below 1e-11
+_UNIT = 4.0  # a step of one size then moves every coefficient's term alike where inputs are
 _FIT = 8.0  # fitted well beyond its usual inputs: a wrong tail feeds on itself in a deep net
 
 
 class Rational(nn.Module):
     """gain P(x) / (1 + Q(x)^2) + shift: E f(z)^2 = E f'(z)^2 = 1 while the coefficients learn.
 
-    P(x) = p0 + p1 x + ... and Q(x) = q1 x + q2 x^2 + ...: a Pade activation (Molina et al. 2020,
+    P(x) = p0 + p1 t + ... and Q(x) = q1 t + q2 t^2 + ... with t = x/4: a Pade activation (Molina et al. 2020,
     arXiv:1907.06732) whose denominator is a square plus one, where the paper takes an absolute
     value: never zero, and smooth where Q changes its sign. With ``tailored`` (the default), gain
     and shift follow from sums over 128 fixed points, with their exact gradient; the shift is that
@@ -32,10 +33,10 @@ class Rational(nn.Module):
         degrees: of P and of Q; a P of higher degree than twice Q's grows without bound.
         tailored: whether gain and shift hold both mean squares at one; otherwise they are 1 and 0.
 
-    It harms where a net is deep and the function has a kink, or tails that no such quotient follows
-    (what is wrong there grows from layer to layer: start it as a ``TailoredActivation``); in eager
-    mode, for its many operations; and under large steps, since the slope of a quotient can spike
-    and nothing has fitted it beyond [-8, 8]. Give it a smaller learning rate.
+    It harms in deep plain nets: over 30 layers it lost to the plain and to every fixed activation
+    (``docs/nn.md``). What its fit gets wrong in the tails grows from layer to layer, one step of an
+    adaptive optimizer moves all eight coefficients at once, and the slope of a quotient can spike.
+    Use it in a few layers, with a smaller learning rate, compiled (eager, it is 25 times the price).
 
     >>> silu = Rational(nn.SiLU(), tailored=False)
     >>> x = torch.linspace(-3, 3, 101)
@@ -86,18 +87,19 @@ def _horner(x: Tensor, coefficients: Sequence[Tensor]) -> Tensor:
 
 
 def _value(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    below = x * _horner(x, denominator.unbind())
-    return _horner(x, numerator.unbind()) / (1 + below.square())
+    t = x / _UNIT
+    below = t * _horner(t, denominator.unbind())
+    return _horner(t, numerator.unbind()) / (1 + below.square())
 
 
 def _value_and_slope(x: Tensor, numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
-    p, q = numerator.unbind(), denominator.unbind()
-    top, below = _horner(x, p), x * _horner(x, q)
-    top_slope = _horner(x, [k * c for k, c in enumerate(p)][1:])
-    below_slope = _horner(x, [(k + 1) * c for k, c in enumerate(q)])
+    p, q, t = numerator.unbind(), denominator.unbind(), x / _UNIT
+    top, below = _horner(t, p), t * _horner(t, q)
+    top_slope = _horner(t, [k * c for k, c in enumerate(p)][1:])
+    below_slope = _horner(t, [(k + 1) * c for k, c in enumerate(q)])
     bottom = 1 + below.square()
     value = top / bottom
-    return value, (top_slope - 2 * value * below * below_slope) / bottom
+    return value, (top_slope - 2 * value * below * below_slope) / (bottom * _UNIT)
 
 
 def _points(like: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +159,7 @@ def _descend(guess: Tensor, x: Tensor, wanted: Tensor, top: int) -> tuple[float,
 
 def _jacobian(c: Tensor, x: Tensor, top: int) -> Tensor:
     """Of the fitted value by each coefficient: (points, coefficients)."""
-    p, q = c[: top + 1], c[top + 1 :]
+    p, q, x = c[: top + 1], c[top + 1 :], x / _UNIT
     above, below = _horner(x, p.unbind()), x * _horner(x, q.unbind())
     bottom = 1 + below.square()
     by_top = [x**k / bottom for k in range(top + 1)]

@@ -93,7 +93,7 @@ class TailoredActivation(_Transformed):
     It harms where ``ShapedActivation`` does.
 
     >>> TailoredActivation(nn.SiLU(), depth=100).extra_repr()
-    'scale=0.08695, shift=0.447, gain=16.05, offset=-0.2719'
+    'scale=0.08695, shift=0.447, gain=16.05, offset=-0.272'
     """
 
     def __init__(self, activation: Activation, depth: int, *, tau: float = 0.3) -> None:
