@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import unvanish
 from unvanish import theory
 from unvanish.errors import BadInput
 from unvanish.nn import (
@@ -303,3 +304,11 @@ def test_the_sentences_of_bad_input() -> None:
         ChronoLSTM(2, 4, horizon=1)
     with pytest.raises(BadInput, match="axis 1 of the input"):
         TailoredPReLU(10, num_parameters=3)(torch.randn(2, 4))
+
+
+def test_a_valve_is_no_weight_that_the_model_forgot() -> None:
+    torch.manual_seed(0)
+    block = unvanish.nn.GradientValve(nn.Sequential(nn.Linear(8, 8), nn.ReLU()))
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), block, nn.Linear(8, 2))
+    batch = torch.randn(32, 8), torch.arange(32) % 2
+    assert unvanish.diagnose(model, batch, nn.CrossEntropyLoss()).healthy

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unvanish.probe.backward import NodeWatch
 from unvanish.probe.flow import Call, Flow
@@ -124,9 +124,10 @@ def _sort_leaves(
     parameter_of: dict[int, str] = {}
     inputs: set[int] = set()
     strangers: dict[int, tuple[int, ...]] = {}
+    meters = _passing_buffers(leaves.model)
     for index, node in enumerate(nodes):
         leaf = node.leaf
-        if leaf is None or node.kind == "CheckpointInput":
+        if leaf is None or node.kind == "CheckpointInput" or id(leaf) in meters:
             continue
         if id(leaf) in leaves.names:
             parameter_of[index] = leaves.names[id(leaf)]
@@ -135,6 +136,15 @@ def _sort_leaves(
         else:
             strangers[index] = tuple(leaf.shape)
     return parameter_of, inputs, strangers
+
+
+def _passing_buffers(model: nn.Module) -> set[int]:
+    """Buffers that are not even saved: a module's way to read a gradient, not a lost weight."""
+    return {
+        id(part._buffers[name])
+        for part in model.modules()
+        for name in part._non_persistent_buffers_set
+    }
 
 
 def _needs_grad(graph: BackwardGraph, index: int, leaves: Leaves) -> bool:
