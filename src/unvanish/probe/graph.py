@@ -2,6 +2,7 @@
 
 import heapq
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,18 @@ from torch import Tensor
 
 from unvanish.kinds import op_kind
 from unvanish.probe.spans import LEAF_NUMBER, number_of
+
+
+def nodes_behind(tensor: Tensor) -> Iterator[Any]:
+    """Every autograd node that the gradient of a tensor passes, each once, in no special order."""
+    seen, pending = set[Any](), [tensor.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        pending += [target for target, _ in node.next_functions]
 
 
 @dataclass(slots=True)

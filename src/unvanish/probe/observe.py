@@ -29,6 +29,7 @@ from unvanish.probe.assemble import assemble
 from unvanish.probe.backward import NodeWatch, is_reentrant_checkpoint, seeing_through_checkpoints
 from unvanish.probe.forward import ForwardRecorder
 from unvanish.probe.gradients import GradientReader
+from unvanish.probe.graph import nodes_behind
 from unvanish.probe.inputs import Leaves
 from unvanish.probe.sequences import SequenceReader
 from unvanish.probe.sight import Sight
@@ -308,20 +309,14 @@ class _Step:
 
 def reaches_user_leaf(value: Tensor, leaves: Leaves) -> bool:
     """Whether the loss would require grad in the user's own run: some leaf is not only ours."""
-    seen, pending = set[Any](), [value.grad_fn]
-    while pending:
-        node = pending.pop()
-        if node is None:
-            return value.is_leaf
+    if value.grad_fn is None:
+        return value.is_leaf
+    for node in nodes_behind(value):
         if is_reentrant_checkpoint(node):  # its parameters show only once it is recomputed
             return True
         leaf = getattr(node, "variable", None)
         if isinstance(leaf, Tensor) and not leaves.only_ours(leaf):
             return True
-        for target, _ in node.next_functions:
-            if target is not None and target not in seen:
-                seen.add(target)
-                pending.append(target)
     return False
 
 

@@ -9,6 +9,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from unvanish.errors import BadInput
 from unvanish.probe.backward import is_reentrant_checkpoint
+from unvanish.probe.graph import nodes_behind
 from unvanish.training.interception import exchanged, schedulers_standing_still
 from unvanish.training.loss_scaler import ScalerKeeper
 from unvanish.training.optimizer_copy import OptimizerFactory, stand_in
@@ -38,25 +39,21 @@ class LossOfStep:
             BadInput: the step came to its end without a backward call.
         """
         optimizer = stand_in(self._optimizer, self._model, model)
-        unscaled: dict[int, tuple[Tensor, Tensor]] = {}
         scalers = ScalerKeeper()
         own = {id(parameter) for parameter in model.parameters()}
 
         def stop(original: Any) -> Any:
             def backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
-                root = tensors if isinstance(tensors, Tensor) else next(iter(tensors))
-                if not _reaches(root, own):  # a critic's own turn, for one, before the model's
+                loss, _ = scalers.behind(tensors)
+                if not _reaches(loss, own):  # a critic's own turn, for one, before the model's
                     return original(tensors, *arguments, **options)
-                raise _LossReached(unscaled.get(id(root), (root, root))[1])
+                raise _LossReached(loss)
 
             return backward
 
         def follow(original: Any) -> Any:
             def scale(scaler: GradScaler, outputs: Any) -> Any:
-                scalers.meet(scaler)
-                result = original(scaler, outputs)
-                unscaled[id(result)] = result, outputs
-                return result
+                return scalers.multiply(original, scaler, outputs)
 
             return scale
 
@@ -81,16 +78,10 @@ class LossOfStep:
 
 def _reaches(root: Tensor, own: set[int]) -> bool:
     """Whether the graph of a tensor leads to one of these parameters."""
-    seen, pending = set[Any](), [root.grad_fn]
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if id(getattr(node, "variable", None)) in own or is_reentrant_checkpoint(node):
-            return True
-        pending += [target for target, _ in node.next_functions]
-    return False
+    return any(
+        id(getattr(node, "variable", None)) in own or is_reentrant_checkpoint(node)
+        for node in nodes_behind(root)
+    )
 
 
 class _LossReached(BaseException):

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from unvanish.probe.graph import nodes_behind
+
 _MEAN = 1  # torch's code for reduction="mean" in the saved state of its losses
 _PASSING = (
     "ViewBackward",
@@ -51,14 +53,5 @@ def _constant(node: Any) -> float | None:
 
 def likeness(loss: Tensor) -> int:
     """A number that is equal for two losses made by the same operations, whatever their data."""
-    counts = Counter[str]()
-    pending: list[Any] = [loss.grad_fn]
-    seen = set[Any]()
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        counts[node.name()] += 1
-        pending += [target for target, _ in node.next_functions]
+    counts = Counter(node.name() for node in nodes_behind(loss))
     return hash(frozenset(counts.items()))

@@ -51,7 +51,6 @@ class LoopRecorder:
         self._own = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._identities = {id(p) for p in self._own.values()}
         self._leftovers = Leftovers(self._own)
-        self._scaled: dict[int, tuple[Tensor, Tensor, float]] = {}
         self._scalers = ScalerKeeper(rescale)
         self._inside = 0
         self._stack = contextlib.ExitStack()
@@ -88,14 +87,13 @@ class LoopRecorder:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
-        self._scaled.clear()
 
     def _listen_to_backward(self, original: Call) -> Call:
         def backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
             if self._inside:  # a checkpoint that recomputes, within a backward pass
                 return original(tensors, *arguments, **options)
-            root = tensors if isinstance(tensors, Tensor) else next(iter(tensors))
-            seen, scale = self._read(root)
+            loss, scale = self._scalers.behind(tensors)
+            seen = _read(loss)
             self._leftovers.before_backward()
             before = self._versions()
             self._inside += 1
@@ -112,13 +110,6 @@ class LoopRecorder:
             return result
 
         return backward
-
-    def _read(self, root: Tensor) -> tuple[Backward, float | None]:
-        """The loss behind a root, and the loss scale that was put on it."""
-        _, loss, scale = self._scaled.pop(id(root), (root, root, None))
-        value = float(loss.detach().sum())
-        seen = Backward(value=value, share=share_of_mean(loss), likeness=likeness(loss))
-        return seen, scale
 
     def _versions(self) -> list[tuple[int, int]]:
         gradients = [p.grad for p in self._own.values()]
@@ -176,11 +167,7 @@ class LoopRecorder:
 
     def _listen_to_scale(self, original: Call) -> Call:
         def scale(scaler: GradScaler, outputs: Any) -> Any:
-            self._scalers.meet(scaler)
-            result = original(scaler, outputs)
-            if isinstance(outputs, Tensor) and scaler.is_enabled():
-                self._scaled[id(result)] = result, outputs, scaler.get_scale()
-            return result
+            return self._scalers.multiply(original, scaler, outputs)
 
         return scale
 
@@ -252,6 +239,11 @@ class LoopRecorder:
         )
         self._leftovers.after_step()
         self._start_step()
+
+
+def _read(loss: Tensor) -> Backward:
+    value = float(loss.detach().sum())
+    return Backward(value=value, share=share_of_mean(loss), likeness=likeness(loss))
 
 
 def _shapes(optimizer: torch.optim.Optimizer) -> list[torch.Size]:
