@@ -17,7 +17,7 @@ from unvanish.errors import BadInput, ModelFailed
 from unvanish.init.branches import deep_norm_factors
 from unvanish.init.draws import isometric_taps, orthogonal
 from unvanish.init.fresh import looks_trained
-from unvanish.init.shaping import TOTAL_SLOPE, shaped
+from unvanish.init.shaping import TOTAL_SLOPE, mirrored, shaped
 from unvanish.theory.activations import nonlinearity
 
 LABELS = torch.arange(64) % 10
@@ -48,10 +48,12 @@ def jacobian(model: nn.Module, sample: Tensor) -> Tensor:
 
 # --- closed forms -------------------------------------------------------------------------------
 
+BENT_AT_START = {
+    "relu": (nn.ReLU, 0.0),
+    "leaky relu": (lambda: nn.LeakyReLU(0.2), 0.2),
+    "prelu": (nn.PReLU, 0.25),
+}
 LINEAR_AT_START = {
-    "relu": nn.ReLU,
-    "leaky relu": lambda: nn.LeakyReLU(0.2),
-    "prelu": nn.PReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
@@ -74,6 +76,48 @@ def test_mirrored_net_is_exactly_linear_and_isometric(name: str) -> None:
     assert read[2].abs().max() < 1e-9
     values = torch.linalg.svdvals(jacobian(net, data[0][0]))
     assert float(values.max() / values.min()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(BENT_AT_START))
+def test_mirrored_rectifiers_are_an_orthogonal_net_of_leaky_relus(name: str) -> None:
+    """As bent as depth and width can bear: the twin of half the width, written out by hand."""
+    torch.manual_seed(0)
+    depth, numbers = 30, 16
+    activation, left = BENT_AT_START[name]
+    net = chain(activation, depth).double()
+    data = (batch()[0].double(), LABELS)
+    start(net, data)
+    bent = math.sqrt(0.1 * numbers / (3 * depth))
+    slope = max(
+        math.sqrt((1 - bent) / (1 + bent)), unvanish.nn.TailoredLeakyReLU(depth).negative_slope
+    )
+    mirror = (slope - left) / (1 - slope * left)
+    signal = data[0]
+    for level, linear in enumerate(part for part in net[:-1] if isinstance(part, nn.Linear)):
+        core = linear.weight[::2] if level == 0 else linear.weight[::2, ::2]
+        scales = torch.linalg.svdvals(core)
+        assert float(scales.max() / scales.min()) == pytest.approx(1, abs=1e-9)
+        before = signal @ core.T
+        signal = (1 + mirror * left) * F.leaky_relu(before, slope)
+    out = net[:-1](data[0])
+    assert torch.allclose(out[:, ::2] - mirror * out[:, 1::2], signal, rtol=1e-6, atol=1e-9)
+
+
+def test_even_activations_and_those_that_leak_enough_are_not_mirrored() -> None:
+    assert mirrored(nonlinearity(torch.abs), 30, 16) is None
+    assert mirrored(nonlinearity(nn.LeakyReLU(0.95)), 30, 16) is None
+
+
+def test_a_narrow_first_layer_keeps_what_the_batch_varies_in() -> None:
+    """Four directions of 32 hold the signal; a random half would lose half of it."""
+    torch.manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(32, 4))[0]
+    inputs = torch.randn(64, 4) @ directions.T + 1e-3 * torch.randn(64, 32)
+    net = chain(nn.ReLU, 20, width=16)
+    start(net, (inputs, LABELS))
+    core = net[0].weight[::2].detach()
+    kept = torch.linalg.svdvals(core @ directions) / torch.linalg.svdvals(core)[:4]
+    assert kept.tolist() == pytest.approx([1] * 4, abs=1e-3)
 
 
 def test_hardswish_is_linear_where_its_odd_part_is() -> None:
@@ -159,7 +203,9 @@ def test_kernels_of_a_plain_stretch_are_delta_orthogonal() -> None:
         core = torch.stack([weight[::2, ::2, y, x] for y, x in taps], -1).flatten(1)
         assert torch.allclose(core @ core.T, core.square().sum(1).mean() * torch.eye(8), atol=1e-5)
         assert torch.equal(weight[::2], -weight[1::2])
-        assert torch.equal(weight[:, ::2], -weight[:, 1::2])
+        share = -weight[:, 1::2].norm() / weight[:, ::2].norm()
+        assert -1 < float(share) < -0.5
+        assert torch.allclose(weight[:, 1::2], share * weight[:, ::2], atol=1e-6)
         for y, x in taps:
             weight[:, :, y, x] = 0
         assert float(weight.abs().max()) == 0
@@ -480,7 +526,8 @@ GATES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         f"{name} {depth}": ((lambda a=activation, d=depth: chain(a, d)), (64, 32))
         for depth in (30, 100)
         for name, activation in {
-            **{key: LINEAR_AT_START[key] for key in ("relu", "leaky relu", "gelu", "silu")},
+            **{key: BENT_AT_START[key][0] for key in ("relu", "leaky relu")},
+            **{key: LINEAR_AT_START[key] for key in ("gelu", "silu")},
             "tanh": nn.Tanh,
             "sigmoid": nn.Sigmoid,
             "elu": nn.ELU,

@@ -27,16 +27,26 @@ def make_optimizer(name: str, model: nn.Module, rate: float) -> torch.optim.Opti
 
 
 def train(
-    build: Callable[[], nn.Module], task: Task, optimizer: str, rate: float, steps: int, seed: int
+    build: Callable[[], nn.Module],
+    task: Task,
+    optimizer: str,
+    rate: float,
+    steps: int,
+    seed: int,
+    refit: bool = False,
 ) -> dict[str, float]:
-    """Accuracy on both held-out parts, last loss and seconds. ``build`` makes and initialises."""
+    """Accuracy on both held-out parts, last loss and seconds. ``build`` makes and initialises.
+
+    ``refit``: the rate is chosen, so that the validation part is trained on too.
+    """
     torch.manual_seed(seed)
     started = time.perf_counter()
     model = build()
     built = time.perf_counter() - started
     order = torch.Generator().manual_seed(1000 + seed)
     stepper = make_optimizer(optimizer, model, rate)
-    inputs, labels = task.train
+    parts = [task.train, task.validation] if refit else [task.train]
+    inputs, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     last = math.nan
     for step in range(steps):
         chosen = torch.randint(len(labels), (BATCH,), generator=order)

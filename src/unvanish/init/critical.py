@@ -15,7 +15,7 @@ from unvanish.init.measure import Meter
 from unvanish.init.parts import find_parts, left_alone, permission
 from unvanish.init.report import InitReport
 from unvanish.init.residual import find_branches
-from unvanish.init.situation import Situation, rms
+from unvanish.init.situation import Situation
 from unvanish.init.stretches import Stretches, folded, unbent
 from unvanish.preserve import seeded
 from unvanish.probe.observe import unwrapped
@@ -154,7 +154,6 @@ class Call:
 
     def _situation(self, trace: Any, steps: int | None) -> Situation:
         graph = Graph(self.model, trace)
-        inputs = self.meter.inputs()
         return Situation(
             model=self.model,
             trace=trace,
@@ -164,7 +163,7 @@ class Call:
             branches=find_branches(graph),
             generator=torch.Generator().manual_seed(self.seed),
             steps=steps,
-            input_rms=None if inputs is None else rms(inputs),
+            inputs=self.meter.inputs(),
         )
 
 

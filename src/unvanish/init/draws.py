@@ -1,7 +1,7 @@
 """Matrices to start from: orthogonal ones of any shape, and where they stand in a kernel."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,32 @@ def _rotation(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     normal = torch.randn(columns, rows, generator=generator, dtype=dtype)
     q, r = torch.linalg.qr(normal)
     return (q * r.diagonal().sign()).T.double()  # the sign makes it uniform (Mezzadri 2007)
+
+
+def principal(samples: Tensor) -> Callable[[int, int, torch.Generator], Tensor]:
+    """A draw whose rows span the directions in which the samples (N, columns) vary most.
+
+    For a layer with fewer rows than columns, which must lose something: a random projection loses
+    of every direction alike, this one the least of the signal. Rows are orthonormal and stand at
+    random angles to the principal directions, so that all carry alike much. Directions that the
+    samples do not have are random.
+
+    >>> samples = torch.randn(50, 1) * torch.tensor([[3.0, 4.0, 0.0]])
+    >>> row = principal(samples)(1, 3, torch.Generator().manual_seed(0))
+    >>> [round(abs(v), 4) for v in row[0].tolist()]
+    [0.6, 0.8, 0.0]
+    """
+
+    def draw(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+        centred = samples.detach().double() - samples.detach().double().mean(0)
+        values, directions = torch.linalg.svd(centred, full_matrices=False)[1:]
+        rank = int((values > values[0] * 1e-6).sum()) if len(values) else 0
+        known = directions[: min(rows, rank)]
+        random = torch.randn(rows - len(known), columns, generator=generator, dtype=torch.float64)
+        basis = torch.linalg.qr(torch.cat([known, random]).T)[0].T
+        return orthogonal(rows, rows, generator) @ basis
+
+    return draw
 
 
 def gaussian(rows: int, columns: int, generator: torch.Generator) -> Tensor:

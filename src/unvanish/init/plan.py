@@ -12,7 +12,7 @@ from unvanish.init.shaping import Shape
 from unvanish.probe.flow import NORMALIZING
 from unvanish.theory.activations import Nonlinearity
 
-Choice = Callable[[Nonlinearity, int], Shape | None]
+Choice = Callable[[Nonlinearity, int, int], Shape | None]
 _PATIENCE = 1000
 
 
@@ -44,16 +44,17 @@ def make_plan(
         parts: the weighted ones.
         writers: those that may write in a shape, with the activation that they feed.
         readers: those whose weights may be changed to read one.
-        choice: which shape for an activation, if any.
+        choice: which shape for an activation of so many layers of such a width, if any.
         layers: how many activations lie in a row.
     """
     shapes: dict[int, Shape] = {}
     refused: dict[int, str] = {}
-    kept: dict[int, Shape | None] = {}
+    kept: dict[tuple[int, int], Shape | None] = {}
     for index, bend in writers.items():
-        key = id(bend.function)
+        width = parts[index].outputs
+        key = id(bend.function), width
         if key not in kept:
-            kept[key] = choice(bend.function, layers)
+            kept[key] = choice(bend.function, layers, width)
         shape = kept[key]
         if shape is None or (shape.mirrored and not _pairs_fit(parts[index])):
             refused[index] = "no pairs" if shape is not None else "no shape"
@@ -179,7 +180,7 @@ def _written(part: Part, index: int, shape: Shape, graph: Graph) -> Layout:
             layout, weight=weight, offset=offset, writers=frozenset({index}), active=False
         )
     number, sign = pairs(part.outputs)
-    weight = sign * shape.gain
+    weight = np.where(sign > 0, shape.gain, -shape.mirror * shape.gain)
     if part.outputs % 2:  # the odd one out is read by nobody at the start
         number, weight = number.copy(), weight.copy()
         number[-1], weight[-1] = 0, 0.0

@@ -2,10 +2,12 @@
 
 Two ways, both folded into the neighbouring weights, so that no module changes:
 
-* *mirrored*: every number u is sent twice, as u and as -u, and read back as f(u) - f(-u). For
-  ReLU, leaky ReLU, GELU, SiLU, softplus, hardswish this is u times a constant exactly (their odd
-  part is linear): the net is linear at the start (Balduzzi et al. 2017, arXiv:1702.08591, for
-  ReLU). For ELU, SELU, Mish the odd part is bent: a smaller scale unbends it.
+* *mirrored*: every number u is sent twice, as u and as -u, and read back as f(u) - m f(-u). At
+  m = 1 this is u times a constant exactly for ReLU, leaky ReLU, GELU, SiLU, softplus, hardswish
+  (their odd part is linear): the net is linear at the start (Balduzzi et al. 2017,
+  arXiv:1702.08591, for ReLU). For ELU, SELU, Mish the odd part is bent: a smaller scale unbends it.
+  With m below one ReLU acts as a leaky ReLU of slope m, so the bend that a depth and a width can
+  bear is kept: a net that starts exactly linear is slow on tasks that are not.
 * *shaped*: read back as gain * (f(scale * u + shift) + offset), the four numbers solved from the
   conditions of deep kernel shaping (Martens et al. 2021, arXiv:2110.01765): mean zero, variance
   one, Q'(1) = 1 and C'(1) = 1.5^(1/layers).
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unvanish.nn.tailored import tailored_slope
 from unvanish.theory.activations import Nonlinearity
 from unvanish.theory.quadrature import breaks_at, nodes
 
@@ -25,6 +28,8 @@ TOTAL_SLOPE = 1.5
 """zeta of deep kernel shaping: what the slopes of the correlation map multiply up to."""
 EVEN_SHARE = 0.25
 """Energy of the even part over that of the odd part, of ReLU 0.36: the bend there is to learn with."""
+FLUCTUATION = 0.1
+"""Variance of the log of the squared gradient that bends may cause, over all layers."""
 _LARGEST, _SMALLEST = 4.0, 1e-3
 
 Array = NDArray[np.float64]
@@ -34,7 +39,7 @@ Array = NDArray[np.float64]
 class Shape:
     """``u`` of unit variance goes in as ``scale * u + shift`` (``mirrored``: and ``-scale * u``).
 
-    It comes back as ``gain * (f(.) + offset)``, or mirrored as ``gain * (f(u) - f(-u))``.
+    It comes back as ``gain * (f(.) + offset)``, or mirrored as ``gain * (f(u) - mirror * f(-u))``.
     ``slope`` is C'(1) of the two together: 1 where they are linear.
     """
 
@@ -44,6 +49,7 @@ class Shape:
     gain: float
     offset: float
     slope: float
+    mirror: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,10 @@ class _Moments:
     even: float = 0.0
 
 
-def mirrored(activation: Nonlinearity, layers: int) -> Shape | None:
-    """The shape that sends every number twice; ``None`` for an even activation."""
+def mirrored(activation: Nonlinearity, layers: int, numbers: int) -> Shape | None:
+    """The shape that sends each of ``numbers`` numbers twice; ``None`` for an even activation."""
+    if activation.sides is not None:
+        return _leaking(*activation.sides, tolerable_slope(layers, numbers))
 
     def at(scale: float) -> _Moments:
         return _moments(activation, scale, 0.0, odd=True)
@@ -66,12 +74,7 @@ def mirrored(activation: Nonlinearity, layers: int) -> Shape | None:
     wanted = TOTAL_SLOPE ** (1 / layers)
     scale = _scale(lambda scale: at(scale).correlation_slope, layers)
     found = at(scale)
-    while (
-        activation.sides is None
-        and scale >= 1
-        and found.even < EVEN_SHARE * found.variance
-        and scale < _LARGEST
-    ):
+    while scale >= 1 and found.even < EVEN_SHARE * found.variance and scale < _LARGEST:
         following = at(1.1 * scale)
         if following.correlation_slope > wanted:
             break
@@ -79,6 +82,36 @@ def mirrored(activation: Nonlinearity, layers: int) -> Shape | None:
     gain = 1 / math.sqrt(found.variance)
     slope = found.correlation_slope
     return Shape(mirrored=True, scale=scale, shift=0.0, gain=gain, offset=0.0, slope=slope)
+
+
+def tolerable_slope(layers: int, numbers: int) -> float:
+    """The least slope of a leaky ReLU that a net this deep and this narrow can bear.
+
+    The larger of two: the one at which samples stay apart (``tailored_slope``), and the one at
+    which the squared gradient's logarithm varies by no more than FLUCTUATION: with orthogonal
+    weights its variance is 3 (kappa - 1) layers / numbers, kappa - 1 = ((1 - a^2) / (1 + a^2))^2
+    (`unvanish.theory`, finite width).
+    """
+    bent = math.sqrt(FLUCTUATION * numbers / (3 * layers))
+    narrow = math.sqrt((1 - bent) / (1 + bent)) if bent < 1 else 0.0
+    return max(narrow, tailored_slope(layers))
+
+
+def _leaking(left: float, right: float, wanted: float) -> Shape | None:
+    """Slopes (left, right) around zero, mirrored so that the two together have left / right = wanted.
+
+    ``None`` where the activation is no more bent than that by itself, or even.
+    """
+    if abs(left) > abs(right):
+        left, right = right, left
+    if left == -right or left / right >= wanted:
+        return None
+    mirror = (wanted * right - left) / (right - wanted * left)
+    sides = right + mirror * left, left + mirror * right
+    gain = math.sqrt(2 / (sides[0] ** 2 + sides[1] ** 2))
+    return Shape(
+        mirrored=True, scale=1.0, shift=0.0, gain=gain, offset=0.0, slope=1.0, mirror=mirror
+    )
 
 
 def shaped(activation: Nonlinearity, layers: int) -> Shape | None:

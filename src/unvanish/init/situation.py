@@ -33,7 +33,7 @@ class Situation:
     branches: tuple[Branch, ...]
     generator: torch.Generator
     steps: int | None
-    input_rms: float | None
+    inputs: torch.Tensor | None
     gains: dict[int, float] = field(default_factory=dict[int, float])
     sizes: dict[int, float] = field(default_factory=dict[int, float])
     norm_gains: dict[str, float] = field(default_factory=dict[str, float])
@@ -47,6 +47,21 @@ class Situation:
     def may_change(self, part: Part) -> bool:
         """Whether weight and bias of this part may get new values, and one call uses them."""
         return self.permitted.reason(part.names) is None
+
+    @property
+    def input_rms(self) -> float | None:
+        """Root mean square of the inputs, where they are one float tensor."""
+        return None if self.inputs is None else rms(self.inputs)
+
+    def samples_of(self, part: Part) -> torch.Tensor | None:
+        """What a linear layer that reads the batch itself is given: (samples, inputs)."""
+        reads_batch = part.kind == "linear" and self.graph.source(part.operation) == ("batch", None)
+        if self.inputs is None or not reads_batch or self.inputs.dim() < 2:
+            return None
+        for rows in (self.inputs.flatten(1), self.inputs.flatten(0, -2)):
+            if rows.shape[1] == part.inputs:
+                return rows
+        return None
 
     def bends_behind(self, index: int) -> list[Bend]:
         """The activations that the output of an operation reaches past nothing weighted."""

@@ -13,7 +13,7 @@ momentum 0.1 / depth.
 
 from dataclasses import dataclass
 
-from unvanish.init.draws import orthogonal
+from unvanish.init.draws import orthogonal, principal
 from unvanish.init.graph import Bend
 from unvanish.init.layout import Layout
 from unvanish.init.parts import Part
@@ -28,14 +28,16 @@ SHALLOW = 8
 """Activations in a row up to which nothing collapses that an orthogonal draw would not carry."""
 
 
-def unbent(activation: Nonlinearity, layers: int) -> Shape | None:
+def unbent(activation: Nonlinearity, layers: int, width: int) -> Shape | None:
     """Mirrored; an odd activation needs only its scale."""
-    return shaped(activation, layers) if is_odd(activation) else mirrored(activation, layers)
+    if is_odd(activation):
+        return shaped(activation, layers)
+    return mirrored(activation, layers, width // 2)
 
 
-def folded(activation: Nonlinearity, layers: int) -> Shape | None:
+def folded(activation: Nonlinearity, layers: int, width: int) -> Shape | None:
     """Deep kernel shaping wherever it has a solution, else mirrored."""
-    return shaped(activation, layers) or mirrored(activation, layers)
+    return shaped(activation, layers) or mirrored(activation, layers, width // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Stretches:
         branch = situation.gains.get(index, 1.0)
         hands_on = reads is not None or index in plan.passes
         gain = branch * (1.0 if hands_on else gain_after(situation, index))
-        recipe = Recipe(draw=self.draw, gain=gain, writes=shape, reads=reads, local=local)
+        draw = self._draw(situation, part, shape)
+        recipe = Recipe(draw=draw, gain=gain, writes=shape, reads=reads, local=local)
         write(part, recipe, situation.generator)
         numbers = {"gain": gain}
         if shape is not None:
@@ -95,6 +98,14 @@ class Stretches:
         if part.calls == 1 and index not in plan.passes:
             scale, shift = (1.0, 0.0) if shape is None else (shape.scale, shape.shift)
             situation.aims[index] = (scale * situation.sizes.get(index, 1.0), shift)
+
+    def _draw(self, situation: Situation, part: Part, shape: Shape | None) -> Draw:
+        """Where a stretch begins with fewer numbers than the batch has, the batch says which."""
+        if shape is None:
+            return self.draw
+        samples = situation.samples_of(part)
+        numbers = part.outputs // 2 if shape.mirrored else part.outputs
+        return self.draw if samples is None or numbers >= part.inputs else principal(samples)
 
     def _is_local(self, situation: Situation, plan: Plan, index: int) -> bool:
         """Whether the kernel has its isometric taps only: along a deep plain stretch."""
