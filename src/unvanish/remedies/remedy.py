@@ -1,0 +1,65 @@
+"""Remedy, Patient, Card of a remedy: what a treatment is made of."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from unvanish.batches import Forward, Loss
+from unvanish.causes.cause import Finding
+from unvanish.diagnosis import Diagnosis
+from unvanish.surgery.edits import Edit
+from unvanish.training.optimizer_copy import OptimizerFactory
+
+Keep = Literal["function", "layers", "shape", "anything"]
+"""How far a cure may go: nothing of the architecture; activations; norms and skips; cells too."""
+Level = Literal["wiring", "loop", "values", "activation", "norm", "skip", "cell", "advice"]
+"""How large an intervention is, smallest first (advice changes nothing at all)."""
+Safety = Literal["same function", "changes the function", "advice"]
+"""Whether the model computes the same right after the edit, another function, or nothing is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """What a remedy may look at, and never changes."""
+
+    model: nn.Module
+    batches: Sequence[Any]
+    loss: Loss | None
+    forward: Forward | None
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None
+    diagnosis: Diagnosis
+    seed: int = 0
+
+
+Plan = tuple[Edit, ...]
+"""The edits of one candidate, applied together and in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemedyCard:
+    """The words of a remedy: what it does, when it harms, where it comes from."""
+
+    name: str
+    title: str
+    what: str
+    harms: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One entry of the list.
+
+    ``treats`` are the names of findings. ``plan(patient, finding)`` gives one or more alternative
+    plans for a finding, the most promising first; nothing where the remedy does not fit this model.
+    """
+
+    card: RemedyCard
+    level: Level
+    keep: Keep
+    safety: Safety
+    treats: tuple[str, ...]
+    plan: Callable[[Patient, Finding], Iterable[Plan]]
