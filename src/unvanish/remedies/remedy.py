@@ -1,5 +1,6 @@
 """Remedy, Patient, Card of a remedy: what a treatment is made of."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +48,19 @@ class RemedyCard:
     what: str
     harms: str
     reference: str
+
+    def text(self) -> str:
+        """The card as plain text for a terminal."""
+        parts = [f"{self.name}: {self.title}", ""]
+        for heading, body in (
+            ("What it does", self.what),
+            ("When it harms", self.harms),
+            ("Reference", self.reference),
+        ):
+            words = " ".join(body.split())
+            filled = textwrap.fill(words, 88, initial_indent="  ", subsequent_indent="  ")
+            parts += [heading, filled, ""]
+        return "\n".join(parts).rstrip() + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

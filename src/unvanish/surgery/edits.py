@@ -35,13 +35,15 @@ LOOP = frozenset(("optimizer", "step"))
 class Part:
     """A module to build: ``type`` is its dotted name in torch or unvanish, arguments are plain.
 
+    An argument is a scalar, another part, or a tuple of numbers (the mean of each channel).
+
     >>> part = Part(type="torch.nn.LeakyReLU", arguments={"negative_slope": 0.1})
     >>> part.expression(), part.build()
     ('nn.LeakyReLU(negative_slope=0.1)', LeakyReLU(negative_slope=0.1))
     """
 
     type: str
-    arguments: Mapping[str, "Scalar | Part"] = field(default_factory=dict[str, "Scalar | Part"])
+    arguments: Mapping[str, "Argument"] = field(default_factory=dict[str, "Argument"])
 
     def build(self) -> nn.Module:
         """The module.
@@ -66,7 +68,9 @@ class Part:
 
     def expression(self) -> str:
         """As Python source, with ``torch.nn`` called ``nn``."""
-        name = "nn." + self.type.removeprefix("torch.nn.") if "torch.nn." in self.type else self.type
+        name = (
+            "nn." + self.type.removeprefix("torch.nn.") if "torch.nn." in self.type else self.type
+        )
         given = (
             f"{key}={value.expression() if isinstance(value, Part) else repr(value)}"
             for key, value in self.arguments.items()
@@ -84,11 +88,17 @@ class Part:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Part":
         """The part that :meth:`to_json` wrote."""
-        arguments = {
-            key: cls.from_json(value["part"]) if isinstance(value, dict) else value
-            for key, value in cast(dict[str, Any], record["arguments"]).items()
-        }
-        return cls(type=record["type"], arguments=arguments)
+        given = cast(dict[str, Any], record["arguments"])
+        return cls(type=record["type"], arguments={k: _argument(v) for k, v in given.items()})
+
+
+Argument = Scalar | Part | tuple[float, ...]
+
+
+def _argument(value: Any) -> Argument:
+    if isinstance(value, dict):
+        return Part.from_json(cast(dict[str, Any], value)["part"])
+    return tuple(cast(list[float], value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

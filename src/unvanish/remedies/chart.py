@@ -1,0 +1,133 @@
+"""What remedies read from a patient's trace and model: depth, activations, shapes, optimizer."""
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from unvanish.causes.dataflow import Dataflow
+from unvanish.init.graph import Graph
+from unvanish.init.residual import longest
+from unvanish.kinds import activation_name
+from unvanish.probe.observe import unwrapped
+from unvanish.remedies.remedy import Patient
+from unvanish.trace import Activation, Operation
+from unvanish.training.optimizer import OptimizerReading, read_optimizer
+from unvanish.training.optimizer_copy import copied_optimizer
+
+ISOMETRIC_ADAM = 0.03
+"""Rate times depth up to which nets of 30 to 10,000 layers learned with Adam (docs/init.md)."""
+ISOMETRIC_SGD = 0.1
+"""The same for gradient descent with momentum."""
+SHALLOW = 8
+"""Activations in a row up to which the step size need not fall with depth (docs/init.md)."""
+
+
+def body(patient: Patient) -> nn.Module:
+    """The module whose names the trace uses: behind torch.compile and data-parallel wrappers."""
+    return unwrapped(patient.model)[0]
+
+
+def module_at(patient: Patient, path: str | None) -> nn.Module | None:
+    """The module of this dotted name, or ``None`` where the model has no such module."""
+    return None if path is None else dict(body(patient).named_modules()).get(path)
+
+
+def owners(patient: Patient, names: Iterable[str]) -> tuple[str, ...]:
+    """Names of the modules with weights of their own among these modules and parameters."""
+    modules = dict(body(patient).named_modules())
+    parameters = dict(body(patient).named_parameters())
+    found: list[str] = []
+    for name in names:
+        path = name.rpartition(".")[0] if name in parameters else name
+        if path in modules and next(modules[path].parameters(), None) is not None:
+            found.append(path)
+    return tuple(dict.fromkeys(found))
+
+
+def parameters_of(patient: Patient, names: Iterable[str], dimensions: int = 1) -> tuple[str, ...]:
+    """Names of the trained parameters that these modules or parameters hold."""
+    asked = tuple(names)
+    return tuple(
+        name
+        for name, parameter in body(patient).named_parameters()
+        if parameter.requires_grad
+        and parameter.dim() >= dimensions
+        and any(name == one or name.startswith(f"{one}.") for one in asked)
+    )
+
+
+def depth(patient: Patient) -> int:
+    """Activations in a row, on the longest way from the batch to the loss; at least one."""
+    graph = Graph(body(patient), patient.diagnosis.trace)
+    return max(1, longest(graph, frozenset(graph.bends)))
+
+
+def hidden_activations(patient: Patient) -> tuple[Activation, ...]:
+    """Activations between weighted layers: no gates and not what makes the output."""
+    seen = patient.diagnosis.trace.activations
+    return tuple(a for a in seen if not a.gate and not a.feeds_loss)
+
+
+def is_own_module(patient: Patient, activation: Activation) -> bool:
+    """Whether the activation is a module of its own (``nn.ReLU``) and not a call in a forward."""
+    module = module_at(patient, activation.module)
+    return module is not None and type(module).__module__ == "torch.nn.modules.activation"
+
+
+def operation_of(patient: Patient, activation: Activation) -> Operation | None:
+    """The operation of the trace that made this activation's output."""
+    for operation in patient.diagnosis.trace.operations:
+        here = (operation.module, operation.call) == (activation.module, activation.call)
+        if here and activation_name(operation.function) == activation.function:
+            return operation
+    return None
+
+
+def flow(patient: Patient) -> Dataflow:
+    """The forward operations as a graph."""
+    return Dataflow(patient.diagnosis.trace)
+
+
+def optimizer_of(patient: Patient) -> OptimizerReading | None:
+    """What the optimizer is set to; a factory is asked for one over a copy's parameters."""
+    if patient.optimizer is None:
+        return None
+    if isinstance(patient.optimizer, torch.optim.Optimizer):
+        return read_optimizer(patient.optimizer, body(patient))
+    twin = copy.deepcopy(body(patient))
+    return read_optimizer(copied_optimizer(patient.optimizer, twin, twin), twin)
+
+
+def largest_rate(reading: OptimizerReading) -> float:
+    """The largest learning rate of any group; zero where none is set."""
+    return max((group.lr or 0.0 for group in reading.groups), default=0.0)
+
+
+def isometric_rate(patient: Patient) -> float | None:
+    """The rate that an isometric net of this depth bears, where it is below the user's own.
+
+    Every layer of such a net moves its output by as much, so that the output moves by the depth
+    times what one layer does: the rate falls as one over the depth.
+    """
+    reading, layers = optimizer_of(patient), depth(patient)
+    if reading is None or layers <= SHALLOW:
+        return None
+    adaptive = any(group.betas for group in reading.groups)
+    bound = (ISOMETRIC_ADAM if adaptive else ISOMETRIC_SGD) / layers
+    return bound if bound < largest_rate(reading) else None
+
+
+def samples(patient: Patient) -> int:
+    """How many samples a batch has; one where that is not known."""
+    return patient.diagnosis.trace.conditions.batch_size or 1
+
+
+def gradient_scale(patient: Patient) -> tuple[float, float]:
+    """Norm of the whole gradient, and the smallest rms of a tensor that gets any (NaN: none)."""
+    seen = patient.diagnosis.trace.parameters
+    norms = [p.gradient_norm for p in seen if p.gradient_norm]
+    smallest = min((p.gradient_rms for p in seen if p.gradient_rms), default=math.nan)
+    return math.hypot(*norms), smallest
