@@ -5,7 +5,8 @@
     │   └── NothingTrains   no parameter of the model requires grad
     ├── ModelFailed     the user's own code raised in forward, loss or backward; says where
     ├── TargetError     a command line TARGET cannot be turned into a model, data and a loss
-    └── MissingExtra    an optional package is not installed; says what to install
+    ├── MissingExtra    an optional package is not installed; says what to install
+    └── CannotCut       an edit cannot be made to this model; says where and why
 
 Every message says what happened, where (argument or module path) and what to do next.
 """
@@ -33,3 +34,7 @@ class TargetError(UnvanishError):
 
 class MissingExtra(UnvanishError):
     """An optional package is not installed."""
+
+
+class CannotCut(UnvanishError):
+    """An edit cannot be made to this model: which place, why, and what can be done instead."""

@@ -4,6 +4,9 @@ Each can be used alone, and each says in its docstring when it harms. What they 
 with and without: ``docs/nn.md``.
 """
 
+from unvanish.nn.extended import Skip as Skip
+from unvanish.nn.extended import SkipSequential as SkipSequential
+from unvanish.nn.extended import extend_ as extend_
 from unvanish.nn.gated_residual import GatedResidual as GatedResidual
 from unvanish.nn.gradient_valve import GradientValve as GradientValve
 from unvanish.nn.gradient_valve import ValveReport as ValveReport
@@ -13,6 +16,7 @@ from unvanish.nn.homeostatic import regulate_ as regulate_
 from unvanish.nn.rational import Rational as Rational
 from unvanish.nn.recurrent import ChronoLSTM as ChronoLSTM
 from unvanish.nn.recurrent import RegulatedRNN as RegulatedRNN
+from unvanish.nn.recurrent_stand_in import LSTMLikeRNN as LSTMLikeRNN
 from unvanish.nn.shaped import ShapedActivation as ShapedActivation
 from unvanish.nn.shaped import TailoredActivation as TailoredActivation
 from unvanish.nn.swish import Swish as Swish
@@ -25,15 +29,19 @@ __all__ = [
     "GatedResidual",
     "GradientValve",
     "Homeostatic",
+    "LSTMLikeRNN",
     "Rational",
     "RegulatedRNN",
     "Regulation",
     "ShapedActivation",
+    "Skip",
+    "SkipSequential",
     "Swish",
     "TailoredActivation",
     "TailoredLeakyReLU",
     "TailoredPReLU",
     "TailoredSwish",
     "ValveReport",
+    "extend_",
     "regulate_",
 ]

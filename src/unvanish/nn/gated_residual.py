@@ -85,7 +85,10 @@ class GatedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output, of the shape of the branch's."""
-        made = self.branch(x)
+        return self.join(x, self.branch(x))
+
+    def join(self, x: Tensor, made: Tensor) -> Tensor:
+        """What the block gives for an input and what its branch made of it."""
         skip = x if self.projection is None else self.projection(x)
         if made.shape != skip.shape:
             raise BadInput(
