@@ -36,8 +36,8 @@ def derived_class(
     arguments: tuple[Any, ...],
     base: type[nn.Module],
     mixins: tuple[type[nn.Module], ...],
-    namespace: Mapping[str, Any],
     name: str,
+    namespace: Callable[[], Mapping[str, Any]] = dict,
 ) -> type[nn.Module]:
     """The class ``name`` with the mixins before ``base``; the same one for the same wishes.
 
@@ -46,8 +46,8 @@ def derived_class(
         arguments: hashable ones that can be pickled.
         base: the class to derive from, itself derived or not.
         mixins: which classes come before it.
-        namespace: further methods and attributes.
         name: of the class.
+        namespace: gives further methods and attributes, where the class is not known yet.
     """
     key = (base, maker, arguments)
     made = _MADE.get(key)
@@ -56,7 +56,7 @@ def derived_class(
         own = {
             "__module__": base.__module__,
             "__doc__": base.__doc__,
-            **namespace,
+            **namespace(),
             "_lineage": (origin, (*steps, (maker, arguments))),
         }
         carriers = () if issubclass(base, Derived) else (Derived,)

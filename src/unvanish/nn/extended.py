@@ -196,16 +196,14 @@ def skip_sequential_(sequential: nn.Sequential) -> SkipSequential:
 def extended_class(base: type[nn.Module]) -> type[nn.Module]:
     """The class that :func:`extend_` gives to a module of class ``base``."""
     mixins = (OwnChildren,) if issubclass(base, nn.Sequential) else ()
-    return derived_class(
-        extended_class, (), base, (Extended, *mixins), {}, f"Extended{base.__name__}"
-    )
+    return derived_class(extended_class, (), base, (Extended, *mixins), f"Extended{base.__name__}")
 
 
 def skipping_class(base: type[nn.Module]) -> type[nn.Module]:
     """The class that :func:`skip_sequential_` gives to a Sequential of class ``base``."""
     if base is nn.Sequential:
         return SkipSequential
-    return derived_class(skipping_class, (), base, (SkipSequential,), {}, f"Skip{base.__name__}")
+    return derived_class(skipping_class, (), base, (SkipSequential,), f"Skip{base.__name__}")
 
 
 def inside_extension(

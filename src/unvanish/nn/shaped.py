@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.errors import BadInput
+from unvanish.nn.by_output import known_by_output, squashed
 from unvanish.nn.gaussian import Activation
 from unvanish.nn.shaping import Transform, shape_kernel, tailor
 
@@ -26,9 +27,14 @@ class _Transformed(nn.Module):
         """
         half = x.dtype in (torch.float16, torch.bfloat16)
         there = self.transform
-        u = (x.float() if half else x) * there.scale + there.shift
+        u = x.float() if half else x
         with torch.autocast(x.device.type, enabled=False):
-            made = (self.activation(u) + there.offset) * there.gain
+            if known_by_output(self.activation):
+                numbers = there.scale, there.shift, there.gain, there.offset
+                made = squashed(u, self.activation, numbers)
+            else:
+                shaped = self.activation(u * there.scale + there.shift)
+                made = (shaped + there.offset) * there.gain
         return made.to(x.dtype) if half else made
 
     def extra_repr(self) -> str:
