@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
     from unvanish.trace import Trace as Trace
+    from unvanish.trial.compare import compare as compare
+    from unvanish.trial.verdict import Verdict as Verdict
 
 __version__ = "0.1.0"
 
@@ -31,6 +33,8 @@ _HOME = {
     "Prediction": "unvanish.prediction",
     "Trace": "unvanish.trace",
     "UnvanishError": "unvanish.errors",
+    "Verdict": "unvanish.trial.verdict",
+    "compare": "unvanish.trial.compare",
     "diagnose": "unvanish.diagnosis",
     "explain": "unvanish.causes",
     "init": "unvanish.init",
@@ -46,6 +50,8 @@ __all__ = [
     "Prediction",
     "Trace",
     "UnvanishError",
+    "Verdict",
+    "compare",
     "diagnose",
     "explain",
     "init",

@@ -1,0 +1,152 @@
+"""Task: what both arms are given, the same batches in the same order, and what they are judged by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.batches import (
+    Forward,
+    Loss,
+    call_model,
+    check_arguments,
+    check_batch,
+    compute_loss,
+    map_tensors,
+    split_batch,
+)
+from unvanish.errors import BadInput, NothingTrains, UnvanishError
+from unvanish.preserve import preserved
+from unvanish.probe.observe import eager, unwrapped
+from unvanish.surgery.edits import Edit
+from unvanish.training.reached import reached
+from unvanish.trial.arm import copied_model
+from unvanish.trial.split import Split, split_data
+from unvanish.trial.yardstick import Metric, Score, Yardstick, class_axis
+from unvanish.trial.zero_skill import zero_skill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Data, loss and metric of a trial; ``zero_skill`` is the score of the best constant answer.
+
+    ``name`` is the metric's, ``answers`` how many a held-out accuracy counts.
+    """
+
+    split: Split
+    yardstick: Yardstick
+    zero_skill: Score | None
+    name: str
+    answers: int
+
+    def loss_of(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss of one batch, computed on a copy of the batch.
+
+        Raises:
+            BadInput: it is no scalar tensor.
+            NothingTrains: it does not depend on anything that trains.
+        """
+        own = map_tensors(batch, Tensor.clone)
+        value = compute_loss(model, own, self.yardstick.loss, self.yardstick.forward)
+        if not value.requires_grad:
+            raise NothingTrains(
+                "the loss does not require grad: nothing that it is computed from trains; set "
+                "requires_grad on the parameters that should, and keep the loss a tensor."
+            )
+        return value
+
+    def outside(self) -> list[Any]:
+        """What the user's functions can reach and a run must leave as it was."""
+        rule = self.yardstick
+        functions = [f for f in (rule.loss, rule.forward, rule.metric) if f is not None]
+        return [thing for function in functions for thing in reached(function)]
+
+    def remake(self, model: nn.Module, edits: Sequence[Edit], seed: int) -> nn.Module:
+        """Edits made on a model, on the first training batch."""
+        from unvanish import surgery
+
+        return surgery.apply(
+            model,
+            tuple(edits),
+            batch=self.split.training[0],
+            loss=self.yardstick.loss,
+            forward=self.yardstick.forward,
+            seed=seed,
+        )
+
+
+def prepare(
+    model: nn.Module,
+    data: Any,
+    loss: Loss | None,
+    forward: Forward | None = None,
+    metric: Metric | None = None,
+    *,
+    steps: int = 200,
+    size: int | None = None,
+    validation: bool = False,
+) -> Task:
+    """Divide the data and settle what is measured.
+
+    Where targets are numbers of classes that the outputs have an axis for, that is the accuracy;
+    else the loss. A ``metric(outputs, targets)`` of the user's goes before both, higher is better.
+
+    Args:
+        model: run once on a held-out batch, as a copy, for the shape of its outputs.
+        data: one batch as a tuple, or an iterable of batches.
+        loss: ``loss(outputs, targets) -> scalar tensor``.
+        forward: ``forward(model, batch) -> scalar tensor`` instead.
+        metric: ``metric(outputs, targets) -> float``.
+        steps: of the training, which bounds how many batches are read.
+        size: samples in a minibatch drawn from one batch.
+        validation: whether step sizes are to be chosen.
+
+    Raises:
+        BadInput: an argument or the data cannot be used.
+    """
+    check_arguments(model, loss, forward, 0)
+    if metric is not None and not callable(metric):
+        raise BadInput(
+            f"metric must be callable, metric(outputs, targets) -> float, got {type(metric).__name__}."
+        )
+    split = split_data(data, steps, size, validation)
+    plain = unwrapped(model)[0]
+    for index, batch in enumerate((*split.training, *split.validation, *split.held_out)):
+        check_batch(plain, batch, index)
+    rule = Yardstick(
+        kind="loss" if metric is None else "metric", loss=loss, forward=forward, metric=metric
+    )
+    outputs = _outputs(plain, split, forward is not None and metric is None)
+    answers = 0
+    if outputs is not None and metric is None:
+        targets = split_batch(split.held_out[0])[1]
+        if class_axis(outputs, targets) is not None:
+            rule = Yardstick(kind="accuracy", loss=loss, forward=None)
+            answers = sum(split_batch(batch)[1].numel() for batch in split.held_out)
+    reference = zero_skill(rule, split, outputs) if outputs is not None else None
+    return Task(
+        split=split, yardstick=rule, zero_skill=reference, name=_named(rule), answers=answers
+    )
+
+
+def _outputs(model: nn.Module, split: Split, only_loss: bool) -> Any:
+    """What the model says to the first held-out batch; ``None`` where it has no plain outputs."""
+    if only_loss:
+        return None
+    inputs, _ = split_batch(split.held_out[0])
+    twin = copied_model(model).eval()
+    with preserved(twin, 0), eager(), torch.no_grad():
+        try:
+            return call_model(twin, map_tensors(inputs, Tensor.clone))
+        except UnvanishError:
+            raise
+        except Exception:
+            return None  # the first training step says in what it fails, and where
+
+
+def _named(rule: Yardstick) -> str:
+    if rule.kind != "metric":
+        return rule.kind
+    return str(getattr(rule.metric, "__name__", type(rule.metric).__name__))

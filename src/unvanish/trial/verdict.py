@@ -1,0 +1,151 @@
+"""Verdict: what a trial found, as plain numbers."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unvanish.trace import plain, read_json, restore
+from unvanish.trial.running import Run
+
+POINTS = 50
+"""Points of a learning curve that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Both arms under one seed; ``difference`` is positive where the treated one was better.
+
+    A run without a metric (it diverged) counts as the worst that any run reached, or as the best
+    constant answer where that is worse still.
+    """
+
+    seed: int
+    control: Run
+    treated: Run
+    difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """One arm at one factor on its learning rates: mean validation metric over the seeds.
+
+    ``metric`` is ``None`` where every seed diverged. ``chosen`` is the factor that the arm is
+    judged with.
+    """
+
+    label: str
+    rate: float
+    metric: float | None
+    diverged: int
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a paired trial says. ``print`` it.
+
+    ``word`` is ``"helped"``, ``"no effect"``, ``"worse"`` or ``"undecided"``; how it comes about
+    stands in :func:`unvanish.trial.statistics.decide`. ``difference`` is the mean over the pairs in
+    the unit of the metric, positive where the treated arm was better whichever way the metric goes,
+    ``interval`` its 95 % interval, ``p`` the exact one-sided sign-flip probability, ``margin`` the
+    smallest difference that matters. ``zero_skill`` is what the best constant answer reaches
+    (``None``: not known), ``held_out`` the number of samples judged on, ``unseen`` whether those were
+    kept from the training. ``planned`` is the number of seeds asked for.
+    """
+
+    word: str
+    metric: str
+    higher_is_better: bool
+    pairs: tuple[Pair, ...]
+    difference: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    margin: float | None
+    zero_skill: float | None
+    held_out: int
+    unseen: bool
+    steps: int
+    planned: int
+    tuned: tuple[Tuned, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def diverged(self) -> tuple[int, int]:
+        """How many runs of control and treated diverged."""
+        return (
+            sum(pair.control.diverged for pair in self.pairs),
+            sum(pair.treated.diverged for pair in self.pairs),
+        )
+
+    @property
+    def means(self) -> tuple[float | None, float | None]:
+        """The mean metric of control and treated over the runs that did not diverge."""
+        return (
+            _mean([pair.control.metric for pair in self.pairs]),
+            _mean([pair.treated.metric for pair in self.pairs]),
+        )
+
+    @property
+    def curves(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Learning curves of control and treated: medians over the seeds of the training loss.
+
+        At most fifty points, each the mean of an equal stretch of steps; as long as the shortest
+        run (a run that diverged is short).
+        """
+        control = [pair.control.losses for pair in self.pairs]
+        return _median(control), _median([pair.treated.losses for pair in self.pairs])
+
+    def noted(self, note: str) -> "Verdict":
+        """The same with one more thing to know."""
+        return replace(self, notes=(*self.notes, note))
+
+    def undecided(self, note: str) -> "Verdict":
+        """The same figures without a decision, and why."""
+        return replace(self.noted(note), word="undecided")
+
+    def __str__(self) -> str:
+        from unvanish.trial.text import render
+
+        return render(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries and lists."""
+        return plain(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Verdict":
+        """The verdict that :meth:`to_json` wrote.
+
+        Raises:
+            BadInput: a field is missing or unknown.
+        """
+        return restore(cls, data)
+
+    def save(self, path: str | Path) -> None:
+        """Write the verdict as JSON."""
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Verdict":
+        """Read a verdict that :meth:`save` wrote."""
+        return cls.from_json(read_json(path))
+
+
+def thinned(run: Run) -> Run:
+    """The run with at most fifty points of its learning curve, means of equal stretches."""
+    every = -(-max(run.steps, 1) // POINTS)
+    parts = [run.losses[at : at + every] for at in range(0, len(run.losses), every)]
+    return replace(run, losses=tuple(sum(part) / len(part) for part in parts))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _median(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(statistics.median(values) for values in zip(*curves, strict=False))
