@@ -34,7 +34,9 @@ def he(model: nn.Module, task: Task) -> nn.Module:
 
 def lsuv(model: nn.Module, task: Task) -> nn.Module:
     """Mishkin and Matas 2016."""
-    unvanish.init.lsuv_(model, batch_of(task), nn.functional.cross_entropy)
+    unvanish.init.lsuv_(
+        model, batch_of(task), nn.functional.cross_entropy, seed=torch.initial_seed()
+    )
     return model
 
 
@@ -57,8 +59,10 @@ def tailored(model: nn.Module, task: Task) -> nn.Module:
 
 
 def critical(model: nn.Module, task: Task) -> nn.Module:
-    """Ours: initial values alone."""
-    unvanish.init.critical_(model, batch_of(task), nn.functional.cross_entropy)
+    """Ours: initial values alone, drawn anew for each seed of a run."""
+    unvanish.init.critical_(
+        model, batch_of(task), nn.functional.cross_entropy, seed=torch.initial_seed()
+    )
     return model
 
 

@@ -12,18 +12,46 @@ from depth_runs.tasks import Task
 BATCH = 64
 WARM_UP = 20
 
+Pair = tuple[Tensor, Tensor]
 
-def rate_at(step: int, steps: int, rate: float) -> float:
-    """Linear warm-up over 20 steps, then half a cosine to zero."""
-    if step < WARM_UP:
-        return rate * (step + 1) / WARM_UP
-    return rate * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(steps - WARM_UP, 1)))
+
+def rate_at(step: int, steps: int, rate: float, warm_up: int = WARM_UP) -> float:
+    """Linear warm-up, then half a cosine to zero."""
+    if step < warm_up:
+        return rate * (step + 1) / warm_up
+    return rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
 
 
 def make_optimizer(name: str, model: nn.Module, rate: float) -> torch.optim.Optimizer:
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), rate, momentum=0.9, fused=True)
     return torch.optim.Adam(model.parameters(), rate, fused=True)
+
+
+def descend(
+    model: nn.Module,
+    draw: Callable[[], Pair],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    stepper: torch.optim.Optimizer,
+    rates: list[float],
+    clip: float = math.inf,
+) -> float:
+    """One step for each rate; the last loss. Ends early where the loss is no longer finite."""
+    last = math.nan
+    for rate in rates:
+        inputs, targets = draw()
+        for group in stepper.param_groups:
+            group["lr"] = rate
+        stepper.zero_grad()
+        loss = loss_of(model(inputs), targets)
+        last = float(loss.detach())
+        if not math.isfinite(last):
+            break
+        loss.backward()
+        if clip < math.inf:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        stepper.step()
+    return last
 
 
 def train(
@@ -34,6 +62,8 @@ def train(
     steps: int,
     seed: int,
     refit: bool = False,
+    batch: int = BATCH,
+    warm_up: int = WARM_UP,
 ) -> dict[str, float]:
     """Accuracy on both held-out parts, last loss and seconds. ``build`` makes and initialises.
 
@@ -44,21 +74,16 @@ def train(
     model = build()
     built = time.perf_counter() - started
     order = torch.Generator().manual_seed(1000 + seed)
-    stepper = make_optimizer(optimizer, model, rate)
     parts = [task.train, task.validation] if refit else [task.train]
     inputs, labels = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    last = math.nan
-    for step in range(steps):
-        chosen = torch.randint(len(labels), (BATCH,), generator=order)
-        for group in stepper.param_groups:
-            group["lr"] = rate_at(step, steps, rate)
-        stepper.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs[chosen]), labels[chosen])
-        last = float(loss.detach())
-        if not math.isfinite(last):
-            break
-        loss.backward()
-        stepper.step()
+
+    def draw() -> Pair:
+        chosen = torch.randint(len(labels), (batch,), generator=order)
+        return inputs[chosen], labels[chosen]
+
+    rates = [rate_at(step, steps, rate, warm_up) for step in range(steps)]
+    stepper = make_optimizer(optimizer, model, rate)
+    last = descend(model, draw, nn.functional.cross_entropy, stepper, rates)
     model.eval()
     return {
         "validation": accuracy(model, task.validation),
@@ -70,6 +95,6 @@ def train(
     }
 
 
-def accuracy(model: nn.Module, part: tuple[Tensor, Tensor]) -> float:
+def accuracy(model: nn.Module, part: Pair) -> float:
     with torch.no_grad():
         return float((model(part[0]).argmax(1) == part[1]).float().mean())
