@@ -79,7 +79,7 @@ def activations_called(module: nn.Module, method: str = "forward") -> tuple[str,
 
     def look(base: type[nn.Module]) -> type[nn.Module]:
         function, source = method_source(base, method)
-        found = Exchange(function="", write=str, resolve=_resolver(function))
+        found = Exchange(function="", write=str, resolve=resolver(function))
         exchanged_calls(source, found)
         met.extend(found.met)
         return base
@@ -126,7 +126,7 @@ def _rewritten_method(
     exchange = Exchange(
         function=function,
         write=lambda argument: f"{callee}({argument}{given})",
-        resolve=_resolver(original),
+        resolve=resolver(original),
         nth=nth,
     )
     changed = exchanged_calls(source, exchange)
@@ -214,7 +214,7 @@ def _future(function: FunctionType) -> int:
     return function.__code__.co_flags & 0x1FF0000  # from __future__ import ...
 
 
-def _resolver(function: FunctionType) -> Any:
+def resolver(function: FunctionType) -> Any:
     """What a dotted name means inside of the function; its own locals mean nothing yet."""
     local = set(function.__code__.co_varnames) | set(function.__code__.co_cellvars)
     known: Mapping[str, Any] = {**vars(builtins), **function.__globals__, **_closure(function)}
