@@ -77,6 +77,16 @@ def is_own_module(patient: Patient, activation: Activation) -> bool:
     return module is not None and type(module).__module__ == "torch.nn.modules.activation"
 
 
+def held_function(patient: Patient, activation: Activation) -> str | None:
+    """The dotted name under which a module keeps this activation as a plain function, if it does."""
+    module = module_at(patient, activation.module)
+    for name, value in vars(module).items() if module is not None else ():
+        called = getattr(value, "__name__", None)
+        if callable(value) and called and activation_name(called) == activation.function:
+            return f"{activation.module}.{name}" if activation.module else name
+    return None
+
+
 def operation_of(patient: Patient, activation: Activation) -> Operation | None:
     """The operation of the trace that made this activation's output."""
     for operation in patient.diagnosis.trace.operations:

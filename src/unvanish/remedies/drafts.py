@@ -21,9 +21,11 @@ def replaced(path: str, part: Part) -> Edit:
     return Edit(action="replace", where=(path,), part=part)
 
 
-def rewritten(path: str, function: str, by: Part) -> Edit:
-    """``function``, called in the forward of the module at ``path``, gives way to a part."""
-    return Edit(action="rewrite", where=(path,), part=by, options={"function": function})
+def rewritten(path: str, function: str, by: Part | str) -> Edit:
+    """``function``, called in the forward at ``path``, gives way to a part or another function."""
+    if isinstance(by, Part):
+        return Edit(action="rewrite", where=(path,), part=by, options={"function": function})
+    return Edit(action="rewrite", where=(path,), options={"function": function, "by": by})
 
 
 def inserted(path: str, part: Part, *, before: bool) -> Edit:

@@ -1,0 +1,72 @@
+"""optimizer-epsilon and loss-scale: a gradient that Adam can see."""
+
+import math
+from collections.abc import Iterable
+
+from unvanish.causes.cause import Finding
+from unvanish.remedies.chart import gradient_scale, optimizer_of
+from unvanish.remedies.drafts import in_step, option
+from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
+
+EPSILON = RemedyCard(
+    name="optimizer-epsilon",
+    title="an epsilon below the gradient's own size",
+    what="Adam divides by the root of the mean square gradient plus epsilon. Where epsilon, 1e-8 "
+    "by default, is the larger one, steps are as small as the gradient. It is set to a "
+    "hundredth of the rms of the smallest gradient, at most to 1e-12.",
+    harms="A unit that gets a gradient once in a long while then takes a full step from next to "
+    "nothing.",
+    reference="Kingma and Ba 2015, arXiv:1412.6980; torch.optim.Adam",
+)
+LOSS_SCALE = RemedyCard(
+    name="loss-scale",
+    title="a larger loss, and with it a gradient above epsilon",
+    what="The loss is multiplied by a power of two that lifts the smallest gradient a hundred "
+    "times above Adam's epsilon. Adam's steps do not depend on the scale of the loss as soon "
+    "as epsilon is out of the way.",
+    harms="Weight decay that is part of the loss, clipping limits and logged losses change their "
+    "meaning. With plain gradient descent it is a change of the step size.",
+    reference="Micikevicius et al. 2018, arXiv:1710.03740",
+)
+BELOW = 0.01
+"""Share of epsilon in the denominator: steps are one part in a hundred too short."""
+SMALL = 1e-12
+
+
+def epsilons(patient: Patient, finding: Finding) -> Iterable[Plan]:
+    """An epsilon below the smallest gradient."""
+    _, smallest = gradient_scale(patient)
+    reading = optimizer_of(patient)
+    if reading is None or not any(group.eps for group in reading.groups):
+        return
+    yield (option(eps=min(SMALL, BELOW * smallest) if math.isfinite(smallest) else SMALL),)
+
+
+def scales(patient: Patient, finding: Finding) -> Iterable[Plan]:
+    """A power of two that lifts the smallest gradient above epsilon."""
+    _, smallest = gradient_scale(patient)
+    reading = optimizer_of(patient)
+    largest = max((g.eps or 0.0 for g in reading.groups), default=0.0) if reading else 0.0
+    if not largest or not math.isfinite(smallest):
+        return
+    factor = 2.0 ** math.ceil(math.log2(largest / (BELOW * smallest)))
+    if factor > 1:
+        yield (in_step(loss_scale=factor, unscale=False),)
+
+
+OPTIMIZER_EPSILON = Remedy(
+    card=EPSILON,
+    level="loop",
+    keep="function",
+    safety="same function",
+    treats=("epsilon-dominated",),
+    plan=epsilons,
+)
+LARGER_LOSS = Remedy(
+    card=LOSS_SCALE,
+    level="loop",
+    keep="function",
+    safety="same function",
+    treats=("epsilon-dominated",),
+    plan=scales,
+)

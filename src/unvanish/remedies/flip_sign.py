@@ -1,0 +1,38 @@
+"""flip-sign: down the loss and not up."""
+
+from collections.abc import Iterable
+
+from unvanish.causes.cause import Finding
+from unvanish.remedies.chart import optimizer_of
+from unvanish.remedies.drafts import advice, listed, option
+from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
+
+CARD = RemedyCard(
+    name="flip-sign",
+    title="the sign with which the loss is minimised",
+    what="An optimizer that maximises is told to minimise. Where the loss itself bears a minus "
+    "sign, its author takes it away.",
+    harms="Not where something is meant to be maximised: a reward, a likelihood, the adversary of a "
+    "GAN.",
+    reference="torch.optim.Optimizer, the option maximize",
+)
+
+
+def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
+    """``maximize=False`` where it is on; else where the minus sign stands."""
+    reading = optimizer_of(patient)
+    if reading is not None and any(group.maximize for group in reading.groups):
+        yield (option(maximize=False),)
+        return
+    said = finding.detail or "the loss is negated"
+    yield advice(f"Take the minus sign away: {said} ({listed(finding.where)}).", finding.where)
+
+
+REMEDY = Remedy(
+    card=CARD,
+    level="wiring",
+    keep="function",
+    safety="same function",
+    treats=("wrong-sign",),
+    plan=plan,
+)
