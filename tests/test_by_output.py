@@ -7,6 +7,7 @@ from torch import nn
 import unvanish.nn as own
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # by torch itself
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid])
 @pytest.mark.parametrize("kind", [own.TailoredActivation, own.ShapedActivation])
 def test_compiled_gradient_is_that_of_the_formula(
