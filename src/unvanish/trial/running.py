@@ -106,10 +106,7 @@ class Running:
         except UnvanishError:
             raise
         except Exception as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ModelFailed(
-                f"{self._label or 'the model'}: training step {len(self._losses)} raised: {said}."
-            ) from error
+            raise self._failed(f"training step {len(self._losses)}", error) from error
         finally:
             self.seconds += time.perf_counter() - started
         return self
@@ -127,9 +124,14 @@ class Running:
 
     def measure(self, batches: tuple[Any, ...]) -> Score:
         """The score on these batches in eval mode; the run can go on as if it had not been asked."""
-        with self._undisturbed(), preserved(self.model, self._seed):
-            self.model.eval()
-            return self._task.yardstick.measure(self.model, batches)
+        try:
+            with self._undisturbed(), preserved(self.model, self._seed):
+                self.model.eval()
+                return self._task.yardstick.measure(self.model, batches)
+        except UnvanishError:
+            raise
+        except Exception as error:
+            raise self._failed("measuring it in eval mode", error) from error
 
     def run(self) -> Run:
         """The record so far."""
@@ -148,6 +150,10 @@ class Running:
             losses=tuple(self._losses),
             seconds=self.seconds,
         )
+
+    def _failed(self, doing: str, error: Exception) -> ModelFailed:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        return ModelFailed(f"{self._label or 'the model'}: {doing} raised: {said}.")
 
     @contextlib.contextmanager
     def _undisturbed(self) -> Generator[None]:

@@ -4,9 +4,9 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from unvanish.errors import MissingExtra
 from unvanish.trial.arm import Arm
@@ -100,15 +100,23 @@ def _collect(
     outcome: Outcome,
     progress: Progress | None,
 ) -> None:
-    for key, run in stream:
-        if run is None:
-            continue
-        outcome.runs[key] = run
-        if progress is not None:
-            side, seed, rate = key
-            said = "diverged" if run.metric is None else f"{run.metric:.4g}"
-            at = "" if rate == 1 else f", {rate:.3g} times the step size"
-            progress(f"{side}, seed {seed}{at}: {said}", len(outcome.runs) / total)
+    try:
+        for key, run in stream:
+            if run is None:
+                continue
+            outcome.runs[key] = run
+            if progress is not None:
+                progress(_told(key, run), len(outcome.runs) / total)
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()  # an interrupted one must not leave workers busy
+
+
+def _told(key: Key, run: Run) -> str:
+    side, seed, rate = key
+    said = "diverged" if run.metric is None else f"{run.metric:.4g}"
+    at = "" if rate == 1 else f", {rate:.3g} times the step size"
+    return f"{side}, seed {seed}{at}: {said}"
 
 
 def _stream(
@@ -123,7 +131,9 @@ def _stream(
             "several runs at a time need joblib: pip install 'unvanish[treat]', or leave jobs= away."
         ) from error
     made: Any = joblib.Parallel(n_jobs=count, prefer=workers, return_as="generator_unordered")
-    return iter(made(joblib.delayed(perform)(job) for job in jobs))
+    return cast(
+        Iterator[tuple[Key, Run | None]], made(joblib.delayed(perform)(job) for job in jobs)
+    )
 
 
 def _about_pickling(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Paired statistics of a few seeds: an interval, an exact test that supposes less, a decision."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     return float(np.mean(sums >= seen - 1e-12 * float(np.abs(values).sum())))
 
 
+@functools.lru_cache
 def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
     """The t such that Student's variable lies within ± t with this probability.
 

@@ -18,7 +18,7 @@ from unvanish.batches import (
     split_batch,
 )
 from unvanish.errors import BadInput, NothingTrains, UnvanishError
-from unvanish.preserve import preserved
+from unvanish.preserve import preserved, seeded
 from unvanish.probe.observe import eager, unwrapped
 from unvanish.surgery.edits import Edit
 from unvanish.training.reached import reached
@@ -111,7 +111,8 @@ def prepare(
         raise BadInput(
             f"metric must be callable, metric(outputs, targets) -> float, got {type(metric).__name__}."
         )
-    split = split_data(data, steps, size, validation)
+    with seeded(0):  # a shuffling loader draws from the global generators
+        split = split_data(data, steps, size, validation)
     plain = unwrapped(model)[0]
     for index, batch in enumerate((*split.training, *split.validation, *split.held_out)):
         check_batch(plain, batch, index)

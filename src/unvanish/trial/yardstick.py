@@ -147,17 +147,18 @@ def _own_metric(metric: Metric, outputs: Sequence[Any], targets: Sequence[Any]) 
         joined = [(_joined(outputs), _joined(targets), 1)]
     except (RuntimeError, TypeError):
         joined = [(o, t, samples_in(t)) for o, t in zip(outputs, targets, strict=True)]
-    values = [_number(metric(said, wanted)) for said, wanted, _ in joined]
+    values = [_number(metric, said, wanted) for said, wanted, _ in joined]
     weights = [weight for _, _, weight in joined]
     return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
 
 
-def _number(value: Any) -> float:
+def _number(metric: Metric, outputs: Any, targets: Any) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+        number = float(metric(outputs, targets))
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise BadInput(
-            f"metric(outputs, targets) must return a number, got {type(value).__name__}."
+            f"metric(outputs, targets) must return a number; it failed: {said}."
         ) from error
     if not math.isfinite(number):
         raise BadInput(
