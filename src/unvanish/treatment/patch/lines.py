@@ -1,0 +1,229 @@
+"""Edits as lines of the program, below the model: where no call in the source can be changed."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from unvanish.surgery.edits import Edit, Part
+from unvanish.treatment.patch.births import Births
+from unvanish.treatment.patch.places import parameters_in, place
+from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.spelling import written_edit, written_range, written_tuple
+
+_MANY = 3  # lines of the same kind, before a loop says it more briefly
+
+
+@dataclass(slots=True)
+class Lines:
+    """Writes lines that do to the program's model what surgery does to a copy of it."""
+
+    model: nn.Module
+    births: Births
+    program: Program
+    seed: int = 0
+
+    def write(self, edit: Edit) -> None:
+        """Add the lines.
+
+        Raises:
+            Uncut: the program cannot take them.
+        """
+        by_action: Mapping[str, Callable[[Edit], None]] = {
+            "initialise": self._initialise,
+            "replace": self._replace,
+            "insert": self._insert,
+            "scale": self._scale,
+            "fill": self._fill,
+            "set": self._set,
+        }
+        by_action.get(edit.action, self._apply)(edit)
+
+    def _initialise(self, edit: Edit) -> None:
+        options = dict(edit.options)
+        method = str(options.pop("method", "critical_"))
+        only, leave = options.pop("only", None), options.pop("leave", None)
+        names = edit.where if only is None else tuple(str(only).split(","))
+        given = self._run()
+        if names:
+            given.append(f"only={written_tuple([n.strip() for n in names])}")
+        if leave:
+            given.append(f"leave={written_tuple([n.strip() for n in str(leave).split(',')])}")
+        given += [f"{name}={value!r}" for name, value in options.items()]
+        if self.seed:
+            given.append(f"seed={self.seed}")
+        called = self.program.names.called(f"unvanish.init.{method}", self.program.function)
+        call = f"{called}({', '.join([self.program.read('model'), *given])})"
+        self.program.add([call], self._needs())
+
+    def _replace(self, edit: Edit) -> None:
+        part = edit.part
+        if part is None or not self._simple(edit.where) or _holds(part.build()):
+            self._apply(edit)
+            return
+        if any(_holds(self.model.get_submodule(name)) for name in edit.where):
+            self._apply(edit)
+            return
+        self._assign(edit.where, part)
+
+    def _assign(self, where: Sequence[str], part: Part) -> None:
+        model, made = self.program.read("model"), self._expression(part)
+        parent = {name.rpartition(".")[0] for name in where}
+        lines = [f"{place(model, self.model, name)} = {made}" for name in where]
+        if len(where) > _MANY:
+            lasts = [name.rpartition(".")[2] for name in where]
+            owner = place(model, self.model, min(parent))
+            if len(parent) == 1 and all(line.startswith(f"{owner}[") for line in lines):
+                steps = written_range([int(last) for last in lasts])
+                lines = [f"for index in {steps}:", f"{self.program.unit}{owner}[index] = {made}"]
+            else:
+                names = written_tuple(where)
+                body = f"{self.program.unit}{model}.set_submodule(name, {made})"
+                lines = [f"for name in {names}:", body]
+        self.program.add(lines, ("model",))
+
+    def _insert(self, edit: Edit) -> None:
+        part = edit.part
+        if part is None or not self._simple(edit.where) or self._in_sequential(edit.where):
+            self._apply(edit)
+            return
+        called = self.program.names.called("unvanish.nn.extend_", self.program.function)
+        side = "before" if edit.options.get("before") else "behind"
+        kind = type(part.build()).__name__
+        rest = f'{self._expression(part)}, "{side}", "{"norm" if "Norm" in kind else kind.lower()}"'
+        model = self.program.read("model")
+        lines = [f"{called}({place(model, self.model, name)}, {rest})" for name in edit.where]
+        if len(lines) > _MANY:
+            body = f"{self.program.unit}{called}({model}.get_submodule(name), {rest})"
+            lines = [f"for name in {written_tuple(edit.where)}:", body]
+        self._add_structure(lines)
+
+    def _scale(self, edit: Edit) -> None:
+        within = self.program.names.called("torch.no_grad", self.program.function)
+        model, unit = self.program.read("model"), self.program.unit
+        change = f".mul_({edit.options['factor']!r})"
+        names = _once(self.model, parameters_in(self.model, edit.where))
+        lines = [f"{unit}{place(model, self.model, name)}{change}" for name in names]
+        if len(lines) > _MANY:
+            lines = [
+                f"{unit}for name in {written_tuple(names)}:",
+                f"{unit}{unit}{model}.get_parameter(name){change}",
+            ]
+        self.program.add([f"with {within}():", *lines], ("model",))
+
+    def _fill(self, edit: Edit) -> None:
+        if edit.options.get("gate") is not None:
+            self._apply(edit)
+            return
+        called = self.program.names.called("torch.nn.init.constant_", self.program.function)
+        model, value = self.program.read("model"), edit.options["value"]
+        names = _once(self.model, parameters_in(self.model, edit.where))
+        lines = [f"{called}({place(model, self.model, name)}, {value!r})" for name in names]
+        if len(lines) > _MANY:
+            lines = [
+                f"for name in {written_tuple(names)}:",
+                f"{self.program.unit}{called}({model}.get_parameter(name), {value!r})",
+            ]
+        self.program.add(lines, ("model",))
+
+    def _set(self, edit: Edit) -> None:
+        if "norm_first" in edit.options:
+            self._apply(edit)
+            return
+        model = self.program.read("model")
+        lines: list[str] = []
+        for name in edit.where:
+            owner = place(model, self.model, name)
+            for option, value in edit.options.items():
+                methods = {"requires_grad": ".requires_grad_", "training": ".train"}
+                known = option in methods
+                lines.append(
+                    f"{owner}{methods[option]}({value!r})"
+                    if known
+                    else f"{owner}.{option} = {value!r}"
+                )
+        self.program.add(lines, ("model",))
+
+    def _apply(self, edit: Edit) -> None:
+        """The general way: a treated copy takes the model's name."""
+        if not self.program.local("model"):
+            raise Uncut("the model is made outside of the program's function")
+        called = self.program.names.called("unvanish.surgery", self.program.function)
+        model = self.program.read("model")
+        looks = edit.action == "wrap" and "projection" not in edit.options
+        run = ["batch=" + self.program.read("data")] if looks and self._tuple() else []
+        run += [f"loss={self.program.read('loss')}"] if run else []
+        if looks and not run:
+            raise Uncut("the shapes around it are known only on a batch, and the data is a loader")
+        seed = [f"seed={self.seed}"] if self.seed else []
+        given = ", ".join([model, "[edit]", *run, *seed])
+        lines = [f"edit = {written_edit(edit, called)}", f"{model} = {called}.apply({given})"]
+        if run:
+            self.program.add(lines, ("model", "data", "loss"))
+            return
+        self._add_structure(lines)
+
+    def _add_structure(self, lines: list[str]) -> None:
+        """New parameters must be there when the optimizer is made."""
+        changed, made = self.program.changed_at(), self.program.bound_at("optimizer")
+        if changed is not None and made is not None and changed > made:
+            raise Uncut("the program changes its model after the optimizer is made")
+        self.program.add(lines, ("model",))
+
+    def _run(self) -> list[str]:
+        forward = self.program.made_of("forward") is not None
+        data = self.program.made_of("data")
+        if isinstance(data, Iterator):
+            raise Uncut("its data is an iterator, whose first batch would be used up")
+        keys = ("data", "forward") if forward else ("data", "loss")
+        return [
+            f"forward={self.program.read(k)}" if k == "forward" else self.program.read(k)
+            for k in keys
+        ]
+
+    def _needs(self) -> tuple[str, ...]:
+        forward = self.program.made_of("forward") is not None
+        return ("model", "data", "forward" if forward else "loss")
+
+    def _tuple(self) -> bool:
+        return isinstance(self.program.made_of("data"), tuple) and callable(
+            self.program.made_of("loss")
+        )
+
+    def _expression(self, part: Part) -> str:
+        return self.program.names.expression(part, self.program.function)
+
+    def _in_sequential(self, where: Sequence[str]) -> bool:
+        parents = [self.model.get_submodule(name.rpartition(".")[0]) for name in where if name]
+        return any(
+            type(parent) is nn.Sequential and not self.model.get_submodule(name).state_dict()
+            for parent, name in zip(parents, where, strict=False)
+        )
+
+    def _simple(self, where: Sequence[str]) -> bool:
+        """Whether an assignment does all that surgery does: device, dtype, mode, hooks, other places."""
+        named = dict(self.model.named_modules(remove_duplicate=False))
+        counts = [sum(m is named.get(name) for m in named.values()) for name in where]
+        floats = {
+            (p.dtype, p.device.type) for p in self.model.parameters() if p.is_floating_point()
+        }
+        modes = {module.training for module in named.values()}
+        fused = any(
+            isinstance(m, nn.TransformerEncoderLayer | nn.TransformerEncoder)
+            for m in named.values()
+        )
+        usual = floats <= {(torch.get_default_dtype(), "cpu")} and modes == {True}
+        return "" not in where and set(counts) == {1} and usual and not fused
+
+
+def _holds(module: nn.Module) -> bool:
+    """Whether a module holds more than what its class and arguments say."""
+    hooks: Any = (*module._forward_hooks, *module._forward_pre_hooks, *module._backward_hooks)
+    return bool(module.state_dict()) or bool(hooks)
+
+
+def _once(model: nn.Module, names: list[str]) -> list[str]:
+    kept = {name for name, _ in model.named_parameters()}
+    return [name for name in names if name in kept]

@@ -1,0 +1,187 @@
+"""Each edit written where the source takes it best: a call, a class, the program's lines, a loop."""
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from unvanish.surgery.describe import describe
+from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part
+from unvanish.treatment.patch import loop, optimizers
+from unvanish.treatment.patch.births import Births, model_of, watch
+from unvanish.treatment.patch.freezing import thaw
+from unvanish.treatment.patch.functions import Forwards
+from unvanish.treatment.patch.lines import Lines
+from unvanish.treatment.patch.modules import Making
+from unvanish.treatment.patch.names import Names
+from unvanish.treatment.patch.places import owner_of
+from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.source import Source
+
+
+@dataclass(slots=True)
+class Writing:
+    """One patch on its way: the files it changes, and what they could not take."""
+
+    model: nn.Module
+    seed: int
+    files: dict[Path, tuple[Source, Names]] = field(
+        default_factory=dict[Path, tuple[Source, Names]]
+    )
+    cannot: list[str] = field(default_factory=list[str])
+    births: Births = field(default_factory=Births)
+    program: Program | None = None
+    reason: str = "no program was given"
+    lined: bool = False
+
+    def load(self, path: Path) -> tuple[Source, Names]:
+        """A source file, read once."""
+        path = path.resolve()
+        if path not in self.files:
+            source = Source(path)
+            self.files[path] = (source, Names(source))
+        return self.files[path]
+
+    def open(self, program: Callable[[], Any] | None) -> None:
+        """Watch the program make the model, and find its function."""
+        if program is None:
+            return
+        try:
+            births = watch(program, self.seed)
+            model = model_of(births.made)
+        except Exception as error:
+            self.reason = f"the program failed when it was run again ({error})"
+            return
+        if _shape(model) != _shape(self.model):
+            self.reason = "the program made another model when it was run again"
+            return
+        self.model, self.births = model, births
+        try:
+            self.program = Program(program, births.made, self.load)
+        except Uncut as error:
+            self.reason = str(error)
+
+    def write(self, edits: tuple[Edit, ...]) -> None:
+        """Write one edit, or several replacements together."""
+        handlers: Mapping[str, Callable[[Edit], None]] = {
+            "optimizer": self._optimizer,
+            "step": self._step,
+            "rewrite": self._rewrite,
+            "insert": self._insert,
+            "set": self._set,
+            "advice": self._advise,
+        }
+        if edits[0].action == "replace":
+            self._replace(edits)
+            return
+        for edit in edits:
+            try:
+                handlers.get(edit.action, self._line)(edit)
+            except Uncut as error:
+                self.cannot.append(f"{describe(edit)}: {error}.")
+
+    def close(self) -> None:
+        """Write what was collected: names, lines, imports."""
+        if self.program is not None:
+            self.program.finish()
+        for source, names in self.files.values():
+            names.write_imports()
+            if not source.parses():
+                self.give_up(f"{source.path} would no longer be Python")
+
+    def give_up(self, why: str) -> None:
+        """No source is changed."""
+        self.files.clear()
+        self.cannot.append(f"the source could not be changed: {why.rstrip('.')}; use the script.")
+
+    def _replace(self, edits: tuple[Edit, ...]) -> None:
+        parts: dict[str, Part] = {}
+        for edit in edits:
+            assert edit.part is not None
+            parts.update(dict.fromkeys(edit.where, edit.part))
+        left = list(parts) if self.lined else self._making.replace(parts)
+        while left:
+            part = parts[left[0]]
+            same = [name for name in left if parts[name] == part]
+            left = [name for name in left if name not in same]
+            self._try_lines(Edit(action="replace", where=tuple(same), part=part))
+
+    def _rewrite(self, edit: Edit) -> None:
+        forwards = Forwards(self.model, self.births, self.load)
+        left = list(edit.where) if self.lined else forwards.rewrite(edit)
+        self._rest(edit, left)
+
+    def _insert(self, edit: Edit) -> None:
+        assert edit.part is not None
+        left, before = list(edit.where), bool(edit.options.get("before"))
+        if not self.lined:
+            left = self._making.insert(left, edit.part, before=before)
+        self._rest(edit, left)
+
+    def _set(self, edit: Edit) -> None:
+        left = list(edit.where)
+        if dict(edit.options) == {"requires_grad": True} and self.program is not None:
+            left = thaw(self.program, self.model, left)
+            owner = owner_of(self.model, left) if left else None
+            left = left if owner is None else [owner]
+        elif not self.lined and "requires_grad" not in edit.options:
+            left = self._making.set_options(left, edit.options)
+        self._rest(edit, left)
+
+    def _rest(self, edit: Edit, left: list[str]) -> None:
+        if left:
+            self._line(
+                Edit(action=edit.action, where=tuple(left), part=edit.part, options=edit.options)
+            )
+
+    def _try_lines(self, edit: Edit) -> None:
+        try:
+            self._line(edit)
+        except Uncut as error:
+            self.cannot.append(f"{describe(edit)}: {error}.")
+
+    def _line(self, edit: Edit) -> None:
+        if self.program is None:
+            raise Uncut(f"{self.reason}; use the script")
+        Lines(self.model, self.births, self.program, self.seed).write(edit)
+        if edit.action in ARCHITECTURE | VALUES | {"set"}:
+            self.lined = True
+
+    def _optimizer(self, edit: Edit) -> None:
+        optimizer = self.program.made_of("optimizer") if self.program is not None else None
+        if self.program is None or not isinstance(optimizer, torch.optim.Optimizer):
+            why = self.reason if self.program is None else "the program returns no optimizer"
+            raise Uncut(f"{why}; write it where your optimizer is made")
+        optimizers.Making(self.model, optimizer, self.births, self.program, self.load).change(edit)
+
+    def _step(self, edit: Edit) -> None:
+        root = self.program.parts.get("model") if self.program is not None else None
+        model = root.id if isinstance(root, ast.Name) else "model"
+        for name, value in edit.options.items():
+            source, names = (
+                (self.program.source, self.program.names)
+                if self.program is not None
+                else (None, None)
+            )
+            steps = loop.find_steps(source, model) if source is not None else []
+            if name == "clip_norm" and steps and source is not None and names is not None:
+                loop.clip(source, names, steps, cast(float, value))
+            elif name == "zero_grad" and value and steps and source is not None:
+                loop.clear(source, steps)
+            elif name != "unscale":
+                self.cannot.append(f"{describe(edit)}: {loop.by_hand(name, value)}")
+
+    def _advise(self, edit: Edit) -> None:
+        self.cannot.append(str(edit.options.get("text", describe(edit))))
+
+    @property
+    def _making(self) -> Making:
+        return Making(self.model, self.births, self.load)
+
+
+def _shape(model: nn.Module) -> list[tuple[str, str]]:
+    return [(name, type(module).__qualname__) for name, module in model.named_modules()]
