@@ -167,7 +167,7 @@ def trial(task: SequenceTask, steps: int, kind: type[nn.RNNBase], prepare: Prepa
                 figures[part] = task.judge(model(held_out[0]), held_out[1])
         return {
             **figures,
-            "loss": last if math.isfinite(last) else -1.0,
+            "loss": last,
             "seconds": time.perf_counter() - started,
             "processor_seconds": time.process_time() - worked,
             "init_seconds": built,

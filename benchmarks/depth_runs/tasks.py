@@ -34,7 +34,7 @@ def digits() -> Task:
 
 @cache
 def spirals() -> Task:
-    """Two spirals of one and a half turns, lifted to 8 features; a linear classifier guesses."""
+    """Two spirals of one and a half turns in the plane; a linear classifier guesses."""
     generator = torch.Generator().manual_seed(0)
     count = 1200
     labels = torch.arange(count) % 2
