@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +11,13 @@ from torch import nn
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.preserve import seeded
 from unvanish.probe.observe import unwrapped
+from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import Edit
 from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer
 from unvanish.trial.redraw import redraw
 
 Control = Callable[[nn.Module, torch.optim.Optimizer], Any]
-"""Called with the copies before each optimizer step, when the gradients are there: clipping."""
+"""Called with model and optimizer before each step, when the gradients are there: clipping."""
 Remake = Callable[[nn.Module, Sequence[Edit], int], nn.Module]
 """Edits made again on another model under a seed."""
 
@@ -28,7 +29,8 @@ class Arm:
     Args:
         model: as it starts under seed 0.
         optimizer: over the parameters of ``model``, or a factory; ``None``: Adam.
-        controls: called before each optimizer step; copied for each run, so that it may remember.
+        controls: what a step does besides backward and step (:class:`unvanish.surgery.Controls`), or a
+            function called before each optimizer step; copied for each run, so that it may remember.
         edits: what made the model out of the control's. Under other seeds they are made again on
             another draw of the control; without edits the model's own weights are drawn again.
         label: what it is called in reports.
@@ -36,9 +38,9 @@ class Arm:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer | OptimizerFactory | None = None
-    controls: Control | None = None
+    controls: Controls | Control | None = None
     edits: Sequence[Edit] = ()
-    label: str = field(default="", kw_only=False)
+    label: str = ""
 
     def draw(
         self, seed: int, control: "Arm | None" = None, remake: Remake | None = None
@@ -63,7 +65,10 @@ class Arm:
             if seed:
                 redraw(twin, seed)
         with seeded(seed):
-            return twin, self._optimizer_for(model, twin)
+            optimizer = self._optimizer_for(model, twin)
+        if seed:
+            _forget(optimizer, model, twin)
+        return twin, optimizer
 
     def _optimizer_for(self, model: nn.Module, twin: nn.Module) -> torch.optim.Optimizer:
         if isinstance(self.optimizer, torch.optim.Optimizer):
@@ -82,6 +87,13 @@ class Arm:
             raise
         except Exception as error:
             raise BadInput(f"optimizer cannot be copied: {error}.") from error
+
+
+def _forget(optimizer: torch.optim.Optimizer, model: nn.Module, twin: nn.Module) -> None:
+    """Momentum belongs to the values it was gathered at: drawn again, a parameter has none."""
+    for old, new in zip(model.parameters(), twin.parameters(), strict=False):
+        if not torch.equal(old.detach(), new.detach()):
+            optimizer.state.pop(new, None)
 
 
 def copied_model(model: nn.Module, label: str = "") -> nn.Module:

@@ -10,9 +10,10 @@ from torch import nn
 
 from unvanish.batches import Forward, Loss, check_arguments
 from unvanish.errors import BadInput
+from unvanish.probe.observe import unwrapped
+from unvanish.surgery.optimizers import carried
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.trial.arm import Arm
-from unvanish.trial.carry import carried
 from unvanish.trial.judge import SIDES, Plan, judge
 from unvanish.trial.schedule import Job, Outcome, Progress, Workers, perform_all
 from unvanish.trial.task import Task, prepare
@@ -119,7 +120,7 @@ def _arms(control: nn.Module | Arm, treated: nn.Module | Arm, optimizer: Any) ->
         return {"control": first, "treated": treated}
     own = first.optimizer if optimizer is None else optimizer
     if isinstance(own, torch.optim.Optimizer) and treated is not first.model:
-        own = carried(own, first.model, treated)
+        own = carried(own, first.model, unwrapped(treated)[0])
     return {"control": first, "treated": Arm(treated, own, label="treated")}
 
 

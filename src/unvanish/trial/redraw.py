@@ -29,9 +29,9 @@ def redraw(model: nn.Module, seed: int) -> int:
         if not loose or "parametrizations" in place or looks_trained(module) is not None:
             continue
         for name, parameter in loose:
-            generator = torch.Generator().manual_seed(
-                seed * 2**32 + zlib.crc32(f"{place}.{name}".encode())
-            )
+            # Of a seed, torch's generator on the CPU takes 32 bits.
+            mixed = zlib.crc32(f"{seed} {place}.{name}".encode())
+            generator = torch.Generator().manual_seed(mixed)
             drawn += _shuffle(parameter, _block_rows(module, parameter), generator)
     return drawn
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unvanish.errors import ModelFailed, UnvanishError
 from unvanish.preserve import preserved, seeded
 from unvanish.probe.observe import eager
+from unvanish.surgery.controls import Controls
 from unvanish.training.optimizer_copy import set_options
 from unvanish.training.reached import kept
 from unvanish.trial.arm import Arm
@@ -171,23 +172,28 @@ class Running:
         _reseed(self._seed * 1_000_003 + len(self._losses))
         first: list[float] = []
         if self._closes:  # LBFGS asks for the loss several times a step
-            cast(Any, self.optimizer).step(lambda: self._gradients(batch, first))
+            cast(Any, self.optimizer).step(lambda: self._gradients(batch, first)[0])
         else:
-            self._gradients(batch, first)
-            if math.isfinite(first[0]):
+            taken = self._gradients(batch, first)[1]
+            if taken and math.isfinite(first[0]):
                 self.optimizer.step()
         self._losses.append(first[0])
         self._stopped = not math.isfinite(first[0])
 
-    def _gradients(self, batch: Any, seen: list[float]) -> Tensor:
+    def _gradients(self, batch: Any, seen: list[float]) -> tuple[Tensor, bool]:
+        """The loss, its gradients in place, and whether the controls let the step be taken."""
         self.optimizer.zero_grad()
         self.model.zero_grad()
         value = self._task.loss_of(self.model, batch)
         seen.append(float(value.detach()))
+        if isinstance(self._controls, Controls):
+            self._controls.before_backward(value, self.optimizer).backward()
+            step = len(self._losses)
+            return value, self._controls.before_step(self.model, self.optimizer, step)
         value.backward()
         if self._controls is not None:
             self._controls(self.model, self.optimizer)
-        return value
+        return value, True
 
 
 def train(

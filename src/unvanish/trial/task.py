@@ -21,6 +21,7 @@ from unvanish.errors import BadInput, NothingTrains, UnvanishError
 from unvanish.preserve import preserved, seeded
 from unvanish.probe.observe import eager, unwrapped
 from unvanish.surgery.edits import Edit
+from unvanish.surgery.operation import apply
 from unvanish.training.reached import reached
 from unvanish.trial.arm import copied_model
 from unvanish.trial.split import Split, split_data
@@ -65,9 +66,7 @@ class Task:
 
     def remake(self, model: nn.Module, edits: Sequence[Edit], seed: int) -> nn.Module:
         """Edits made on a model, on the first training batch."""
-        from unvanish import surgery
-
-        return surgery.apply(
+        return apply(
             model,
             tuple(edits),
             batch=self.split.training[0],

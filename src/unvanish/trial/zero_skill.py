@@ -73,7 +73,7 @@ def _training_loss(yardstick: Yardstick, answer: Constant, split: Split) -> floa
     if yardstick.loss is None:
         return 0.0
     pairs = [split_batch(batch) for batch in split.training]
-    losses = [float(yardstick.loss(answer(t), t)) for _, t in pairs]
+    losses = [float(yardstick.loss(answer(t), t).detach()) for _, t in pairs]
     return sum(losses) / len(losses)
 
 
