@@ -21,8 +21,9 @@ class Controls:
     option               what is done
     ===================  =====================================================================
     ``zero_grad``        gradients are cleared before the backward pass
-    ``loss_scale``       the loss times this factor; gradients divided by it before anything
-                         else looks at them; a step with NaN or Inf in them is left out
+    ``loss_scale``       the loss times this factor; gradients divided by it (unless ``unscale``
+                         is false) before anything else looks at them; a step with NaN or Inf
+                         in them is left out
     ``clip_percentile``  the global norm is brought down to this percentile of all norms so
                          far, this one included (AutoClip: Seetharaman et al. 2020,
                          arXiv:2007.14469)
@@ -40,6 +41,9 @@ class Controls:
         loss.backward()
         if controls.before_step(model, optimizer, step):
             optimizer.step()
+
+    Called as ``controls(model, optimizer)`` it counts the steps itself. Gradients are divided by
+    the scale only where :meth:`before_backward` has multiplied the loss by it.
     """
 
     def __init__(self, options: Mapping[str, Scalar]) -> None:
@@ -53,11 +57,14 @@ class Controls:
         self.loss_scale = _positive(options, "loss_scale")
         self.warm_up = _positive(options, "warm_up")
         self.zero_grad = bool(options.get("zero_grad", False))
+        self.unscale = bool(options.get("unscale", True))
         left = options.get("clip_adaptive_leave") or ""
         self._left = tuple(name.strip() for name in str(left).split(",") if name.strip())
         self.norms: list[float] = []
         """Global gradient norms before clipping, one a step, where a percentile is asked for."""
         self._rates: dict[int, tuple[float, float]] = {}
+        self._scaled = False
+        self._steps = 0
 
     @classmethod
     def from_edits(cls, edits: Iterable[Edit]) -> "Controls":
@@ -76,14 +83,21 @@ class Controls:
         """Clear gradients if that is asked for; the loss to call ``backward`` on."""
         if self.zero_grad:
             optimizer.zero_grad()
+        self._scaled = self.loss_scale is not None
         return loss if self.loss_scale is None else loss * self.loss_scale
+
+    def __call__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+        """:meth:`before_step`, the steps counted from the first call on."""
+        self._steps += 1
+        return self.before_step(model, optimizer, self._steps - 1)
 
     @torch.no_grad()
     def before_step(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> bool:
         """Gradients and rates as they should be for this step (counted from 0); whether to take it."""
         gradients = _gradients(optimizer)
-        if self.loss_scale is not None:
-            for gradient in gradients:
+        if self.loss_scale is not None and self._scaled:
+            self._scaled = False
+            for gradient in gradients if self.unscale else ():
                 gradient.div_(self.loss_scale)
             if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
                 return False
@@ -121,7 +135,7 @@ class Controls:
 
 
 _OPTIONS = frozenset(
-    """zero_grad loss_scale clip_percentile clip_adaptive clip_adaptive_leave clip_norm warm_up
+    """zero_grad loss_scale clip_percentile clip_adaptive clip_adaptive_leave clip_norm warm_up unscale
     """.split()
 )
 

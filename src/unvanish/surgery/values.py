@@ -48,9 +48,10 @@ def initialise(model: nn.Module, edit: Edit, situation: Situation) -> None:
     if situation.batch is None or (situation.loss is None and situation.forward is None):
         raise BadInput(f"{name} looks at a batch: pass batch= and loss= (or forward=).")
     only = _names(options.pop("only", None)) or edit.where or None
+    batch = situation.batch
     METHODS[name](
         model,
-        [situation.batch],
+        tuple(cast(list[Any], batch)) if isinstance(batch, list) else batch,  # a list is batches
         situation.loss,
         situation.forward,
         only=only,
