@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/treatment.py``: programs, labels by training, judges, the table."""

@@ -1,0 +1,85 @@
+"""Which programs are sick? Training says so: the program beside its known-good twin, five seeds.
+
+A seed counts as sick where the held-out metric lies below the twin's by more than ``LEAST`` and by
+more than chance explains: 1.645 standard errors of the paired difference over the held-out samples
+(one-sided 5 %; the same samples are asked, and for accuracies it is never more than the binomial
+error of two independent proportions). At four of five seeds chance alone then has 3 in 100,000.
+"""
+
+import math
+import statistics
+import time
+from typing import Any
+
+from repair.programs import Program
+from repair.training import Run, run
+
+SEEDS, ENOUGH = 5, 4
+LEAST = 0.05
+NEAR = 0.02
+"""Within so much of its twin a program counts as good as it."""
+CONFIDENT = 1.645
+
+
+def margin(twin: Run, ill: Run) -> float:
+    """The smallest difference between two runs that is neither small nor chance."""
+    difference = twin.scores - ill.scores
+    error = float(difference.std()) / math.sqrt(len(difference))
+    return max(LEAST, CONFIDENT * error)
+
+
+def learns(metric: float, zero: float) -> bool:
+    """At least half the way from the best constant answer to a perfect one."""
+    return metric - zero >= (1 - zero) / 2
+
+
+def verdict(row: dict[str, Any]) -> str | None:
+    """The label, ``None`` while more seeds may still change it.
+
+    ``"sick"``, ``"well"`` (as good as its twin), ``"between"``, ``"twin fails"``.
+    """
+    seen = len(row["twin"])
+    failed = sum(not learns(metric, row["zero"]) for metric in row["twin"])
+    sick = sum(
+        learns(twin, row["zero"]) and twin - ill > least
+        for twin, ill, least in zip(row["twin"], row["ill"], row["margin"], strict=True)
+    )
+    near = sum(t - i <= NEAR for t, i in zip(row["twin"], row["ill"], strict=True))
+    spare = SEEDS - ENOUGH
+    if failed > spare:
+        return "twin fails"
+    if seen == SEEDS:
+        return "sick" if sick >= ENOUGH else "well" if near >= ENOUGH else "between"
+    return "between" if seen - sick > spare and seen - near > spare else None
+
+
+def label(program: Program, row: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Train both until the label is certain; goes on where an earlier row stopped."""
+    row = row or {"twin": [], "ill": [], "margin": [], "seconds": []}
+    row["name"], row["kinds"] = program.name, list(program.kinds)
+    while "label" not in row:
+        seed = len(row["twin"])
+        started = time.process_time()
+        twin = program.twin(seed)
+        row["zero"] = round(twin.task.zero_skill, 4)
+        good = run(twin, seed)
+        ill = good if program.design == program.base else run(program.build(seed), seed)
+        row["twin"].append(round(good.metric, 4))
+        row["ill"].append(round(ill.metric, 4))
+        row["margin"].append(round(margin(good, ill), 4))
+        row["seconds"].append(round(time.process_time() - started, 2))
+        found = verdict(row)
+        if found is not None:
+            row["label"] = found
+    return row
+
+
+def summary(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How many of each label, and processor seconds to train a program and its twin once."""
+    labels = [row["label"] for row in rows.values()]
+    seconds = [s for row in rows.values() for s in row["seconds"]]
+    return {
+        "programs": len(labels),
+        **{name: labels.count(name) for name in ("sick", "well", "between", "twin fails")},
+        "median seconds": round(statistics.median(seconds), 2) if seconds else None,
+    }
