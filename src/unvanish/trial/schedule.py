@@ -80,7 +80,7 @@ def perform_all(
     try:
         try:
             _collect(_stream(jobs, count, workers), len(jobs), outcome, progress)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+        except Exception as error:
             if count == 1 or not _about_pickling(error):
                 raise
             outcome.notes.append(
@@ -137,7 +137,9 @@ def _stream(
 
 
 def _about_pickling(error: Exception) -> bool:
-    return isinstance(error, pickle.PicklingError) or "pickle" in str(error).lower()
+    """Whether a job could not be packed here, or not be unpacked where it arrived."""
+    told = isinstance(error, AttributeError | TypeError) and "pickle" in str(error).lower()
+    return told or isinstance(error, pickle.PicklingError) or "un-serialize" in str(error)
 
 
 def _first_line(error: Exception) -> str:
