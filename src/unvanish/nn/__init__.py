@@ -20,6 +20,7 @@ from unvanish.nn.recurrent_stand_in import LSTMLikeRNN as LSTMLikeRNN
 from unvanish.nn.shaped import ShapedActivation as ShapedActivation
 from unvanish.nn.shaped import TailoredActivation as TailoredActivation
 from unvanish.nn.standardize import Standardize as Standardize
+from unvanish.nn.standardize import Standardize as Standardize
 from unvanish.nn.swish import Swish as Swish
 from unvanish.nn.swish import TailoredSwish as TailoredSwish
 from unvanish.nn.tailored import TailoredLeakyReLU as TailoredLeakyReLU
@@ -37,6 +38,7 @@ __all__ = [
     "ShapedActivation",
     "Skip",
     "SkipSequential",
+    "Standardize",
     "Standardize",
     "Swish",
     "TailoredActivation",

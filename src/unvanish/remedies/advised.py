@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from unvanish.causes.cause import Finding
+from unvanish.remedies.chart import body
 from unvanish.remedies.drafts import advice, listed
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 
@@ -59,7 +60,10 @@ def register(patient: Patient, finding: Finding) -> Iterable[Plan]:
 def guard(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """Which operation, where, and between which values its input lay."""
     first = next(iter(patient.diagnosis.trace.nonfinite), None)
-    what = finding.detail or "the operation that overflows"
+    what = (
+        finding.detail
+        or "the operation whose result or slope is not finite (a root, a logarithm, a quotient)"
+    )
     span = ""
     if first is not None and first.input_min is not None and first.input_max is not None:
         zeros = f", {first.input_zeros} zeros" if first.input_zeros else ""
@@ -74,8 +78,10 @@ def guard(patient: Patient, finding: Finding) -> Iterable[Plan]:
 def full_precision(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """Which weights, and how to compute with them."""
     kind = finding.detail if finding.detail in ("float16", "bfloat16") else "bfloat16"
+    named = dict(body(patient).named_parameters())
+    weights = listed(name for name in finding.where if name in named) or "the weights"
     yield advice(
-        f"Keep {listed(finding.where)} in float32 (model.float()) and run forward and loss under "
+        f"Keep {weights} in float32 (model.float()) and run forward and loss under "
         f"torch.autocast(dtype=torch.{kind}).",
         finding.where,
     )

@@ -29,14 +29,18 @@ CARD = RemedyCard(
 )
 PERCENTILE = 90
 ADAPTIVE = 0.01
-"""Largest ratio of gradient to weight for each unit; the paper's value for large batches."""
+"""Largest ratio of gradient to weight for each unit; the last layer is left alone (the paper's)."""
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """A fixed limit, an adaptive one, a running percentile."""
     norm = usual_norm(patient)
     yield (in_step(clip_norm=min(norm, 1.0) if math.isfinite(norm) else 1.0),)
-    yield (in_step(clip_adaptive=ADAPTIVE),)
+    last = patient.diagnosis.trace.layers[:1]
+    if last and last[0].name:
+        yield (in_step(clip_adaptive=ADAPTIVE, clip_adaptive_leave=last[0].name),)
+    else:
+        yield (in_step(clip_adaptive=ADAPTIVE),)
     yield (in_step(clip_percentile=PERCENTILE),)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.causes.cause import Finding
 from unvanish.remedies.chart import gradient_scale, optimizer_of
-from unvanish.remedies.drafts import in_step, option
+from unvanish.remedies.drafts import advice, option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 
 EPSILON = RemedyCard(
@@ -21,12 +21,13 @@ EPSILON = RemedyCard(
 LOSS_SCALE = RemedyCard(
     name="loss-scale",
     title="a larger loss, and with it a gradient above epsilon",
-    what="The loss is multiplied by a power of two that lifts the smallest gradient a hundred "
-    "times above Adam's epsilon. Adam's steps do not depend on the scale of the loss as soon "
-    "as epsilon is out of the way.",
+    what="A loss times s makes Adam's step s m / (s sqrt(v) + epsilon), which is what epsilon / s "
+    "does, exactly. So the power of two that lifts the smallest gradient a hundred times above "
+    "epsilon is taken off epsilon, and named for those who would rather scale the loss.",
     harms="Weight decay that is part of the loss, clipping limits and logged losses change their "
-    "meaning. With plain gradient descent it is a change of the step size.",
-    reference="Micikevicius et al. 2018, arXiv:1710.03740",
+    "meaning with the loss. With plain gradient descent it is a change of the step size.",
+    reference="Kingma and Ba 2015, arXiv:1412.6980, section 2.1 (invariance to the gradient's "
+    "scale); Micikevicius et al. 2018, arXiv:1710.03740",
 )
 BELOW = 0.01
 """Share of epsilon in the denominator: steps are one part in a hundred too short."""
@@ -43,7 +44,7 @@ def epsilons(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def scales(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """A power of two that lifts the smallest gradient above epsilon."""
+    """The epsilon that does the same as a loss scaled by a power of two."""
     _, smallest = gradient_scale(patient)
     reading = optimizer_of(patient)
     largest = max((g.eps or 0.0 for g in reading.groups), default=0.0) if reading else 0.0
@@ -51,7 +52,8 @@ def scales(patient: Patient, finding: Finding) -> Iterable[Plan]:
         return
     factor = 2.0 ** math.ceil(math.log2(largest / (BELOW * smallest)))
     if factor > 1:
-        yield (in_step(loss_scale=factor, unscale=False),)
+        yield (option(eps=largest / factor),)
+        yield advice(f"Multiply the loss by {factor:g} (or sum it where it is averaged).")
 
 
 OPTIMIZER_EPSILON = Remedy(

@@ -19,10 +19,15 @@ CARD = RemedyCard(
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """``maximize=False`` where it is on; else where the minus sign stands."""
+    """``maximize=False``, rates above zero; else where the minus sign stands."""
     reading = optimizer_of(patient)
-    if reading is not None and any(group.maximize for group in reading.groups):
-        yield (option(maximize=False),)
+    groups = reading.groups if reading is not None else ()
+    edits = [option(maximize=False)] if any(group.maximize for group in groups) else []
+    for group in groups:
+        if group.lr is not None and group.lr < 0:
+            edits.append(option(group.parameters, lr=-group.lr))
+    if edits:
+        yield tuple(edits)
         return
     said = finding.detail or "the loss is negated"
     yield advice(f"Take the minus sign away: {said} ({listed(finding.where)}).", finding.where)

@@ -77,3 +77,13 @@ class Remedy:
     safety: Safety
     treats: tuple[str, ...]
     plan: Callable[[Patient, Finding], Iterable[Plan]]
+
+    def text(self) -> str:
+        """The card with what kind of change it is and what it treats, for a terminal."""
+        rows = (
+            ("Level", self.level),
+            ("Keep", f"from keep={self.keep!r} on"),
+            ("Safety", self.safety),
+            ("Treats", ", ".join(self.treats)),
+        )
+        return self.card.text() + "\n" + "".join(f"{name + ':':<8} {said}\n" for name, said in rows)

@@ -38,9 +38,11 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     inputs = float_inputs(patient)
     if reader is None or not inputs:
         return
+    direct = bool(reader.input_shapes) and reader.input_shapes[0][1:] == inputs[0].shape[1:]
+    part = standardising(inputs, _axis(reader, inputs[0]) if direct else None)
+    if is_standard(part):
+        return
     if reader.module:
-        direct = reader.input_shapes[0][1:] == inputs[0].shape[1:] if reader.input_shapes else False
-        part = standardising(inputs, _axis(reader, inputs[0]) if direct else None)
         yield (inserted(reader.module, part, before=True),)
     places = owners(patient, [reader.module])
     if places and reader.module:
@@ -94,7 +96,15 @@ def standardising(values: list[Tensor], axis: int | None, *, undo: bool = False)
             given = {"mean": tuple(means.tolist()), "std": tuple(deviations.tolist()), "axis": axis}
     if undo:
         given["undo"] = True
-    return Part(type="unvanish.nn.standardize.Standardize", arguments=given)
+    return Part(type="unvanish.nn.Standardize", arguments=given)
+
+
+def is_standard(part: Part) -> bool:
+    """Whether these constants change next to nothing: features alike, near zero mean, unit scale."""
+    mean, std = part.arguments["mean"], part.arguments["std"]
+    if not isinstance(mean, float) or not isinstance(std, float):
+        return False
+    return abs(mean) <= std and 1 / ALIKE <= std <= ALIKE
 
 
 def _axis(reader: Operation, inputs: Tensor) -> int:

@@ -26,9 +26,9 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """The factor of the experiment, or the scaler's own."""
     measured = finding.evidence.get("factor", USUAL)
     factor = 2.0 ** round(math.log2(measured)) if measured > 0 else USUAL
-    yield (in_step(loss_scale=factor, unscale=True),)
+    yield (in_step(loss_scale=factor),)
     if factor != USUAL:
-        yield (in_step(loss_scale=USUAL, unscale=True),)
+        yield (in_step(loss_scale=USUAL),)
 
 
 REMEDY = Remedy(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from unvanish.causes.cause import Finding
-from unvanish.init.graph import Graph
+from unvanish.init.graph import DROPOUTS, SCALINGS, VIEWS, Graph
 from unvanish.init.residual import Branch, find_branches, is_learned_scale, longest
 from unvanish.remedies.chart import body
 from unvanish.remedies.drafts import initialise
@@ -45,12 +45,20 @@ def _last_weights(patient: Patient, graph: Graph, branches: Iterable[Branch]) ->
     uses = [name for operation in graph.operations for name in operation.parameters]
     names: list[str] = []
     for branch in branches:
-        if is_learned_scale(graph, branch.last):
-            continue
-        own = graph[branch.last].parameters
-        if all(held.get(name) and uses.count(name) == 1 for name in own):
+        own = _weights_behind(graph, branch.last)
+        if own and all(held.get(name) and uses.count(name) == 1 for name in own):
             names += own
     return tuple(dict.fromkeys(names))
+
+
+def _weights_behind(graph: Graph, index: int) -> tuple[str, ...]:
+    """The parameters of the weighted operation here, or before views and products with numbers."""
+    while not graph[index].parameters and graph[index].function in VIEWS | DROPOUTS | SCALINGS:
+        before = graph.signals(index)
+        if len(before) != 1:
+            return ()
+        index = before[0]
+    return () if is_learned_scale(graph, index) else graph[index].parameters
 
 
 REMEDY = Remedy(

@@ -1,8 +1,10 @@
 """step-size: the learning rate, by what the experiments said and by the depth."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.causes.cause import Finding
+from unvanish.causes.step_too_small import CUSTOMARY
 from unvanish.remedies.chart import isometric_rate, optimizer_of
 from unvanish.remedies.drafts import option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
@@ -21,6 +23,8 @@ CARD = RemedyCard(
 )
 DOWN = (1 / 3, 0.1)
 UP = (3.0, 10.0)
+LARGEST = 1e-2
+"""The same for the matrix that moves most: after a hundred steps in any directions, a tenth of it."""
 SLOW = ("step-too-small", "always-clipped")
 """Findings of steps that are too short; all others that name this remedy have too long ones."""
 
@@ -39,9 +43,19 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def _measured(finding: Finding) -> tuple[float, ...]:
-    """How many times the rate did better on a copy; by how much clipping shortened each step."""
-    known = (finding.evidence.get(name) for name in ("better_rate", "divided"))
-    return tuple(factor for factor in known if factor and factor != 1)
+    """How many times the rate would be right by what was measured, the most cautious first.
+
+    From the rate at which a copy learned, from by how much clipping shortens each step, and from
+    the relative change of the weights in a step, which the rate is proportional to.
+    """
+    known = [finding.evidence.get(name) for name in ("better_rate", "divided")]
+    moved = finding.evidence.get("update_to_weight")
+    if moved and math.isfinite(moved):
+        aim = CUSTOMARY if finding.name in SLOW else LARGEST
+        known.append(float(f"{aim / moved:.1g}"))
+    up = finding.name in SLOW
+    found = {factor for factor in known if factor and (factor > 1) == up and factor != 1}
+    return tuple(sorted(found))
 
 
 REMEDY = Remedy(

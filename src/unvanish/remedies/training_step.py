@@ -71,9 +71,9 @@ def average(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """The rate divided by the number of backward passes where that is the same; then the line."""
     parts = finding.evidence.get("backwards", 1.0)
     reading = optimizer_of(patient)
-    if reading is not None and reading.name == "SGD" and parts > 1:
-        if not any(group.weight_decay for group in reading.groups):
-            yield (option(lr_factor=1 / parts),)
+    groups = reading.groups if reading is not None and reading.name == "SGD" else ()
+    if groups and parts > 1 and not any(group.weight_decay for group in groups):
+        yield (option(lr_factor=1 / parts),)
     yield advice(
         f"Divide the loss of each micro-batch by their number, (loss / {parts:.0f}).backward().",
         finding.where,
