@@ -20,7 +20,6 @@ from unvanish.nn.recurrent_stand_in import LSTMLikeRNN as LSTMLikeRNN
 from unvanish.nn.shaped import ShapedActivation as ShapedActivation
 from unvanish.nn.shaped import TailoredActivation as TailoredActivation
 from unvanish.nn.standardize import Standardize as Standardize
-from unvanish.nn.standardize import Standardize as Standardize
 from unvanish.nn.swish import Swish as Swish
 from unvanish.nn.swish import TailoredSwish as TailoredSwish
 from unvanish.nn.tailored import TailoredLeakyReLU as TailoredLeakyReLU
@@ -38,7 +37,6 @@ __all__ = [
     "ShapedActivation",
     "Skip",
     "SkipSequential",
-    "Standardize",
     "Standardize",
     "Swish",
     "TailoredActivation",
