@@ -22,7 +22,7 @@ STEPS, BATCH = 200, 32
 WIDTH, TOKENS = 32, 8
 NOTE = f"""Depth counts blocks. {STEPS} steps of {BATCH} samples, Adam, no warm-up. The middle rate is
 0.005 over the root of the number of blocks; without skips 0.03 over the number of weighted layers in
-a row, four a block."""
+a row, four a block. At 100 blocks torch's default without skips is left out: it is dead at 24."""
 
 
 class Block(nn.Module):
@@ -119,5 +119,7 @@ def trial(kind: str, blocks: int, prepare: Prepare) -> Trial:
 def transformer_cells(options: argparse.Namespace) -> Iterator[Cell]:
     for blocks in DEPTHS:
         for name, (kind, prepare) in CONTESTANTS.items():
+            if blocks == 100 and kind == "skip-free" and prepare is default:
+                continue
             center = 0.03 / (4 * blocks) if kind == "skip-free" else 5e-3 / math.sqrt(blocks)
             yield Cell(name, "digits", blocks, "adam", center, trial(kind, blocks, prepare))
