@@ -172,7 +172,10 @@ def test_a_part_of_what_a_loop_makes_is_exchanged_below_the_model(project: Proje
     assert changed(patch) == ([], ["    model[7] = nn.GELU()"])
     project.write(STACK)
     patch, _ = check(project, replace("1", "3", "5", "7"))
-    assert changed(patch)[1] == ["    for index in range(1, 8, 2):", "        model[index] = nn.GELU()"]
+    assert changed(patch)[1] == [
+        "    for index in range(1, 8, 2):",
+        "        model[index] = nn.GELU()",
+    ]
 
 
 def test_initialise_names_what_the_return_computes(project: Project) -> None:
@@ -191,7 +194,8 @@ def test_initialise_names_what_the_return_computes(project: Project) -> None:
 
 def test_initialise_stands_behind_the_model_where_all_has_a_name(project: Project) -> None:
     text = STACK.replace("(inputs, labels), loss", "batch, loss, optimizer").replace(
-        "    layers = []", "    batch, loss = (inputs, labels), nn.CrossEntropyLoss()\n    layers = []"
+        "    layers = []",
+        "    batch, loss = (inputs, labels), nn.CrossEntropyLoss()\n    layers = []",
     )
     project.write(
         text.replace(

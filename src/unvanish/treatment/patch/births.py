@@ -23,8 +23,7 @@ from unvanish.preserve import seeded
 from unvanish.treatment.patch.source import Site
 
 _INITS: frozenset[CodeType] = frozenset(
-    cast(Any, inspect.unwrap(made.__init__)).__code__
-    for made in (nn.Module, torch.optim.Optimizer)
+    inspect.unwrap(made.__init__).__code__ for made in (nn.Module, torch.optim.Optimizer)
 )
 _DEEPCOPY = copy.deepcopy.__code__
 

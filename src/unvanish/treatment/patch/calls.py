@@ -3,6 +3,7 @@
 import ast
 import io
 import itertools
+import re
 import tokenize
 
 from unvanish.treatment.patch.source import Source
@@ -49,11 +50,17 @@ def _add(source: Source, call: ast.Call, argument: str) -> bool:
         return False  # it stands without brackets of its own while it is alone
     place = source.span(last)[1]
     place += _brackets(source.text[place:end])
-    between = ", "
-    own_line = source.text[: source.span(last)[0]].rpartition("\n")[2]
-    if last.lineno != call.lineno and not own_line.strip():
-        between = f",{source.newline}{own_line}"
-    return source.free(place, place) and source.replace(place, place, between + argument)
+    if not source.free(place, place):
+        return False
+    indent = source.text[: source.span(last)[0]].rpartition("\n")[2]
+    rest = source.text[place:].partition("\n")[0]
+    open_ended = re.match(r"\s*(,?)\s*(#.*)?$", rest)
+    if indent.strip() or last.lineno == call.lineno or open_ended is None:
+        return source.replace(place, place, f", {argument}")
+    if not open_ended[1]:
+        source.replace(place, place, ",")
+    below = place + len(rest) + 1
+    return source.replace(below, below, f"{indent}{argument},{source.newline}")
 
 
 def _brackets(rest: str) -> int:

@@ -91,7 +91,7 @@ class Making:
         called: dict[int, set[str]] = {}
         for name, module in self.model.named_modules(remove_duplicate=False):
             called.setdefault(id(module), set()).add(name)
-        return all(called.get(id(module), {""}) <= set(names) for module in made)
+        return all(id(m) in called and called[id(m)] <= set(names) for m in made)
 
     def _exchange(self, site: Site, names: list[str], parts: Mapping[str, Part]) -> bool:
         source, called = self.load(Path(site.path))
@@ -100,7 +100,8 @@ class Making:
             return False
         if all(self._keeps_arguments(call, name, parts[name]) for name in names):
             types = {parts[name].type for name in names}
-            return len(types) == 1 and _rename(source, called, call, types.pop())
+            made = type(parts[names[0]].build())
+            return len(types) == 1 and _rename(source, called, call, (types.pop(), made))
         texts = {parts[name].expression() for name in names}
         if len(texts) != 1:
             return False
@@ -127,7 +128,8 @@ class Making:
         if not listed and not call.keywords:
             return False
         given = {k.arg for k in call.keywords}
-        told = {*listed, *(n for n in given if n is not None and n != "nonlinearity")}
+        named = {n for n in given if n is not None}
+        told = {*listed, *(n for n in named if n in new or n != "nonlinearity")}
         if None in given or len(listed) < len(call.args) or listed != list(new)[: len(listed)]:
             return False
         return told <= set(new) and all(
@@ -140,8 +142,8 @@ class Making:
 
 def _taken(made: type[nn.Module]) -> dict[str, Any]:
     """The arguments of a class by name, with their defaults, without device and dtype."""
-    made = nn.RNNBase if made in _RECURRENT else made
-    taken = inspect.signature(made.__init__).parameters
+    passes_on = made.__init__ in [recurrent.__init__ for recurrent in _RECURRENT]
+    taken = inspect.signature((nn.RNNBase if passes_on else made).__init__).parameters
     return {
         name: parameter.default
         for name, parameter in taken.items()
@@ -150,11 +152,12 @@ def _taken(made: type[nn.Module]) -> dict[str, Any]:
     }
 
 
-def _rename(source: Source, names: Names, call: ast.Call, dotted: str) -> bool:
+def _rename(source: Source, names: Names, call: ast.Call, new: tuple[str, type[nn.Module]]) -> bool:
+    """Let a call make another class with the same arguments, less what only an ``nn.RNN`` takes."""
+    dotted, made = new
     start, end = source.span(call.func)
-    if any(k.arg == "nonlinearity" for k in call.keywords) and not drop_keyword(
-        source, call, "nonlinearity"
-    ):
+    spare = {k.arg for k in call.keywords} - set(_taken(made))
+    if not source.free(start, end) or not all(drop_keyword(source, call, str(k)) for k in spare):
         return False
     return source.replace(start, end, names.called(dotted, enclosing(source, call)))
 

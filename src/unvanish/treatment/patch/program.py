@@ -154,10 +154,9 @@ class Program:
         return [self._rename(self.parts[key], name) for key, name in self._new.items()]
 
     def _rename(self, written: ast.expr, name: str) -> str:
-        text = self.source.segment(written)
+        text = self.source.cut(*self.source.span(written), name)
         if not _whole_line(text):
             text = f"({text})"
-        self.source.replace(*self.source.span(written), name)
         return f"{name} = {text}"
 
 

@@ -112,6 +112,14 @@ class Source:
         self._splices.append((start, end, text))
         return True
 
+    def cut(self, start: int, end: int, text: str) -> str:
+        """Put ``text`` there; returns what stood there, with the changes made inside of it."""
+        inside = [splice for splice in self._splices if start <= splice[0] and splice[1] <= end]
+        self._splices = [splice for splice in self._splices if splice not in inside]
+        taken = _spliced(self.text, inside, start, end)
+        self._splices.append((start, end, text))
+        return taken
+
     def alone(self, statement: ast.stmt) -> bool:
         """Whether the lines of a statement hold nothing else than it and a comment."""
         start, end = self.span(statement)
@@ -160,11 +168,7 @@ class Source:
     @property
     def after(self) -> bytes:
         """The file with all changes."""
-        text, done = "", 0
-        for start, end, new in sorted(self._splices, key=lambda splice: splice[:2]):
-            text += self.text[done:start] + new
-            done = end
-        return (text + self.text[done:]).encode(self.encoding)
+        return _spliced(self.text, self._splices, 0, len(self.text)).encode(self.encoding)
 
     def parses(self) -> bool:
         """Whether the changed file is still Python."""
@@ -193,6 +197,15 @@ def file_of(function: Callable[..., Any]) -> Path | None:
     code = getattr(inspect.unwrap(function), "__code__", None)
     path = Path(code.co_filename) if code is not None else None
     return path.resolve() if path is not None and path.is_file() else None
+
+
+def _spliced(text: str, splices: list[tuple[int, int, str]], start: int, end: int) -> str:
+    """A stretch of the text with changes made; those at one place stay in their order."""
+    made = ""
+    for first, last, new in sorted(splices, key=lambda splice: splice[:2]):
+        made += text[start:first] + new
+        start = last
+    return made + text[start:end]
 
 
 def _git_lines(content: bytes) -> Iterator[str]:
