@@ -344,6 +344,18 @@ def test_a_cluster_is_one_setting_away() -> None:
     assert figures(there) == pytest.approx(figures(compare(*arms, steps=5, seeds=2, jobs=1)))
 
 
+def test_the_same_run_twice_is_one_measurement() -> None:
+    torch.manual_seed(0)
+    control, treated = nn.Linear(64, 10), nn.Linear(64, 10)
+    nn.init.eye_(control.weight)  # nothing to draw again, and one batch has one order
+    nn.init.eye_(treated.weight)
+    arms = Arm(control, lambda p: torch.optim.SGD(p, lr=1e-6)), Arm(treated, adam)
+    verdict = compare(*arms, [DIGITS], CROSS_ENTROPY, steps=20)
+    assert len({pair.difference for pair in verdict.pairs}) == 1
+    assert (verdict.word, verdict.interval) == ("undecided", None)
+    assert verdict.notes[0].startswith("5 seeds gave 1 different pairs of runs")
+
+
 def test_names_are_public() -> None:
     assert unvanish.compare is compare
     assert unvanish.Verdict is Verdict

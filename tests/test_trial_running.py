@@ -111,6 +111,16 @@ def test_divergence_stops_and_has_no_metric() -> None:
     assert (record.metric, record.loss, record.diverged) == (None, None, True)
 
 
+def test_a_loss_that_refuses_nan_is_a_divergence_too() -> None:
+    model = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+    data = DATA[0], (DATA[1][:, None] > 0).float()
+    task = prepare(model, data, nn.BCELoss(), steps=50)
+    run = train(Arm(model, lambda p: torch.optim.SGD(p, lr=1e38, weight_decay=1.0)), task, steps=50)
+    assert run.diverged
+    assert len(run.losses) < 50
+    assert (run.metric, run.loss) == (None, None)
+
+
 def test_lbfgs_takes_its_own_many_looks() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(64, 4)

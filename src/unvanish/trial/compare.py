@@ -151,6 +151,8 @@ def _concluded(task: Task, plan: Plan, outcome: Outcome, seconds: float) -> Verd
             "nothing was held out (fewer than 16 samples, or they cannot be told apart): this is how "
             "well the training data are fitted"
         )
+    if len(plan.rates) > 1 and task.split.validation is task.split.training:
+        notes.append("step sizes were chosen on the training part: nothing could be set aside")
     verdict = judge(task, plan, outcome.runs, notes, seconds)
     done = len(verdict.pairs)
     if outcome.interrupted:

@@ -16,6 +16,10 @@ SHARE = 0.02
 """The smallest difference that matters where it is not an accuracy: two hundredths of the skill.
 A convention: for a squared error it is 0.02 of R squared. A user with another gives ``margin``."""
 SIDES = ("control", "treated")
+_REPEATED = (
+    "{} seeds gave {} different pairs of runs, which alone are counted: too little in these arms is "
+    "random (nothing to draw again, one batch); pass more batches"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,10 @@ def judge(task: Task, plan: Plan, runs: Runs, notes: Sequence[str], seconds: flo
         for seed in seeds
     )
     margin = plan.margin if plan.margin is not None else _margin(task, counted)
-    decision = _decided(task, chosen, pairs, margin)
+    distinct = _distinct(pairs, chosen)
+    decision = _decided(task, chosen, distinct, margin)
+    if len(distinct) < len(pairs):
+        notes = (*notes, _REPEATED.format(len(pairs), len(distinct)))
     zero = task.zero_skill
     return Verdict(
         word=decision.word,
@@ -154,6 +161,18 @@ def _margin(task: Task, counted: Mapping[tuple[str, int], float]) -> float | Non
         return SHARE * max(means)
     zero = task.zero_skill
     return SHARE * (abs(zero.metric) if zero is not None and zero.metric else min(means))
+
+
+def _distinct(pairs: Sequence[Pair], chosen: Mapping[tuple[str, int], Run]) -> tuple[Pair, ...]:
+    """Pairs of which no two are the same runs: a copy of a measurement is no second one.
+
+    Arms that are the same bit for bit under every seed keep all their pairs: they do not differ.
+    """
+    losses = {p.seed: tuple(chosen[side, p.seed].losses for side in SIDES) for p in pairs}
+    if all(control == treated for control, treated in losses.values()):
+        return tuple(pairs)
+    first = {runs: pair for pair in reversed(pairs) for runs in (losses[pair.seed],)}
+    return tuple(sorted(first.values(), key=lambda pair: pair.seed))
 
 
 def _decided(

@@ -46,11 +46,11 @@ def _block_rows(module: nn.Module, weight: Tensor) -> int:
 
 
 def _shuffle(weight: Tensor, block: int, generator: torch.Generator) -> bool:
-    flat = weight.detach().flatten(1)
+    flat = weight.detach().flatten(1).cpu()
     if not bool(flat.isfinite().all()) or _structured(flat):
         return False
     for rows in weight.split(block):
-        if _orthogonal(rows.detach().flatten(1)):
+        if _orthogonal(rows.detach().flatten(1).cpu()):
             order = torch.randperm(len(rows), generator=generator).to(rows.device)
             rows.copy_(rows[order])
         else:

@@ -107,6 +107,10 @@ class Running:
         except UnvanishError:
             raise
         except Exception as error:
+            if self._losses and not _finite(self.model):
+                self._losses.append(math.nan)  # some losses refuse NaN instead of passing it on
+                self._stopped = True
+                return self
             raise self._failed(f"training step {len(self._losses)}", error) from error
         finally:
             self.seconds += time.perf_counter() - started
@@ -118,8 +122,8 @@ class Running:
         Of a task with a validation part it is that part's: what is chosen by must not be held out.
         """
         part = self._task.split.validation or self._task.split.held_out
-        found = self.measure(part).metric
-        if self._stopped or found is None:
+        found = None if self._stopped else self.measure(part).metric
+        if found is None:
             return -math.inf
         return found if self._task.yardstick.higher_is_better else -found
 
@@ -137,17 +141,19 @@ class Running:
     def run(self) -> Run:
         """The record so far."""
         split = self._task.split
-        judged = self.measure(split.held_out)
-        chosen = self.measure(split.validation).metric if split.validation else None
+        nothing = Score(metric=None, loss=None)
+        judged = nothing if self._stopped else self.measure(split.held_out)
+        asked = bool(split.validation) and not self._stopped
+        chosen = self.measure(split.validation).metric if asked else None
         return Run(
             label=self._label,
             seed=self._seed,
             rate=self._rate,
             steps=len(self._losses),
-            metric=None if self._stopped else judged.metric,
-            loss=None if self._stopped else judged.loss,
-            validation=None if self._stopped else chosen,
-            diverged=self._stopped or judged.metric is None,
+            metric=judged.metric,
+            loss=judged.loss,
+            validation=chosen,
+            diverged=judged.metric is None,
             losses=tuple(self._losses),
             seconds=self.seconds,
         )

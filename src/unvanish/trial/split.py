@@ -21,7 +21,8 @@ class Split:
     """Batches to train on, to choose step sizes by, and to be judged by.
 
     ``size`` is the number of samples in a minibatch drawn from the one training batch (``None``:
-    batches are taken as they are). ``validation`` is only ever used to choose a step size;
+    batches are taken as they are). ``validation`` is only ever used to choose a step size, and is the
+    training part itself where nothing could be set aside;
     ``unseen`` says whether ``held_out`` is apart from the training part at all.
     """
 
@@ -75,10 +76,11 @@ def split_data(data: Any, steps: int, size: int | None = None, validation: bool 
         size = min(size or min(_MINIBATCH, math.ceil(count / 2)), count)
     else:
         size = None
+    trained = tuple(training)
     judged = [chunk for batch in held_out for chunk in _chunks(batch)] or batches
     return Split(
-        training=tuple(training),
-        validation=tuple(chosen or training) if validation else (),
+        training=trained,
+        validation=() if not validation else tuple(chosen) or trained,
         held_out=tuple(judged),
         size=size,
         unseen=unseen,
