@@ -37,6 +37,10 @@ def kept_apart(built: Built) -> Built:
 
     What a judge chooses by: the held-out part is for the verdict alone.
     """
+    if len(built.data) == 1:
+        inputs, targets = built.data[0]
+        size = len(targets) // 4
+        built.data = list(zip(inputs.split(size), targets.split(size), strict=True))
     cut = len(built.data) - max(1, len(built.data) // 4)
     rest = built.data[cut:]
     built.data = built.data[:cut]
