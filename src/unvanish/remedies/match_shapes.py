@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from unvanish.causes.cause import Finding
-from unvanish.remedies.chart import module_at
 from unvanish.remedies.drafts import advice, inserted, listed
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.surgery.edits import Part
@@ -20,11 +19,14 @@ CARD = RemedyCard(
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """A change of shape behind the layer that makes the outputs; else where to write one."""
-    path = finding.where[0] if finding.where else ""
-    part = _reshaping(patient.diagnosis.trace.operations)
-    if part is not None and path and module_at(patient, path) is not None:
-        yield (inserted(path, part, before=False),)
+    """A change of shape behind the module that makes the outputs; else where to write one."""
+    operations = patient.diagnosis.trace.operations
+    for operation in operations:
+        part = _reshaping(operation)
+        maker = operation.inputs[0] if operation.inputs else None
+        if part is not None and maker is not None and operations[maker].inside:
+            yield (inserted(operations[maker].module, part, before=False),)
+            break
     said = f" ({finding.detail})" if finding.detail else ""
     yield advice(
         f"Bring predictions and targets to one shape behind {listed(finding.where)}{said}: "
@@ -33,19 +35,16 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     )
 
 
-def _reshaping(operations: Iterable[Operation]) -> Part | None:
-    """What brings the first argument of the broadcast operation to the shape of the second."""
-    for operation in operations:
-        shapes = operation.input_shapes
-        if operation.inside or len(shapes) < 2 or not operation.requires_grad:
-            continue
-        first, second = shapes[:2]
-        if len(second) == 1 and first == (*second, 1):
-            return Part(type="torch.nn.Flatten", arguments={"start_dim": 0})
-        if len(first) == 1 and second == (*first, 1):
-            return Part(
-                type="torch.nn.Unflatten", arguments={"dim": 0, "unflattened_size": (-1, 1)}
-            )
+def _reshaping(operation: Operation) -> Part | None:
+    """What brings the first argument of an operation outside the model to the shape of the second."""
+    shapes = operation.input_shapes
+    if operation.inside or len(shapes) < 2 or not operation.requires_grad:
+        return None
+    first, second = shapes[:2]
+    if len(second) == 1 and first == (*second, 1):
+        return Part(type="torch.nn.Flatten", arguments={"start_dim": 0})
+    if len(first) == 1 and second == (*first, 1):
+        return Part(type="torch.nn.Unflatten", arguments={"dim": 0, "unflattened_size": (-1, 1)})
     return None
 
 

@@ -73,23 +73,20 @@ def insert(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def remove(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """Identities in the place of the norms of the stretch, and new values; rates for the depth."""
+    """Identities in the place of the norms outside residual blocks, and new values; rates."""
     held = dict(body(patient).named_modules())
-    stretch = {m for layer in patient.diagnosis.trace.layers for m in (layer.name, *layer.modules)}
-    here = [name for name, m in held.items() if isinstance(m, NORMS)]
-    plain = [name for name in here if name in stretch or name in finding.where]
-    if plain and not _in_branches(patient):
-        edits = [replaced(name, Part(type="torch.nn.Identity")) for name in plain]
+    plain = [
+        name
+        for layer in patient.diagnosis.trace.layers
+        if not layer.decades.get("residual")
+        for name in layer.modules
+        if isinstance(held.get(name), NORMS)
+    ]
+    if plain:
+        identity = Part(type="torch.nn.Identity")
+        edits = [replaced(name, identity) for name in dict.fromkeys(plain)]
         yield (*edits, initialise())
         yield from with_step_size(patient, *edits, initialise())
-
-
-def _in_branches(patient: Patient) -> bool:
-    """Whether the norms stand in residual branches, which need them."""
-    return any(
-        layer.decades.get("residual") and layer.decades.get("norm") is not None
-        for layer in patient.diagnosis.trace.layers
-    )
 
 
 def _norm_for(patient: Patient, activation: Activation, position: int) -> Edit | None:
