@@ -287,3 +287,50 @@ def test_after_the_patch_the_program_is_healthy(
     assert diagnosed(project) == 1
     project.apply(project.patch(*edits))
     assert diagnosed(project) == 0
+
+
+def test_one_activation_in_many_places_is_changed_once(project: Project) -> None:
+    text = STACK.replace("nn.Sigmoid()", "act").replace(
+        "layers = []", "act = nn.Sigmoid()\n    layers = []"
+    )
+    project.write(text)
+    patch, _ = check(project, replace("1"))  # surgery exchanges it wherever it stands
+    assert changed(patch) == (["    act = nn.Sigmoid()"], ["    act = nn.GELU()"])
+
+
+def test_a_file_that_changed_after_it_was_loaded_is_left_alone(project: Project) -> None:
+    path = project.write(STACK)
+    program = project.load().program
+    path.write_text("# one line more\n" + STACK.replace("12", "13"))
+    patch = make_patch(program()[0], [replace(*ODD), CRITICAL], program)
+    assert patch.diff == ""
+    assert all("script" in sentence for sentence in patch.cannot)
+
+
+def test_forwards_are_changed_without_a_program(project: Project) -> None:
+    project.write(FUNCTIONAL)
+    model = project.load().program()[0]
+    edit = Edit(action="rewrite", where=("",), part=GELU, options={"function": "sigmoid"})
+    patch = make_patch(model, [edit])
+    assert changed(patch)[1] == ["            x = nn.functional.gelu(layer(x))"]
+
+
+def test_a_part_without_a_function_becomes_a_child(project: Project) -> None:
+    project.write(FUNCTIONAL)
+    part = Part(type="torch.nn.PReLU")
+    edit = Edit(action="rewrite", where=("",), part=part, options={"function": "sigmoid"})
+    patch, _ = check(project, edit)
+    assert changed(patch)[1] == [
+        "        self.prelu = nn.PReLU()",
+        "            x = self.prelu(layer(x))",
+    ]
+
+
+def test_a_compiled_model_is_named_as_what_it_is(project: Project) -> None:
+    text = STACK.replace(
+        "    loss =", "    model = torch.compile(model, backend='eager')\n    loss ="
+    )
+    project.write(text)
+    patch = project.patch(replace(*ODD))
+    assert changed(patch)[1] == ["        layers += [nn.Linear(8, 8), nn.GELU()]  # twelve of them"]
+    assert "torch.compile" in project.patch(replace("1")).cannot[0]

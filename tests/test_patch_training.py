@@ -256,3 +256,39 @@ def test_same_for_double_precision_in_eval_mode(project: Project) -> None:
     _, made = check(project, Edit(action="insert", where=("0",), part=norm))
     assert {p.dtype for p in made["model"].parameters()} == {torch.float64}
     assert not any(module.training for module in made["model"].modules())
+
+
+def test_steps_that_remember_get_controls_before_the_loop(project: Project) -> None:
+    text = PROGRAM.replace("{optimizer}", "torch.optim.Adam(model.parameters())") + LOOP
+    project.write(text)
+    patch, _ = check(project, Edit(action="step", options={"clip_percentile": 10.0}))
+    assert changed(patch)[1] == [
+        "import unvanish",
+        '    controls = unvanish.surgery.Controls({"clip_percentile": 10.0})',
+        "        controls(model, optimizer)",
+    ]
+    module, made = project.load(), project.run()
+    module.train(made["model"], made["optimizer"], [made["data"]] * 3, made["loss"])
+
+
+def test_clipping_that_is_there_gets_the_other_limit(project: Project) -> None:
+    text = PROGRAM.replace("{optimizer}", "torch.optim.Adam(model.parameters())")
+    clipped = "torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-6)"
+    project.write(text + LOOP.replace("# one step", clipped))
+    patch, _ = check(project, Edit(action="step", options={"clip_norm": 1.0}))
+    assert changed(patch)[1] == [f"        {clipped.replace('1e-6', '1.0')}"]
+
+
+def test_betas_are_a_pair(project: Project) -> None:
+    project.write(PROGRAM.replace("{optimizer}", "torch.optim.Adam(model.parameters())"))
+    _, made = check(project, option(beta2=0.95))
+    assert made["optimizer"].param_groups[0]["betas"] == (0.9, 0.95)
+
+
+def test_a_long_line_is_broken(project: Project) -> None:
+    project.write(PROGRAM.replace("{optimizer}", "torch.optim.Adam(model.parameters())"))
+    wrap = Edit(
+        action="wrap", where=("0", "2"), options={"projection": "linear", "inside": 8, "outside": 3}
+    )
+    patch, _ = check(project, wrap)
+    assert max(len(line) for line in changed(patch)[1]) <= 88

@@ -58,7 +58,7 @@ def _add(source: Source, call: ast.Call, argument: str) -> bool:
     if indent.strip() or last.lineno == call.lineno or open_ended is None:
         return source.replace(place, place, f", {argument}")
     if not open_ended[1]:
-        source.replace(place, place, ",")
+        source.insert_once(place, ",")
     below = place + len(rest) + 1
     return source.replace(below, below, f"{indent}{argument},{source.newline}")
 

@@ -67,7 +67,7 @@ class Forwards:
         source, names = self.load(Path(code.co_filename))
         written = function_at(source, code.co_name, code.co_firstlineno)
         holder = _class_of(source, written)
-        if written is None or holder is None:
+        if written is None or holder is None or not source.compiles_to(code):
             return False
         write = _writer(source, names, holder, written, edit)
         if write is None:

@@ -1,10 +1,11 @@
 """Edits to how a model is trained: the optimizer where it is made, the step where it is taken."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unvanish.surgery.edits import Scalar
+from unvanish.treatment.patch.calls import set_argument
 from unvanish.treatment.patch.names import Names
 from unvanish.treatment.patch.source import Source
 
@@ -15,7 +16,8 @@ class Step:
 
     ``model`` and ``optimizer`` are what the loop calls them (model: None where it is not named
     there), ``scaler`` what it calls its loss scaler, ``unscaled`` whether the gradients have been
-    brought back to their scale in between.
+    brought back to their scale in between, ``clipped`` the call that clips their norm now,
+    ``loop`` the outermost loop around it in its function.
     """
 
     backward: ast.stmt
@@ -24,6 +26,8 @@ class Step:
     model: str | None
     scaler: str | None
     unscaled: bool
+    clipped: ast.Call | None
+    loop: ast.stmt | None
 
 
 def find_steps(source: Source, model: str) -> list[Step]:
@@ -39,6 +43,9 @@ def find_steps(source: Source, model: str) -> list[Step]:
 def clip(source: Source, names: Names, steps: list[Step], most: float) -> None:
     """Put global norm clipping between each backward pass and its step."""
     for step in steps:
+        if step.clipped is not None:
+            set_argument(source, step.clipped, "max_norm", 1, repr(most))
+            continue
         called = names.called("torch.nn.utils.clip_grad_norm_")
         group = f'p for group in {step.optimizer}.param_groups for p in group["params"]'
         what = f"{step.model}.parameters()" if step.model else f"[{group}]"
@@ -53,20 +60,32 @@ def clear(source: Source, steps: list[Step]) -> None:
         source.add_before(step.backward, [f"{step.optimizer}.zero_grad()"])
 
 
-def by_hand(name: str, value: Scalar) -> str:
-    """What to write into a training loop that is not in sight, or for which no line is short."""
-    between = "between loss.backward() and optimizer.step()"
-    lines = {
-        "clip_norm": f"add torch.nn.utils.clip_grad_norm_(model.parameters(), {value}) {between}",
-        "zero_grad": "add optimizer.zero_grad() in front of loss.backward()",
-        "warm_up": f"make torch.optim.lr_scheduler.LinearLR(optimizer, 1 / {value}, total_iters={value}) "
-        "and call its step() behind each optimizer.step()",
-        "loss_scale": f"write (loss * {value}).backward(), and divide every p.grad by {value} {between}",
-        "clip_adaptive": f"scale each p.grad to {value} times the norm of p where it is longer, {between}",
-        "clip_percentile": "keep the norms of past gradients and clip to their percentile "
-        f"{value} by torch.nn.utils.clip_grad_norm_ {between}",
-    }
-    return f"{lines.get(name, f'{name} = {value} in your training step')}."
+def control(source: Source, names: Names, steps: list[Step], options: Mapping[str, Scalar]) -> bool:
+    """Let :class:`unvanish.surgery.Controls` work before each step; False where it has no place."""
+    if any(step.model is None or step.loop is None or step.scaler for step in steps):
+        return False
+    told = ", ".join(f'"{name}": {value!r}' for name, value in options.items())
+    for step in steps:
+        assert step.loop is not None
+        made = names.called("unvanish.surgery.Controls")
+        controls = names.fresh("controls")
+        source.add_before(step.loop, [f"{controls} = {made}({{{told}}})"])
+        source.add_before(step.taken, [f"{controls}({step.model}, {step.optimizer})"])
+    return True
+
+
+def by_hand(options: Mapping[str, Scalar]) -> str:
+    """What to write into a training loop that is not in sight, or too unlike others."""
+    if set(options) == {"clip_norm"}:
+        clip = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {options['clip_norm']})"
+        return f"add {clip} between loss.backward() and optimizer.step()."
+    if set(options) == {"zero_grad"}:
+        return "add optimizer.zero_grad() in front of loss.backward()."
+    return (
+        f"make controls = unvanish.surgery.Controls({dict(options)}) once, and write each step as "
+        "loss = controls.before_backward(loss, optimizer); loss.backward(); "
+        "if controls(model, optimizer): optimizer.step()."
+    )
 
 
 def _steps_in(source: Source, node: ast.AST, model: str) -> Iterator[Step]:
@@ -77,21 +96,40 @@ def _steps_in(source: Source, node: ast.AST, model: str) -> Iterator[Step]:
         if name == "backward":
             started = index
         elif name == "step" and call is not None and started is not None:
-            between = [_method(s)[0] for s in block[started:index]]
-            if "clip_grad_norm_" not in between and source.alone(statement):
-                yield _step(source, (block[started], statement), call, model, "unscale_" in between)
+            if source.alone(statement) and source.alone(block[started]):
+                yield _step(source, block[started : index + 1], call, model)
             started = None
 
 
-def _step(
-    source: Source, ends: tuple[ast.stmt, ast.stmt], call: ast.Call, model: str, unscaled: bool
-) -> Step:
+def _step(source: Source, block: list[ast.stmt], call: ast.Call, model: str) -> Step:
     assert isinstance(call.func, ast.Attribute)
     stepped = source.segment(call.func.value)
-    scaler = stepped if call.args else None  # scaler.step(optimizer)
-    optimizer = source.segment(call.args[0]) if call.args else stepped
-    known = _names_at(source.tree, ends[1])
-    return Step(*ends, optimizer, model if model in known else None, scaler, unscaled)
+    around = _around(source.tree, block[-1])
+    loops = [node for node in around if isinstance(node, ast.For | ast.While)]
+    between = dict(_method(statement) for statement in block[1:-1])
+    return Step(
+        backward=block[0],
+        taken=block[-1],
+        optimizer=source.segment(call.args[0]) if call.args else stepped,  # scaler.step(optimizer)
+        model=model if model in _bound(source.tree, around) else None,
+        scaler=stepped if call.args else None,
+        unscaled="unscale_" in between,
+        clipped=between.get("clip_grad_norm_"),
+        loop=loops[0] if loops else None,
+    )
+
+
+def _around(tree: ast.Module, statement: ast.stmt) -> list[ast.AST]:
+    """The function around a statement and what lies between them; outside of functions, all of it."""
+    around: list[ast.AST] = []
+    for node in ast.walk(tree):  # outside in
+        if (
+            node is not tree
+            and node is not statement
+            and any(n is statement for n in ast.walk(node))
+        ):
+            around = [node] if isinstance(node, ast.FunctionDef) else [*around, node]
+    return around
 
 
 def _method(statement: ast.stmt) -> tuple[str | None, ast.Call | None]:
@@ -102,13 +140,8 @@ def _method(statement: ast.stmt) -> tuple[str | None, ast.Call | None]:
     return None, None
 
 
-def _names_at(tree: ast.Module, statement: ast.stmt) -> set[str]:
-    """The names bound in the functions around a statement, and in the module outside of functions."""
-    around = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and any(n is statement for n in ast.walk(node))
-    ]
+def _bound(tree: ast.Module, around: list[ast.AST]) -> set[str]:
+    """The names bound in what lies around a statement, and in the module outside of functions."""
     scopes: list[ast.AST] = [*around, *(s for s in tree.body if not _defines(s))]
     bound: set[str] = set()
     for node in (n for scope in scopes for n in ast.walk(scope)):

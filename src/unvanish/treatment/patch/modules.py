@@ -30,8 +30,8 @@ class Making:
     def replace(self, parts: Mapping[str, Part]) -> list[str]:
         """Write these parts into the calls that make the modules of these names.
 
-        A call is changed where everything that it makes is exchanged, under all its names, and
-        for the same. Returns the names for which nothing was written.
+        A call is changed where everything that it makes is exchanged, and for the same. Returns
+        the names for which nothing was written.
         """
         left: list[str] = []
         for site, names in self._by_site(list(parts)).items():
@@ -47,7 +47,8 @@ class Making:
         left: list[str] = []
         for site, group in self._by_site(names).items():
             plain = site is not None and all(self._in_sequential(name) for name in group)
-            if not plain or not self._complete(group) or not self._pair(site, part, before):
+            whole = plain and self._complete(group) and self._under_all_names(group)
+            if not whole or not self._pair(site, part, before):
                 left += group
         return left
 
@@ -86,12 +87,16 @@ class Making:
         return groups
 
     def _complete(self, names: list[str]) -> bool:
-        """Whether these names are all that one call makes, in the model and outside of it."""
+        """Whether these are all that one call makes, in the model and outside of it."""
+        wanted = {id(self.model.get_submodule(name)) for name in names}
         made = self.births.family(self.model.get_submodule(names[0]))
-        called: dict[int, set[str]] = {}
-        for name, module in self.model.named_modules(remove_duplicate=False):
-            called.setdefault(id(module), set()).add(name)
-        return all(id(m) in called and called[id(m)] <= set(names) for m in made)
+        return bool(made) and all(id(module) in wanted for module in made)
+
+    def _under_all_names(self, names: list[str]) -> bool:
+        """Whether none of these stands at another place, too."""
+        wanted = {id(self.model.get_submodule(name)) for name in names}
+        every = self.model.named_modules(remove_duplicate=False)
+        return all(name in names for name, module in every if id(module) in wanted)
 
     def _exchange(self, site: Site, names: list[str], parts: Mapping[str, Part]) -> bool:
         source, called = self.load(Path(site.path))

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from unvanish.surgery.edits import Edit, Scalar
 from unvanish.treatment.patch.births import Births
 from unvanish.treatment.patch.calls import set_argument
 from unvanish.treatment.patch.modules import Load, enclosing
-from unvanish.treatment.patch.places import owner_of, place
+from unvanish.treatment.patch.places import owner_of, parameters_in, place
 from unvanish.treatment.patch.program import Program, Uncut
 from unvanish.treatment.patch.source import Source
 from unvanish.treatment.patch.spelling import written_tuple
@@ -36,17 +37,18 @@ class Making:
             Uncut: the program's source has no name for the optimizer.
         """
         options = dict(edit.options)
-        missing = [name for name in edit.where if id(self._parameter(name)) not in self._held()]
+        where = parameters_in(self.model, edit.where)
+        missing = [name for name in where if id(self._parameter(name)) not in self._held()]
         if missing and not self._take_all(missing):
             self._add(missing)
-        present = [name for name in edit.where if name not in missing]
+        present = [name for name in where if name not in missing]
         groups = self._groups(present) if present else list(range(len(self._param_groups)))
         factor = options.pop("lr_factor", None)
         if not (present or not edit.where):
             return
         if factor is not None:
             self._multiply(groups, cast(float, factor))
-        for name, value in options.items():
+        for name, value in _with_betas(options, self.optimizer).items():
             self._set(groups, name, value)
 
     @property
@@ -76,7 +78,7 @@ class Making:
         call = source.call_at(site)
         return (source, call) if call is not None else None
 
-    def _set(self, groups: list[int], name: str, value: Scalar) -> None:
+    def _set(self, groups: list[int], name: str, value: Any) -> None:
         every = groups == list(range(len(self._param_groups)))
         inherited = all(
             group.get(name) == self.optimizer.defaults.get(name) for group in self._param_groups
@@ -142,6 +144,18 @@ class Making:
         self.program.add([line], ("model", "optimizer"))
 
 
-def _number(value: Scalar) -> str:
+def _with_betas(
+    options: Mapping[str, Scalar], optimizer: torch.optim.Optimizer
+) -> dict[str, Scalar | tuple[Scalar, Scalar]]:
+    """Options as torch names them: one pair of betas, the one that is not told as it is."""
+    known = optimizer.param_groups[0].get("betas")
+    told = {name: value for name, value in options.items() if name not in ("beta1", "beta2")}
+    if len(told) == len(options) or not isinstance(known, tuple):
+        return {**options}
+    first, second = cast(tuple[float, float], known)
+    return {**told, "betas": (options.get("beta1", first), options.get("beta2", second))}
+
+
+def _number(value: Any) -> str:
     """As short as it says the same to twelve digits: 0.1 * 0.1 is 0.01."""
     return repr(float(f"{value:.12g}")) if type(value) is float else repr(value)

@@ -10,7 +10,9 @@ from unvanish.treatment.patch.births import own
 from unvanish.treatment.patch.functions import function_at
 from unvanish.treatment.patch.names import Names
 from unvanish.treatment.patch.source import Source
+from unvanish.treatment.patch.spelling import folded
 
+_WIDTH, _WIDEST = 88, 100  # columns: as most formatters have it; as long as the file's own lines
 KEYS = ("model", "data", "loss", "optimizer")
 
 
@@ -37,8 +39,8 @@ class Program:
             raise Uncut("the program is no function of a source file")
         self.source, self.names = load(Path(code.co_filename))
         found = function_at(self.source, code.co_name, code.co_firstlineno)
-        if found is None:
-            raise Uncut("the function of the program is not found in its file")
+        if found is None or not self.source.compiles_to(code):
+            raise Uncut("its file changed after it was loaded")
         self.function = found
         self.made = made
         self.body, self.back = _single_return(self.function)
@@ -104,7 +106,11 @@ class Program:
 
     def add(self, lines: list[str], needs: tuple[str, ...]) -> None:
         """Lines that name these things; lines that were added earlier stay above them."""
-        self._groups.append((needs, lines))
+        width = max([_WIDTH, *(len(line) for line in self.source.lines)])
+        room = min(width, _WIDEST) - len(self.source.indentation(self.back))
+        self._groups.append(
+            (needs, [short for line in lines for short in folded(line, self.unit, room)])
+        )
 
     def finish(self) -> None:
         """Write the new names and lines into the source."""

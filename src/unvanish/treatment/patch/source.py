@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from unvanish.errors import BadInput
@@ -85,6 +86,16 @@ class Source:
         start, end = self.span(node)
         return self.text[start:end]
 
+    def compiles_to(self, code: CodeType) -> bool:
+        """Whether the file still holds what was compiled when the program was loaded."""
+        waiting = [compile(self.tree, str(self.path), "exec", dont_inherit=True)]
+        while waiting:
+            found = waiting.pop()
+            if (found.co_name, found.co_firstlineno) == (code.co_name, code.co_firstlineno):
+                return found.co_code == code.co_code and found.co_names == code.co_names
+            waiting += [inner for inner in found.co_consts if isinstance(inner, CodeType)]
+        return False
+
     def call_at(self, site: Site) -> ast.Call | None:
         """The call that the compiler placed there; None where the file is not what was compiled."""
         place = (site.line, site.column, site.end_line, site.end_column)
@@ -111,6 +122,11 @@ class Source:
             return False
         self._splices.append((start, end, text))
         return True
+
+    def insert_once(self, place: int, text: str) -> None:
+        """Put ``text`` there, unless an earlier change did."""
+        if (place, place, text) not in self._splices:
+            self._splices.append((place, place, text))
 
     def cut(self, start: int, end: int, text: str) -> str:
         """Put ``text`` there; returns what stood there, with the changes made inside of it."""

@@ -1,6 +1,8 @@
 """Names, numbers and edits as the Python source that makes them."""
 
+import ast
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,3 +51,33 @@ def _number(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return f'"{value}"' if isinstance(value, str) and '"' not in value else repr(value)
+
+
+def folded(line: str, unit: str, width: int) -> list[str]:
+    """A line of source, broken inside of its call or tuple where it is longer than ``width``.
+
+    >>> folded("net = make(first, second)", "  ", 20)
+    ['net = make(', '  first,', '  second,', ')']
+    """
+    inside = line.lstrip()
+    indent = line[: len(line) - len(inside)]
+    if len(line) <= width or "\n" in line:
+        return [line]
+    try:
+        statement = ast.parse(f"{inside} pass" if inside.endswith(":") else inside).body[0]
+    except SyntaxError:
+        return [line]
+    value = getattr(statement, "iter" if isinstance(statement, ast.For) else "value", None)
+    if isinstance(value, ast.Call):
+        items: list[ast.expr | ast.keyword] = [*value.args, *value.keywords]
+    else:
+        items = [*value.elts] if isinstance(value, ast.Tuple) else []
+    if not items:
+        return [line]
+    # Byte columns are columns here: names of modules are the only text, and lines are ours.
+    spans = [(item.col_offset, item.end_col_offset or 0) for item in items]
+    texts = [f"{inside[start:end]}," for start, end in spans]
+    if isinstance(value, ast.Tuple):
+        texts = textwrap.wrap(" ".join(texts), width - len(indent + unit), break_on_hyphens=False)
+    head, tail = inside[: spans[0][0]].rstrip(), inside[spans[-1][1] :].lstrip(", ")
+    return [indent + head, *(indent + unit + text for text in texts), indent + tail]

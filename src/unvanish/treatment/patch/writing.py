@@ -9,8 +9,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from unvanish.probe.observe import unwrapped
 from unvanish.surgery.describe import describe
-from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part
+from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part, Scalar
 from unvanish.treatment.patch import loop, optimizers
 from unvanish.treatment.patch.births import Births, model_of, watch
 from unvanish.treatment.patch.freezing import thaw
@@ -52,7 +53,7 @@ class Writing:
             return
         try:
             births = watch(program, self.seed)
-            model = model_of(births.made)
+            model = unwrapped(model_of(births.made))[0]
         except Exception as error:
             self.reason = f"the program failed when it was run again ({error})"
             return
@@ -147,6 +148,8 @@ class Writing:
     def _line(self, edit: Edit) -> None:
         if self.program is None:
             raise Uncut(f"{self.reason}; use the script")
+        if self.program.made_of("model") is not self.model and edit.action != "initialise":
+            raise Uncut("the program wraps its model (torch.compile); use the script before that")
         Lines(self.model, self.births, self.program, self.seed).write(edit)
         if edit.action in ARCHITECTURE | VALUES | {"set"}:
             self.lined = True
@@ -161,19 +164,23 @@ class Writing:
     def _step(self, edit: Edit) -> None:
         root = self.program.parts.get("model") if self.program is not None else None
         model = root.id if isinstance(root, ast.Name) else "model"
-        for name, value in edit.options.items():
-            source, names = (
-                (self.program.source, self.program.names)
-                if self.program is not None
-                else (None, None)
-            )
-            steps = loop.find_steps(source, model) if source is not None else []
-            if name == "clip_norm" and steps and source is not None and names is not None:
-                loop.clip(source, names, steps, cast(float, value))
-            elif name == "zero_grad" and value and steps and source is not None:
-                loop.clear(source, steps)
-            elif name != "unscale":
-                self.cannot.append(f"{describe(edit)}: {loop.by_hand(name, value)}")
+        options = dict(edit.options)
+        if self.program is not None and self._into_loop(self.program, model, options):
+            return
+        self.cannot.append(f"{describe(edit)}: {loop.by_hand(options)}")
+
+    def _into_loop(self, program: Program, model: str, options: dict[str, Scalar]) -> bool:
+        source, names = program.source, program.names
+        steps = loop.find_steps(source, model)
+        if not steps or "loss_scale" in options:
+            return False
+        if set(options) == {"clip_norm"}:
+            loop.clip(source, names, steps, cast(float, options["clip_norm"]))
+        elif options == {"zero_grad": True}:
+            loop.clear(source, steps)
+        else:
+            return loop.control(source, names, steps, options)
+        return True
 
     def _advise(self, edit: Edit) -> None:
         self.cannot.append(str(edit.options.get("text", describe(edit))))
