@@ -65,6 +65,7 @@ def work(
     row = known if "label" in known else label(program, known)
     wanted = row["label"] in ("sick", "well") and not options.label
     for name, judge in judges(options, row).items() if wanted else ():
+        had["of"] = program.fingerprint
         if name not in had:
             had[name] = answer(judge, program, row, options.tries, options.seeds)
     return program, row, had
@@ -73,6 +74,7 @@ def work(
 def todo(options: argparse.Namespace, known: dict[str, Any], rows: dict[str, Any]) -> Iterator[Any]:
     for program in mixed(options.first, options.only):
         row, had = known.get(program.name, {}), rows.get(program.name, {})
+        row, had = (d if d.get("of") == program.fingerprint else {} for d in (row, had))
         settled = row.get("label") in ("between", "twin fails")
         if options.label:
             settled = "label" in row

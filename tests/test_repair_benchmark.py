@@ -263,3 +263,25 @@ def test_any_part_of_the_order_has_every_kind() -> None:
     order = list(mixed(0, ""))
     assert len(order) == CANDIDATES + COUNT
     assert sum(p in HEALTHY for p in order[:80]) == 20
+
+
+def test_the_report_counts_only_programs_that_every_judge_has_answered() -> None:
+    names = [p.name for p in CANDIDATE[:3]]
+    known = {"rows": {name: {**row([0.9] * 5, [0.3] * 5), "label": "sick"} for name in names}}
+    known["rows"][HEALTHY[0].name] = {**row([0.9] * 5, [0.9] * 5), "label": "well"}
+    for line in known["rows"].values():
+        line["seconds"] = [1.0]
+    cure = {"metric": [0.9] * 5, "faults": [[]] * 5, "changed": True, "architecture": True}
+    cure |= {"failed": None, "runs": 1.0, "seconds": 1.0, "said": "SELU"}
+    none = {**cure, "metric": [0.3] * 5, "changed": False, "said": "nothing", "faults": []}
+    rows: dict[str, Any] = {name: {"unvanish": cure, "AUTOTRAINER": none} for name in names[:2]}
+    rows |= {names[2]: {"unvanish": none}, HEALTHY[0].name: {"unvanish": cure, "AUTOTRAINER": none}}
+    text = table.report({"rows": rows, "commands": []}, known, ["unvanish", "AUTOTRAINER"])
+    lines = {line.split(" | ")[0]: line for line in reversed(text.splitlines())}
+    assert "| 2/2 = 100 % (34 to 100) |" in lines["| unvanish"]
+    assert "| 0/2 = 0 % (0 to 66) |" in lines["| AUTOTRAINER"]
+    assert "| +60.0 |" in lines["| unvanish"]
+    # In its own section a judge is counted on all that it has answered.
+    assert "| 2/3 = 67 %" in lines["| all"]
+    assert f"- {HEALTHY[0].name}: SELU" in text
+    assert f"- {names[2]}: nothing" in text

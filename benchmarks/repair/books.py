@@ -40,7 +40,11 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def keep(path: Path, name: str, row: dict[str, Any]) -> None:
-    """Add one row to the file as it is now: another process may have written to it since."""
+    """Add one row to the file as it is now: another process may have written to it since.
+
+    What is known of the same program stays beside it; ``"of"`` says which program that was.
+    """
     record = read(path)
-    record["rows"][name] = {**record["rows"].get(name, {}), **row}
+    old = record["rows"].get(name, {})
+    record["rows"][name] = {**old, **row} if old.get("of") == row["of"] else row
     write(path, record)

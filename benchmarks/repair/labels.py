@@ -55,8 +55,7 @@ def verdict(row: dict[str, Any]) -> str | None:
 
 def label(program: Program, row: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train both until the label is certain; goes on where an earlier row stopped."""
-    row = row or {"twin": [], "ill": [], "margin": [], "seconds": []}
-    row["name"], row["kinds"] = program.name, list(program.kinds)
+    row = row or {"of": program.fingerprint, "twin": [], "ill": [], "margin": [], "seconds": []}
     while "label" not in row:
         seed = len(row["twin"])
         started = time.process_time()

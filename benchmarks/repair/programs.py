@@ -1,5 +1,6 @@
 """A program: its design and its twin's, built for a seed into what ``unvanish.treat`` takes."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -76,6 +77,11 @@ class Program:
     @property
     def kind(self) -> str:
         return self.kinds[0] if len(set(self.kinds)) == 1 else "several"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the design or its twin's does: records of another program are not taken."""
+        return hashlib.sha256(repr((self.design, self.base)).encode()).hexdigest()[:12]
 
     def build(self, seed: int) -> Built:
         return build(self.design, seed)

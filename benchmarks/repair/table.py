@@ -121,8 +121,12 @@ def grouped(rows: Rows, known: Rows, judges: list[str], group: Callable[[str], s
 
 
 def kind_of(name: str) -> str:
-    kinds = name.split(" ", 2)[2]
-    return kinds if "+" not in kinds else "several"
+    kinds = kinds_in(name)
+    return kinds[0] if len(kinds) == 1 else "several"
+
+
+def kinds_in(name: str) -> list[str]:
+    return name.split(" ", 2)[2].split("+")
 
 
 def family_of(name: str) -> str:
@@ -141,35 +145,78 @@ def misses(rows: Rows, known: Rows, judge: str) -> list[str]:
     ]
 
 
+def needless(rows: Rows, known: Rows, judge: str) -> list[str]:
+    """The healthy programs that a judge changed, and what it did to them."""
+    return [
+        f"- {name}: {row[judge]['said']}; metric {row[judge]['metric']}, before {known[name]['ill']}"
+        for name, row in rows.items()
+        if judge in row and known.get(name, {}).get("label") == "well" and row[judge]["changed"]
+    ]
+
+
+def in_detail(rows: Rows, known: Rows, judge: str) -> list[str]:
+    """One judge by kind of fault, on all that it has answered; what stayed ill, what was needless."""
+    sick = [n for n in rows if judge in rows[n] and known.get(n, {}).get("label") == "sick"]
+    groups = {kind: [n for n in sick if kind_of(n) == kind] for kind in map(kind_of, sick)}
+    plain = {"depth", "time", "init"}
+    groups["depth, time, init alone"] = [n for n in sick if set(kinds_in(n)) <= plain]
+    groups["all"] = sick
+    lines = [
+        sick_line(kind, lines_of({n: rows[n] for n in names}, known, judge, "sick"))
+        for kind, names in sorted(groups.items())
+    ]
+    return [
+        f"## {judge}, on all that it has answered\n",
+        markdown(("kind of fault", *SICK_HEAD[1:]), lines),
+        "### Still ill\n",
+        *misses(rows, known, judge),
+        "\n### Healthy and changed\n",
+        *needless(rows, known, judge),
+    ]
+
+
 def report(record: dict[str, Any], known: dict[str, Any], judges: list[str]) -> str:
     """The whole page."""
-    every: Rows = record["rows"]
+    labelled: Rows = known["rows"]
+    every: Rows = {n: r for n, r in record["rows"].items() if labelled.get(n, {}).get("label")}
     judges = [j for j in judges if any(j in row for row in every.values())]
     rows = {n: row for n, row in every.items() if all(j in row for j in judges)}
-    facts, counts = record.get("facts", {}), labels.summary(known["rows"])
-    kinds = Counter(kind_of(n) for n in rows if known["rows"][n]["label"] == "sick")
+    by_intent = {n: row for n, row in rows.items() if n.startswith("h")}
+    harmless = {n: row for n, row in rows.items() if not n.startswith("h")}
     text = [
+        *head(record, known, rows),
+        markdown(SICK_HEAD, [sick_line(j, lines_of(rows, labelled, j, "sick")) for j in judges]),
+        "## Healthy by intent, many of which look ill\n",
+        markdown(
+            WELL_HEAD, [well_line(j, lines_of(by_intent, labelled, j, "well")) for j in judges]
+        ),
+        "## Mutated, and as good as the twin all the same\n",
+        markdown(
+            WELL_HEAD, [well_line(j, lines_of(harmless, labelled, j, "well")) for j in judges]
+        ),
+        "## Metric of the twin, by kind of fault and by net\n",
+        grouped(rows, labelled, judges, kind_of),
+        grouped(rows, labelled, judges, family_of),
+    ]
+    for judge in (j for j in judges if j.startswith("unvanish")):
+        text += in_detail(every, labelled, judge)
+    return "\n".join(text) + "\n"
+
+
+def head(record: dict[str, Any], known: dict[str, Any], rows: Rows) -> list[str]:
+    """How the record was made, and how to read it."""
+    facts = record.get("facts", {})
+    kinds = Counter(kind_of(n) for n in rows if known["rows"][n]["label"] == "sick")
+    return [
         "# Treatment on the repair corpus\n",
         *(f"    {command}" for command in record["commands"]),
         f"\nunvanish {facts.get('unvanish')}, torch {facts.get('torch')}, {facts.get('device')}.\n",
-        f"Labelled by training so far: {counts}.\n",
+        f"Labelled by training so far: {labels.summary(known['rows'])}.\n",
         f"Below: the {len(rows)} programs that all of these judges have answered; sick ones by "
         f"kind: {dict(sorted(kinds.items()))}.\n",
         "*Metric of the twin*: held-out metric within 2 points of the known-good twin's on all but "
         "one of the seeds. *The gate holds*: signal, gradient, angles and singular values keep their "
-        "scale at the start, on all but one. The twin from other initial values is no cure: its row "
-        "shows what chance leaves of both bars. *Trainings*: full runs spent on the choice, beside "
-        "which every judge's cure is trained on each seed.\n",
-        markdown(
-            SICK_HEAD, [sick_line(j, lines_of(rows, known["rows"], j, "sick")) for j in judges]
-        ),
-        markdown(
-            WELL_HEAD, [well_line(j, lines_of(rows, known["rows"], j, "well")) for j in judges]
-        ),
-        grouped(rows, known["rows"], judges, kind_of),
-        grouped(rows, known["rows"], judges, family_of),
+        "scale at the start, on all but one. *Got worse*: the mean over the seeds fell by more than 2 "
+        "points. The twin from other initial values is no cure: its row shows what chance leaves of "
+        "the bars. *Trainings*: full runs spent on the choice.\n",
     ]
-    for judge in judges:
-        if judge.startswith("unvanish"):
-            text += [f"## Sick after {judge}\n", *misses(every, known["rows"], judge), ""]
-    return "\n".join(text)

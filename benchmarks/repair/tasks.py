@@ -40,8 +40,9 @@ class Task:
     def scores(self, outputs: Tensor) -> Tensor:
         """One number for each held-out sample; their mean is the metric, 1 is perfect.
 
-        Right or wrong for classes; one minus squared error over variance for numbers. Answers that
-        are not finite score nothing.
+        Right or wrong for classes; one minus squared error over variance for numbers, at least -1
+        each, so that one wild answer does not outweigh all others. Answers that are not finite
+        score nothing.
         """
         targets = self.held_out[1]
         if self.classes is not None:

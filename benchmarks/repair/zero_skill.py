@@ -7,6 +7,7 @@ import torch
 
 from repair.cure import Cure, carried_out, kept_apart, left_alone
 from repair.editing import ARCHITECTURE, REMEDIES, unchanged
+from repair.labels import SEEDS
 from repair.programs import Built, Program
 from repair.training import run
 
@@ -31,14 +32,18 @@ def validated(built: Built, seed: int) -> float:
 
 def reseeded(program: Program, budget: int) -> Cure:
     """Other initial values; of as many as the budget allows, those that validate best."""
-    each = max(budget // 5, 1)
+    each = max(budget // SEEDS, 1)
+    best: dict[int, int] = {}
+    for seed in range(SEEDS):
+        seeds = [OTHER_SEEDS + 50 * seed + k for k in range(each)]
+        best[seed] = seeds[0]
+        if each > 1:
+            best[seed] = max(seeds, key=lambda s: validated(program.build(s), seed))
 
     def perform(drawn: Program, seed: int) -> Built:
-        seeds = [OTHER_SEEDS + 50 * seed + k for k in range(each)]
-        best = max(seeds, key=lambda s: validated(drawn.build(s), seed)) if each > 1 else seeds[0]
-        return drawn.build(best)
+        return drawn.build(best.get(seed, OTHER_SEEDS + 50 * seed))
 
-    return Cure(f"best of {each} seeds", perform, runs=5 * each if each > 1 else 0)
+    return Cure(f"best of {each} seeds", perform, runs=SEEDS * each if each > 1 else 0)
 
 
 def by_validation(program: Program, names: list[str], seeds: int) -> tuple[str, float]:
