@@ -25,8 +25,9 @@ def page() -> str:
             "*Level* is how large the change is: wiring, the training loop, values, the activation, norms, "
             "skips, recurrent cells; advice changes nothing and says what its author has to do. *Keep* is "
             "the smallest `keep=` that allows it: with `function` nothing in the model is exchanged, "
-            "inserted or wrapped, whatever the remedy. *Safety* says whether the model computes the same right after the "
-            "change. A remedy that can be an edit in one program and advice in another is listed as an edit.",
+            "inserted or wrapped, whatever the remedy. *Safety* says whether the model computes the "
+            "same right after the change. A remedy that can be an edit in one program and "
+            "advice in another is listed as an edit.",
             "",
             "| remedy | level | keep | safety | treats |",
             "|---|---|---|---|---|",

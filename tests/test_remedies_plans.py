@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from patients_structure import SICK_STRUCTURE
 from treated import findings, patient_of, treated
 
 import unvanish
@@ -388,7 +389,7 @@ def test_open_gates_last_as_long_as_the_sequence() -> None:
     chrono, forget = plans("gate-bias", patient, finding("time-decay", ["lstm"]))
     assert chrono[0].options == {"gate": "chrono", "steps": 100}
     net: Any = apply(patient.model, chrono)
-    gates = (net.lstm.bias_ih_l0 + net.lstm.bias_hh_l0)[32:64]
+    gates = (net.lstm.bias_ih_l0 + net.lstm.bias_hh_l0)[32:64].detach()
     assert float(gates.min()) >= 0
     assert float(gates.max()) <= math.log(99)
     other: Any = apply(patient.model, forget)
@@ -412,9 +413,15 @@ def test_the_factor_that_wakes_is_the_one_nearer_to_the_data() -> None:
     patient = patient_of(lesson("stuck-saddle").sick())
     named = patient.diagnosis.findings[0]
     first = plans("wake-one-factor", patient, named)[0]
-    assert first == (
-        Edit(action="initialise", where=("lora_a.weight",), options={"method": "he_"}),
-    )
+    assert first == (Edit(action="initialise", where=("lora_a",), options={"method": "he_"}),)
     net = apply(patient.model, first, batch=patient.batches[0], loss=patient.loss)
     x = patient.batches[0][0]
     assert torch.equal(net(x), patient.model(x))  # the product is zero still
+
+
+@pytest.mark.parametrize("name", ["relu gate of zero", "squared gate of zero", "branch of zeros"])
+def test_gates_and_branches_of_zeros_wake(name: str) -> None:
+    program = SICK_STRUCTURE[name][0](0)
+    patient = patient_of(program)
+    plan = plans("wake-one-factor", patient, patient.diagnosis.findings[0])[0]
+    assert findings(treated(program, plan)) == {}
