@@ -594,3 +594,89 @@ def test_a_file_that_holds_no_edits_is_said(tmp_path: Path) -> None:
             surgery.load(tmp_path / "e")
     with pytest.raises(BadInput, match="JSON"):
         surgery.save([Edit(action="step", options={"clip_norm": float("nan")})], tmp_path / "e")
+
+
+class Seq2Seq(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.both = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.both(self.embed(x), self.embed(x)).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "cannot"),
+    [
+        (
+            Seq2Seq,
+            zoo.TOKENS,
+            # tokens go in, attention never calls its output layer
+            {
+                "",
+                "embed",
+                "both.encoder.layers.0.self_attn.out_proj",
+                "both.decoder.layers.0.self_attn.out_proj",
+                "both.decoder.layers.0.multihead_attn.out_proj",
+            },
+        ),
+        (zoo.ResNet, zoo.IMAGES, {""}),
+        (zoo.CellLoop, zoo.SERIES, {""}),
+        # it reads the last state, which a skip around the outputs does not change
+        (lambda: zoo.Recurrent(nn.LSTM, packed=True), zoo.SERIES, {"", "rnn"}),
+        (lambda: zoo.Checkpointed(True), zoo.FLAT, set[str]()),
+    ],
+)
+def test_every_module_takes_a_skip_that_learns_or_says_why_not(
+    make: Callable[[], nn.Module], batch: Any, cannot: set[str]
+) -> None:
+    model = zoo.seeded(make)
+    refused: set[str] = set()
+    for path, module in model.named_modules():
+        if isinstance(module, nn.ModuleList):
+            continue
+        try:
+            edit = Edit(action="wrap", where=(path,))
+            treated = surgery.apply(model, [edit], batch=batch, loss=classified)
+        except CannotCut:
+            refused.add(path)
+            continue
+        classified(treated(batch[0]), batch[1]).backward()
+        assert treated.get_submodule(f"{path}.skip".lstrip(".")).gate.grad is not None
+    assert refused == cannot
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_module_is_refused_in_a_sentence() -> None:
+    model = nn.Sequential(torch.jit.trace(nn.Linear(4, 4), zoo.FLAT[0]))
+    with pytest.raises(CannotCut):
+        surgery.apply(model, [Edit(action="wrap", where=("0",))], batch=zoo.FLAT, loss=classified)
+
+
+def test_parts_around_a_packed_recurrent_net_work_on_its_steps() -> None:
+    model = zoo.seeded(zoo.Recurrent, nn.GRU, packed=True)
+    scale = Part(type="unvanish.nn.Standardize", arguments={"mean": 0.0, "std": 0.5})
+    edit = Edit(action="insert", where=("rnn",), part=scale, options={"before": True})
+    treated = surgery.apply(model, [edit])
+    assert torch.allclose(treated(zoo.SERIES[0]), model(2 * zoo.SERIES[0]), atol=1e-6)
+
+
+def test_a_part_that_the_forward_reads_past_is_noticed() -> None:
+    class ReadsWeights(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.fc.weight, self.fc.bias)
+
+    part = Part(type="torch.nn.LayerNorm", arguments={"normalized_shape": 3})
+    for path, read in (("fc", True), ("unused", False)):
+        edit = Edit(action="insert", where=(path,), part=part)
+        if read:
+            with pytest.raises(CannotCut, match="does not reach the loss"):
+                surgery.apply(ReadsWeights(), [edit], batch=zoo.FLAT, loss=classified)
+        else:  # a head of another loss: neither reaches this one
+            surgery.apply(ReadsWeights(), [edit], batch=zoo.FLAT, loss=classified)

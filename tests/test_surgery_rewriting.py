@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.nn.functional import leaky_relu, relu
 
 from unvanish import surgery
+from unvanish.errors import BadInput, MissingExtra
 from unvanish.surgery import CannotCut, Edit, Part
 
 X = torch.linspace(-2, 2, 12).reshape(3, 4)
@@ -333,3 +334,21 @@ def test_what_cannot_be_rewritten_is_said() -> None:
         surgery.apply(Chain(), [rewrite("relu", method="other")])
     with pytest.raises(CannotCut, match="does not call"):
         surgery.apply(nn.LSTM(3, 4), [rewrite("relu")])
+
+
+def test_names_that_become_source_are_names(tmp_path: Path) -> None:
+    for options in (
+        {"by": "gelu(x), print"},
+        {"by": "no_such"},
+        {"by": "gelu", "x=print(1), approximate": "none"},
+        {"by": "gelu", "nth": "first"},
+    ):
+        surgery.save([rewrite("relu", **options)], tmp_path / "edits")
+        with pytest.raises(BadInput):
+            surgery.apply(Chain(), surgery.load(tmp_path / "edits"))
+
+
+def test_without_libcst_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unvanish.surgery.calls.libcst", None)
+    with pytest.raises(MissingExtra, match="pip install"):
+        surgery.apply(Chain(), [rewrite("relu", "mish")])

@@ -4,8 +4,6 @@ Each can be used alone, and each says in its docstring when it harms. What they 
 with and without: ``docs/nn.md``.
 """
 
-from unvanish.nn.extended import Skip as Skip
-from unvanish.nn.extended import SkipSequential as SkipSequential
 from unvanish.nn.extended import extend_ as extend_
 from unvanish.nn.gated_residual import GatedResidual as GatedResidual
 from unvanish.nn.gradient_valve import GradientValve as GradientValve
@@ -19,6 +17,8 @@ from unvanish.nn.recurrent import RegulatedRNN as RegulatedRNN
 from unvanish.nn.recurrent_stand_in import LSTMLikeRNN as LSTMLikeRNN
 from unvanish.nn.shaped import ShapedActivation as ShapedActivation
 from unvanish.nn.shaped import TailoredActivation as TailoredActivation
+from unvanish.nn.skip import Skip as Skip
+from unvanish.nn.skip import SkipSequential as SkipSequential
 from unvanish.nn.standardize import Standardize as Standardize
 from unvanish.nn.swish import Swish as Swish
 from unvanish.nn.swish import TailoredSwish as TailoredSwish

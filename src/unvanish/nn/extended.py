@@ -1,51 +1,17 @@
 """A module with parts put before, behind or around it: all its own names stay as they are."""
 
+import copy
 import functools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from unvanish.errors import BadInput
 from unvanish.nn.derived import Derived, derived_class
-from unvanish.nn.gated_residual import GatedResidual, Kind
+from unvanish.nn.skip import OwnChildren, SkipSequential, keep_inputs, skipping_class
 
 Place = Literal["before", "behind", "around"]
-
-
-class Skip(GatedResidual):
-    """The gate of a skip alone, without its branch: ``skip(x, f(x))``.
-
-    Kinds, gates and projection are those of :class:`unvanish.nn.GatedResidual`, of which this is
-    what is left when the branch stays where it was; it is for :func:`extend_` and
-    :class:`SkipSequential`.
-    """
-
-    def __init__(
-        self,
-        kind: Kind = "rezero",
-        *,
-        channels: int | None = None,
-        channel_axis: int = -1,
-        depth: int | None = None,
-        gate_start: float | None = None,
-        projection: nn.Module | None = None,
-    ) -> None:
-        super().__init__(
-            nn.Identity(),
-            kind,
-            channels=channels,
-            channel_axis=channel_axis,
-            depth=depth,
-            gate_start=gate_start,
-            projection=projection,
-        )
-        del self.branch
-
-    def forward(self, x: Tensor, made: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """``x + gate * made``, or what the kind says."""
-        return self.join(x, made)
 
 
 class Extended(Derived):
@@ -53,7 +19,7 @@ class Extended(Derived):
 
     The parts are children with names of their own, called in the order in which they came: the
     first is nearest to the module. The first argument is the signal; of an output of several
-    parts the first is it (attention, recurrent nets).
+    parts the first is it (attention, recurrent nets, also with packed sequences).
     """
 
     _extensions: list[tuple[Place, str]]
@@ -74,83 +40,8 @@ class Extended(Derived):
         made = self._within(level - 1, arguments, named)
         if place == "behind":
             return _changed(made, part)
-        signal = arguments[0] if arguments else next(iter(named.values()))
+        signal = _signal(arguments[0] if arguments else next(iter(named.values()), None))
         return _changed(made, functools.partial(part, signal))
-
-
-class OwnChildren(nn.Sequential):
-    """A Sequential that counts and runs the children it was given, not the parts added to it."""
-
-    def _given(self) -> dict[str, nn.Module]:
-        added = {name for _, name in self.__dict__.get("_extensions", ())} | {"skips"}
-        return {name: child for name, child in self._modules.items() if name not in added and child}
-
-    def __iter__(self) -> Iterator[nn.Module]:
-        return iter(self._given().values())
-
-    def __len__(self) -> int:
-        return len(self._given())
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return nn.Sequential(OrderedDict(list(self._given().items())[index]))
-        return list(self)[index]
-
-
-class SkipSequential(OwnChildren, Derived):  # pyright: ignore[reportIncompatibleVariableOverride]
-    """``torch.nn.Sequential`` with gated skips around stretches of its children.
-
-    The children keep their names, so that a ``state_dict`` of the plain Sequential loads into it
-    (``strict=False``: the gates are new). With ``rezero`` it computes exactly what the plain one
-    makes of the skip alone: the stretch is the identity until its gate opens.
-
-    What writes into its own input would spoil the skip: ``inplace`` of every module in a stretch is
-    set to False. It harms where a child's own code writes into its input (``x.relu_()``).
-
-    >>> import torch
-    >>> net = SkipSequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
-    >>> net.add_skip("0", "2", Skip("rezero"))
-    '0_to_2'
-    >>> x = torch.randn(2, 4)
-    >>> bool((net(x) == x).all()), len(net), sorted(net.state_dict())[-1]
-    (True, 3, 'skips.0_to_2.gate')
-    """
-
-    def add_skip(self, first: str, last: str, skip: Skip) -> str:
-        """Lead the input of one child around to the output of a later one; its name in ``skips``.
-
-        Raises:
-            BadInput: there is no such stretch.
-        """
-        names = list(self._given())
-        if not (first in names and last in names and names.index(first) <= names.index(last)):
-            raise BadInput(f"{first!r} to {last!r} is no stretch of children: there are {names}")
-        stretches = self._stretches()
-        if "skips" not in self._modules:
-            self.skips = nn.ModuleDict()
-        for child in names[names.index(first) : names.index(last) + 1]:
-            _keep_inputs(self._given()[child])
-        name, number = f"{first}_to_{last}", 2
-        while name in stretches:
-            name, number = f"{first}_to_{last}_{number}", number + 1
-        self.skips[name] = skip
-        self._skipped = {**stretches, name: (first, last)}
-        return name
-
-    def _stretches(self) -> dict[str, tuple[str, str]]:
-        return self.__dict__.get("_skipped", {})
-
-    def forward(self, input: Any) -> Any:
-        """All children in order, with the skips around them."""
-        stretches = self._stretches()
-        held: dict[str, Any] = {}
-        for name, child in self._given().items():
-            held |= {skip: input for skip, ends in stretches.items() if ends[0] == name}
-            input = child(input)
-            # The stretch that began last lies innermost.
-            for skip in [key for key in reversed(held) if stretches[key][1] == name]:
-                input = self.skips[skip](held.pop(skip), input)
-        return input
 
 
 def extend_(module: nn.Module, part: nn.Module, place: Place, name: str) -> str:
@@ -176,7 +67,7 @@ def extend_(module: nn.Module, part: nn.Module, place: Place, name: str) -> str:
         module.__class__ = extended_class(type(module))
         cast(Extended, module)._extensions = []
     if place == "around":
-        _keep_inputs(module)
+        keep_inputs(module)
     free, number = name, 2
     while hasattr(module, free):
         free, number = f"{name}_{number}", number + 1
@@ -199,13 +90,6 @@ def extended_class(base: type[nn.Module]) -> type[nn.Module]:
     return derived_class(extended_class, (), base, (Extended, *mixins), f"Extended{base.__name__}")
 
 
-def skipping_class(base: type[nn.Module]) -> type[nn.Module]:
-    """The class that :func:`skip_sequential_` gives to a Sequential of class ``base``."""
-    if base is nn.Sequential:
-        return SkipSequential
-    return derived_class(skipping_class, (), base, (SkipSequential,), f"Skip{base.__name__}")
-
-
 def inside_extension(
     base: type[nn.Module], change: Callable[[type[nn.Module]], type[nn.Module]]
 ) -> type[nn.Module]:
@@ -218,31 +102,38 @@ def inside_extension(
     return extended_class(change(inner))
 
 
-def _keep_inputs(module: nn.Module) -> None:
-    for part in module.modules():
-        if getattr(part, "inplace", False) is True:
-            part.__dict__["inplace"] = False
-
-
 def _with_signal(
     part: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if arguments:
-        return (part(arguments[0]), *arguments[1:]), named
+        return (_changed(arguments[0], part), *arguments[1:]), named
     if not named:
         raise BadInput("a module that is called without arguments has no signal to work on")
     first = next(iter(named))
-    return arguments, {**named, first: part(named[first])}
+    return arguments, {**named, first: _changed(named[first], part)}
 
 
-def _changed(made: Any, change: Any) -> Any:
-    if isinstance(made, Tensor):
-        return change(made)
-    if isinstance(made, tuple) and made and isinstance(made[0], Tensor):
-        parts = cast(tuple[Any, ...], made)
-        rest = (change(parts[0]), *parts[1:])
-        return type(made)(*rest) if hasattr(made, "_fields") else rest
+def _signal(value: Any) -> Any:
+    while isinstance(value, tuple) and value:
+        value = cast(tuple[Any, ...], value)[0]
+    return value
+
+
+def _changed(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The value with its first tensor changed: of tuples, packed sequences, mappings."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple) and value and isinstance(_signal(value), Tensor):
+        parts = cast(tuple[Any, ...], value)
+        rest = (_changed(parts[0], change), *parts[1:])
+        return type(value)(*rest) if hasattr(value, "_fields") else rest
+    if isinstance(value, MutableMapping):
+        fields = cast(MutableMapping[Any, Any], copy.copy(value))
+        first = next(iter(fields), None)
+        if isinstance(fields.get(first), Tensor):
+            fields[first] = change(fields[first])
+            return fields
     raise BadInput(
-        f"the output is {type(made).__name__}: nothing can be put behind or around what gives "
-        "no tensor first; extend what is inside of it"
+        f"{type(value).__name__} holds no tensor first: nothing can be put before, behind or "
+        "around it; extend what is inside"
     )

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss, compute_loss, tensors_in
@@ -53,7 +52,7 @@ def seen_shapes(
 
             module = model.get_submodule(path)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
-        with preserved(model, seed), torch.no_grad():
+        with preserved(model, seed):
             compute_loss(model, batch, loss, forward)
     finally:
         for handle in handles:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from unvanish.errors import BadInput, CannotCut
-from unvanish.nn.extended import Skip, extend_, skip_sequential_
+from unvanish.nn.extended import extend_, skip_sequential_
+from unvanish.nn.skip import Skip
 from unvanish.probe.shapes import Shapes
 from unvanish.surgery.edits import Edit, Scalar
 from unvanish.surgery.places import fitted, module_at, parent_of, reads_past, stop_shortcuts

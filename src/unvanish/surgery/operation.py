@@ -4,7 +4,6 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss, compute_loss
@@ -59,10 +58,10 @@ def apply(
     treated = copied(model)
     with seeded(seed):
         for edit in edits:
-            treated = _applied(treated, edit, situation)
+            treated = _said(treated, edit, situation)
     runs = batch is not None and (loss is not None or forward is not None)
     if runs and any(edit.action in ARCHITECTURE for edit in edits):
-        _try_once(treated, situation)
+        _try_once(model, treated, situation)
     return treated
 
 
@@ -86,7 +85,7 @@ def resolved(
     with seeded(seed):
         for edit in edits:
             known.append(with_shapes(treated, edit, _look(situation)))
-            treated = _applied(treated, known[-1], situation)
+            treated = _said(treated, known[-1], situation)
     return tuple(known)
 
 
@@ -131,6 +130,15 @@ def copied(model: nn.Module) -> nn.Module:
     return twin
 
 
+def _said(model: nn.Module, edit: Edit, situation: Situation) -> nn.Module:
+    """One edit; what Python or torch refuse is said with the place."""
+    try:
+        return _applied(model, edit, situation)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        places = ", ".join(edit.where[:3]) or "the model"
+        raise CannotCut(f"{edit.action} at {places}: {_first_line(error)}") from error
+
+
 def _applied(model: nn.Module, edit: Edit, situation: Situation) -> nn.Module:
     match edit.action:
         case "replace":
@@ -169,15 +177,38 @@ def _look(situation: Situation) -> Look:
     return look
 
 
-def _try_once(model: nn.Module, situation: Situation) -> None:
+def _try_once(model: nn.Module, treated: nn.Module, situation: Situation) -> None:
+    """Run the treated model forward and backward; say what does not fit or is passed by."""
+    named = {n: p for n, p in treated.named_parameters() if p.requires_grad}
     try:
-        with preserved(model, situation.seed), torch.no_grad():
-            compute_loss(model, situation.batch, situation.loss, situation.forward)
+        with preserved(treated, situation.seed):
+            value = compute_loss(treated, situation.batch, situation.loss, situation.forward)
+            if not value.requires_grad:
+                return
+            value.backward()  # not autograd.grad: reentrant checkpoints refuse that
+            arrived = {name: parameter.grad is not None for name, parameter in named.items()}
     except Exception as error:
         raise CannotCut(
             f"the treated model fails on this batch: {_first_line(error)}; the part does not fit "
             "the shapes that it meets there."
         ) from error
+    _check_reached(unwrapped(model)[0], arrived)
+
+
+def _check_reached(model: nn.Module, arrived: Mapping[str, bool]) -> None:
+    """A part is passed by if the module that it was put at reaches the loss and it does not."""
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    modules = {name for name, _ in model.named_modules(remove_duplicate=False)}
+    for name in [n for n, there in arrived.items() if not there and n not in known]:
+        host = name
+        while host and host not in modules:
+            host = host.rpartition(".")[0]
+        prefix = f"{host}." if host else ""
+        if any(there for n, there in arrived.items() if n in known and n.startswith(prefix)):
+            raise CannotCut(
+                f"what was put at {host or 'the model'} does not reach the loss and the module "
+                "does: the forward around it reads its weights or another of its outputs."
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -50,13 +50,13 @@ def rewrite(model: nn.Module, edit: Edit) -> None:
             name = _free_name(module, edit.part.type)
             module.add_module(name, fitted(model, path, edit.part.build(), module.training))
             by = f"self.{name}"
-        elif not callable(getattr(F, str(by), None)):
-            raise BadInput(f"torch.nn.functional has no {by!r}: pass the name of a function of it.")
+        if nth is not None and not isinstance(nth, int):
+            raise BadInput(f"nth counts calls from 0: {nth!r} is no whole number.")
         arguments = (
             str(method or "forward"),
             function,
             str(by),
-            None if nth is None else int(nth),
+            nth,
             tuple(sorted(options.items())),
         )
         stop_shortcuts(model, path)
@@ -120,6 +120,11 @@ def _rewritten_method(
     nth: int | None,
     keywords: tuple[tuple[str, Scalar], ...],
 ) -> FunctionType:
+    names = [by.removeprefix("self."), *(name for name, _ in keywords)]
+    if not all(name.isidentifier() for name in names):  # they become source
+        raise BadInput(f"{', '.join(names)}: these are no names of a function and its keywords.")
+    if not by.startswith("self.") and not callable(getattr(F, by, None)):
+        raise BadInput(f"torch.nn.functional has no {by!r}: pass the name of a function of it.")
     original, source = method_source(base, method)
     given = "".join(f", {name}={value!r}" for name, value in keywords)
     callee = by if by.startswith("self.") else f"{_ALIAS}.{by}"
