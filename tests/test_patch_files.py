@@ -334,3 +334,14 @@ def test_a_compiled_model_is_named_as_what_it_is(project: Project) -> None:
     patch = project.patch(replace(*ODD))
     assert changed(patch)[1] == ["        layers += [nn.Linear(8, 8), nn.GELU()]  # twelve of them"]
     assert "torch.compile" in project.patch(replace("1")).cannot[0]
+
+
+def test_a_model_that_the_program_trains_is_changed_after_it(project: Project) -> None:
+    train = (
+        "    optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+        "    loss(model(inputs), labels).backward()\n    optimizer.step()\n"
+        "    optimizer.zero_grad()\n"
+    )
+    project.write(STACK.replace("    return", train + "    return"))
+    patch, _ = check(project, replace(*ODD))
+    assert changed(patch)[0] == []

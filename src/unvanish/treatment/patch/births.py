@@ -34,13 +34,15 @@ class Births:
 
     ``made`` is what it returned; ``sites`` the place of each object by its ``id``; ``all`` keeps
     every object alive, so that no id is given twice; ``origins`` leads from the id of a module
-    that ``copy.deepcopy`` made to the module that it was copied from.
+    that ``copy.deepcopy`` made to the module that it was copied from. ``trained`` says whether an
+    optimizer took a step: then what the model computed on the way is in its values.
     """
 
     made: Any = None
     sites: dict[int, Site] = field(default_factory=dict[int, Site])
     all: list[Any] = field(default_factory=list[Any])
     origins: dict[int, nn.Module] = field(default_factory=dict[int, nn.Module])
+    trained: bool = False
 
     def original(self, module: nn.Module) -> nn.Module:
         """The module that a class made: itself, or what it was copied from, perhaps repeatedly."""
@@ -106,6 +108,9 @@ class _Recorder:
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "call" and frame.f_code in _INITS:
             self._note_birth(frame)
+        elif event == "call" and frame.f_code.co_name == "step":
+            stepped = isinstance(_first(frame), torch.optim.Optimizer)
+            self.births.trained = self.births.trained or stepped
         elif event == "return" and frame.f_code is _DEEPCOPY and isinstance(argument, nn.Module):
             self._note_copy(frame.f_locals.get("x"), argument)
 

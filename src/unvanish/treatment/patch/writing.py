@@ -60,7 +60,8 @@ class Writing:
         if _shape(model) != _shape(self.model):
             self.reason = "the program made another model when it was run again"
             return
-        self.model, self.births = model, births
+        # Another function in a model that the program trains would train it to other values.
+        self.model, self.births, self.lined = model, births, births.trained
         try:
             self.program = Program(program, births.made, self.load)
         except Uncut as error:
