@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 from patients_structure import SICK_STRUCTURE
+from torch import Tensor, nn
 from treated import findings, patient_of, treated
 
 import unvanish

@@ -27,12 +27,19 @@ SHALLOW = 8
 
 def body(patient: Patient) -> nn.Module:
     """The module whose names the trace uses: behind torch.compile and data-parallel wrappers."""
-    return unwrapped(patient.model)[0]
+    model = patient.model
+    wrapped = hasattr(model, "_orig_mod") or isinstance(
+        model, nn.DataParallel | nn.parallel.DistributedDataParallel
+    )
+    return unwrapped(model)[0] if wrapped else model
 
 
 def module_at(patient: Patient, path: str | None) -> nn.Module | None:
     """The module of this dotted name, or ``None`` where the model has no such module."""
-    return None if path is None else dict(body(patient).named_modules()).get(path)
+    try:
+        return None if path is None else body(patient).get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def owners(patient: Patient, names: Iterable[str]) -> tuple[str, ...]:

@@ -43,9 +43,14 @@ def blocks(patient: Patient) -> tuple[tuple[str, ...], ...]:
         and (stretches := list(_stretches(name, module, chart)))
     ]
     taken: list[tuple[str, ...]] = []
+    inside, around = set[str](), set[str]()
     for level in sorted(levels, key=len, reverse=True):
-        if not any(_overlap(one, other) for one in level for other in taken):
+        paths = {path for stretch in level for path in stretch}
+        above = {name for path in paths for name in _with_holders(path)}
+        if not (paths & around or above & inside):
             taken += level
+            inside |= paths
+            around |= above
     return tuple(taken)
 
 
@@ -71,9 +76,10 @@ def _weighted(module: nn.Module) -> bool:
     return any(p.dim() >= 2 for p in module.parameters())
 
 
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    pairs = [(a, b) for a in one for b in other]
-    return any(a == b or a.startswith(f"{b}.") or b.startswith(f"{a}.") for a, b in pairs)
+def _with_holders(path: str) -> list[str]:
+    """A dotted name and those of all modules that hold it: ``a.b`` gives ``a`` and ``a.b``."""
+    parts = path.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 class _Shapes:
@@ -81,20 +87,26 @@ class _Shapes:
 
     def __init__(self, patient: Patient) -> None:
         trace = patient.diagnosis.trace
-        self.operations = [op for op in trace.operations if op.from_data and op.inside]
-        self.all = trace.operations
-        self.bent = [a.module for a in trace.activations if not a.feeds_loss]
+        self.operations = trace.operations
+        self.of: dict[str, list[int]] = {}
+        for index, operation in enumerate(trace.operations):
+            if operation.from_data and operation.inside:
+                for path in _with_holders(operation.module):
+                    self.of.setdefault(path, []).append(index)
+        bent = [a.module for a in trace.activations if not a.feeds_loss]
+        self.bent = {path for module in bent for path in _with_holders(module)}
 
     def keeps_shape(self, paths: Sequence[str]) -> bool:
         """Whether the signal leaves these modules, called once, in the shape it came with."""
-        own = [op for op in self.operations if _inside(op.module, paths)]
+        own = [self.operations[i] for i in sorted({i for p in paths for i in self.of.get(p, ())})]
         if not own or len({op.call for op in own if op.module == own[0].module}) != 1:
             return False
-        return bool(own[0].input_shapes) and _signal(own[0], self.all) == own[-1].output_shape
+        shapes = own[0].input_shapes
+        return bool(shapes) and _signal(own[0], self.operations) == own[-1].output_shape
 
     def bends(self, paths: Sequence[str]) -> bool:
         """Whether an activation runs inside."""
-        return any(_inside(module, paths) for module in self.bent)
+        return not self.bent.isdisjoint(paths)
 
 
 def _signal(operation: Operation, every: Sequence[Operation]) -> tuple[int, ...]:
@@ -102,10 +114,6 @@ def _signal(operation: Operation, every: Sequence[Operation]) -> tuple[int, ...]
     carried = zip(operation.inputs, operation.input_shapes, strict=False)
     found = [shape for maker, shape in carried if maker is not None and every[maker].from_data]
     return found[0] if found else operation.input_shapes[0]
-
-
-def _inside(module: str, paths: Sequence[str]) -> bool:
-    return any(module == path or module.startswith(f"{path}.") for path in paths)
 
 
 REMEDY = Remedy(
