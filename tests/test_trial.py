@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import unvanish
 from unvanish import Verdict, compare
-from unvanish.errors import BadInput, ModelFailed
+from unvanish.errors import BadInput, ModelFailed, NothingTrains
 from unvanish.trial import Arm, prepare
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
@@ -287,6 +287,29 @@ def test_bad_input_is_said_in_a_sentence(changed: dict[str, Any], said: str) -> 
     arguments = {"treated": healthy(), "data": FEW, "loss": CROSS_ENTROPY, "steps": 2, "seeds": 2}
     with pytest.raises(BadInput, match=said):
         compare(healthy(), **{**arguments, **changed})
+
+
+def test_an_optimizer_of_another_model_is_said() -> None:
+    stranger = torch.optim.SGD(healthy().parameters(), lr=0.1)
+    with pytest.raises(BadInput, match="none of its 14 tensors is a parameter of control"):
+        compare(healthy(), healthy(), FEW, CROSS_ENTROPY, stranger, steps=2)
+
+
+def test_a_control_in_which_nothing_trains_is_an_arm_too() -> None:
+    frozen = healthy().requires_grad_(False)
+    verdict = compare(frozen, healthy(), DIGITS, CROSS_ENTROPY, adam, steps=60)
+    assert verdict.word == "helped"
+    assert verdict.notes == ("control: the loss requires no grad, nothing was trained",)
+    with pytest.raises(NothingTrains):
+        compare(frozen, frozen, FEW, CROSS_ENTROPY, adam, steps=2, seeds=2)
+
+
+def test_arms_that_are_not_a_number_alike_do_not_differ() -> None:
+    def forward(model: nn.Module, batch: Any) -> Tensor:
+        return model(batch[0]).sum() * float("nan")
+
+    verdict = compare(healthy(), healthy(), FEW, forward=forward, steps=2)
+    assert (verdict.word, verdict.diverged) == ("no effect", (5, 5))
 
 
 def test_a_model_that_cannot_be_copied_is_said() -> None:

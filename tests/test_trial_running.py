@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unvanish.errors import BadInput, UnvanishError
 from unvanish.surgery import Controls, Edit, Part, apply
 from unvanish.trial import Arm, Running, prepare, train
 from unvanish.trial.redraw import redraw
@@ -303,11 +302,46 @@ def test_edits_are_made_again_on_another_draw_of_the_control() -> None:
     assert torch.equal(treated.model[2].weight, control.model[2].weight)
 
 
-def test_what_is_not_the_arms_own_is_refused() -> None:
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(4, 3)]  # a plain list registers nothing
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers[0](x) * self.scale
+
+
+def test_an_optimizer_over_unregistered_parameters_moves_the_copys() -> None:
+    model = Hidden()
+    before = model.layers[0].weight.clone()
+    optimizer = torch.optim.SGD([*model.parameters(), *model.layers[0].parameters()], lr=0.1)
+    running = Running(Arm(model, optimizer), prepare(model, DATA, CROSS_ENTROPY)).advance(3)
+    assert not torch.equal(running.model.layers[0].weight, before)
+    assert torch.equal(model.layers[0].weight, before)
+
+
+def test_an_arm_that_cannot_train_stands_still() -> None:
     task = prepare(noisy(), DATA, CROSS_ENTROPY)
     stranger = torch.optim.SGD(noisy().parameters(), lr=0.1)
-    with pytest.raises(BadInput, match="are no parameters of sick"):
-        Running(Arm(noisy(), stranger, label="sick"), task)
+    other = Running(Arm(noisy(), stranger), task).advance(3)
+    assert not other.run().idle
     frozen = noisy().requires_grad_(False)
-    with pytest.raises(UnvanishError, match="does not require grad"):
-        Running(Arm(frozen, torch.optim.SGD(frozen.parameters())), task).advance(1)
+    for optimizer in (None, sgd, torch.optim.SGD(frozen.parameters(), lr=0.1)):
+        still = Running(Arm(frozen, optimizer), task).advance(3)
+        assert still.run().idle
+        assert len(still.losses) == 3
+        weights = zip(still.model.parameters(), frozen.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights)
+    for a, b in zip(other.model.parameters(), noisy().parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_model_that_knows_its_batch_size_gets_it_whole() -> None:
+    class Rigid(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.view(96, 4))
+
+    task = prepare(Rigid(4, 3), DATA, CROSS_ENTROPY)
+    assert (task.split.unseen, task.split.size, task.split.samples) == (False, None, 96)
+    assert len(train(Arm(Rigid(4, 3), sgd), task, 2).losses) == 2

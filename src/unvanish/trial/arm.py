@@ -1,7 +1,7 @@
 """Arm: one side of a comparison, and copies of it for every seed."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,36 +53,40 @@ class Arm:
             remake: makes them; without it, or without edits, the model's own weights are drawn again.
 
         Raises:
-            BadInput: the model cannot be copied, or the optimizer is none over its parameters.
+            BadInput: the model or the optimizer cannot be copied.
         """
         model = unwrapped(self.model)[0]
+        mates: dict[int, Any] = {}
         if seed and self.edits and control is not None and remake is not None:
             base = copied_model(unwrapped(control.model)[0], control.label)
             redraw(base, seed)
             twin = remake(base, self.edits, seed)
         else:
-            twin = copied_model(model, self.label)
+            twin = copied_model(model, self.label, mates)
             if seed:
                 redraw(twin, seed)
         with seeded(seed):
-            optimizer = self._optimizer_for(model, twin)
+            optimizer = self._optimizer_for(model, twin, mates)
         if seed:
             _forget(optimizer, model, twin)
         return twin, optimizer
 
-    def _optimizer_for(self, model: nn.Module, twin: nn.Module) -> torch.optim.Optimizer:
-        if isinstance(self.optimizer, torch.optim.Optimizer):
-            own = {id(p) for p in model.parameters()}
-            held = [p for group in self.optimizer.param_groups for p in group["params"]]
-            strange = sum(id(p) not in own for p in held)
-            if strange:
-                raise BadInput(
-                    f"optimizer: {strange} of its {len(held)} tensors are no parameters of "
-                    f"{self.label or 'the model'}: pass an optimizer over that model's parameters, "
-                    "or a factory params -> Optimizer."
-                )
+    def _optimizer_for(
+        self, model: nn.Module, twin: nn.Module, mates: Mapping[int, Any]
+    ) -> torch.optim.Optimizer:
+        """The optimizer over the twin. What it holds of other models stays a stranger there."""
         try:
-            return copied_optimizer(self.optimizer, model, twin)
+            if not isinstance(self.optimizer, torch.optim.Optimizer):
+                if not any(p.requires_grad for p in twin.parameters()):
+                    return torch.optim.SGD([torch.zeros((), requires_grad=True)])  # moves nothing
+                return copied_optimizer(self.optimizer, model, twin)
+            if not mates:
+                return copied_optimizer(self.optimizer, model, twin)
+            # Parameters of modules that are not registered were copied along with the model too.
+            held = [p for group in self.optimizer.param_groups for p in group["params"]]
+            known = [p for p in held if isinstance(p, nn.Parameter) and id(p) in mates]
+            there = nn.ParameterList([mates[id(p)] for p in known])
+            return copied_optimizer(self.optimizer, nn.ParameterList(known), there)
         except UnvanishError:
             raise
         except Exception as error:
@@ -96,14 +100,16 @@ def _forget(optimizer: torch.optim.Optimizer, model: nn.Module, twin: nn.Module)
             optimizer.state.pop(new, None)
 
 
-def copied_model(model: nn.Module, label: str = "") -> nn.Module:
-    """A copy without gradients.
+def copied_model(
+    model: nn.Module, label: str = "", mates: dict[int, Any] | None = None
+) -> nn.Module:
+    """A copy without gradients; ``mates`` is filled with what became of each object, by its id.
 
     Raises:
         BadInput: copy.deepcopy refuses it.
     """
     try:
-        twin = copy.deepcopy(model)
+        twin = copy.deepcopy(model, mates)
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise BadInput(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss, check_arguments
-from unvanish.errors import BadInput
+from unvanish.errors import BadInput, NothingTrains
 from unvanish.probe.observe import unwrapped
 from unvanish.surgery.optimizers import carried
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
@@ -77,6 +77,7 @@ def compare(
 
     Raises:
         BadInput: an argument or the data cannot be used, a model cannot be copied, a metric is NaN.
+        NothingTrains: the loss requires no grad in either arm. In one of them it may.
         ModelFailed: a model or the loss raised.
         MissingExtra: ``jobs`` above one without joblib.
 
@@ -115,6 +116,8 @@ def _arms(control: nn.Module | Arm, treated: nn.Module | Arm, optimizer: Any) ->
             raise BadInput(
                 f"{name} must be a torch.nn.Module or an Arm, got {type(given).__name__}."
             )
+    if isinstance(control, nn.Module):
+        _check_owner(control, optimizer)
     first = control if isinstance(control, Arm) else Arm(control, optimizer, label="control")
     if isinstance(treated, Arm):
         return {"control": first, "treated": treated}
@@ -122,6 +125,18 @@ def _arms(control: nn.Module | Arm, treated: nn.Module | Arm, optimizer: Any) ->
     if isinstance(own, torch.optim.Optimizer) and treated is not first.model:
         own = carried(own, first.model, unwrapped(treated)[0])
     return {"control": first, "treated": Arm(treated, own, label="treated")}
+
+
+def _check_owner(control: nn.Module, optimizer: Any) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return
+    own = {id(p) for p in control.parameters()}
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(id(p) in own for p in held):
+        raise BadInput(
+            f"optimizer: none of its {len(held)} tensors is a parameter of control: pass an optimizer "
+            "over that model's parameters, a factory params -> Optimizer, or arms."
+        )
 
 
 def _jobs(sides: dict[str, Arm], task: Task, plan: Plan, until: float) -> list[Job]:
@@ -151,6 +166,13 @@ def _concluded(task: Task, plan: Plan, outcome: Outcome, seconds: float) -> Verd
             "nothing was held out (fewer than 16 samples, or they cannot be told apart): this is how "
             "well the training data are fitted"
         )
+    idle = [s for s in SIDES if any(run.idle for key, run in outcome.runs.items() if key[0] == s)]
+    if len(idle) == len(SIDES):
+        raise NothingTrains(
+            "the loss requires no grad in either arm: nothing that it is computed from trains; set "
+            "requires_grad on the parameters that should, and keep the loss a tensor."
+        )
+    notes += [f"{side}: the loss requires no grad, nothing was trained" for side in idle]
     if len(plan.rates) > 1 and task.split.validation is task.split.training:
         notes.append("step sizes were chosen on the training part: nothing could be set aside")
     verdict = judge(task, plan, outcome.runs, notes, seconds)

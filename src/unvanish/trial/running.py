@@ -34,7 +34,8 @@ class Run:
 
     ``metric`` and ``loss`` are of the held-out part (``None``: no finite number), ``validation``
     the metric that step sizes are chosen by, ``losses`` of the training batches before each step
-    (of a thinned record, means over equal stretches), ``seconds`` of the training alone.
+    (of a thinned record, means over equal stretches), ``seconds`` of the training alone. ``idle``:
+    no loss required grad, nothing was trained.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Run:
     diverged: bool
     losses: tuple[float, ...]
     seconds: float
+    idle: bool = False
 
 
 class Running:
@@ -76,7 +78,7 @@ class Running:
         wants = inspect.signature(type(self.optimizer).step).parameters.get("closure")
         self._closes = wants is not None and wants.default is inspect.Parameter.empty
         self._losses: list[float] = []
-        self._stopped = False
+        self._stopped, self._idle = False, True
         self.seconds = 0.0
 
     @property
@@ -156,6 +158,7 @@ class Running:
             diverged=judged.metric is None,
             losses=tuple(self._losses),
             seconds=self.seconds,
+            idle=self._idle,
         )
 
     def _failed(self, doing: str, error: Exception) -> ModelFailed:
@@ -192,6 +195,9 @@ class Running:
         self.model.zero_grad()
         value = self._task.loss_of(self.model, batch)
         seen.append(float(value.detach()))
+        if not value.requires_grad:
+            return value, False  # a sick arm may be one in which nothing trains
+        self._idle = False
         if isinstance(self._controls, Controls):
             self._controls.before_backward(value, self.optimizer).backward()
             step = len(self._losses)

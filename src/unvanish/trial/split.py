@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ class Split:
     ``size`` is the number of samples in a minibatch drawn from the one training batch (``None``:
     batches are taken as they are). ``validation`` is only ever used to choose a step size, and is the
     training part itself where nothing could be set aside;
-    ``unseen`` says whether ``held_out`` is apart from the training part at all.
+    ``unseen`` says whether ``held_out`` is apart from the training part at all, ``divided`` whether
+    batches were taken apart for it.
     """
 
     training: tuple[Any, ...]
@@ -31,6 +32,7 @@ class Split:
     held_out: tuple[Any, ...]
     size: int | None
     unseen: bool
+    divided: bool = False
 
     def batch(self, seed: int, step: int) -> Any:
         """The batch of one step: the same for every arm, another order for every seed.
@@ -53,7 +55,21 @@ class Split:
         return sum(samples_in(batch) for batch in self.held_out)
 
 
-def split_data(data: Any, steps: int, size: int | None = None, validation: bool = False) -> Split:
+def read(data: Any, steps: int) -> Any:
+    """The batches that a training of so many steps and its judgement need; a single one as it is."""
+    if isinstance(data, tuple | Tensor | Mapping):
+        return cast(Any, data)
+    return take_batches(data, max(4, math.ceil(steps * 4 / 3)))
+
+
+def split_data(
+    data: Any,
+    steps: int,
+    size: int | None = None,
+    validation: bool = False,
+    *,
+    divide: bool = True,
+) -> Split:
     """Hold out a quarter: the last batches of four or more, else samples drawn by lot.
 
     Args:
@@ -63,15 +79,17 @@ def split_data(data: Any, steps: int, size: int | None = None, validation: bool 
         size: samples in a minibatch drawn from one batch; at most 64 and at most half of the
             training part where nothing is said, so that seeds differ in their order.
         validation: whether a quarter of the training part is set aside to choose step sizes by.
+        divide: whether batches may be taken apart at all.
     """
-    batches = take_batches(data, max(4, math.ceil(steps * 4 / 3)))
-    single = isinstance(data, tuple | Tensor | Mapping)
-    training, held_out = _hold_out(batches, FEWEST)
+    found = read(data, steps)
+    single = not isinstance(found, list)
+    batches: list[Any] = [found] if single else cast(list[Any], found)
+    training, held_out = _hold_out(batches, FEWEST if divide else None)
     unseen = bool(held_out)
     chosen: list[Any] = []
     if validation and unseen:
-        training, chosen = _hold_out(training, FEWEST // 2)
-    if single and samples_in(training[0]) >= 2 and _rows(training[0]) is not None:
+        training, chosen = _hold_out(training, FEWEST // 2 if divide else None)
+    if single and divide and samples_in(training[0]) >= 2 and _rows(training[0]) is not None:
         count = samples_in(training[0])
         size = min(size or min(_MINIBATCH, math.ceil(count / 2)), count)
     else:
@@ -84,15 +102,16 @@ def split_data(data: Any, steps: int, size: int | None = None, validation: bool 
         held_out=tuple(judged),
         size=size,
         unseen=unseen,
+        divided=size is not None or (unseen and len(batches) < 4),
     )
 
 
-def _hold_out(batches: Sequence[Any], fewest: int) -> tuple[list[Any], list[Any]]:
+def _hold_out(batches: Sequence[Any], fewest: int | None) -> tuple[list[Any], list[Any]]:
     """Training and held-out batches; none held out where they can be told apart by nothing."""
     if len(batches) >= 4:
         cut = len(batches) - len(batches) // 4
         return list(batches[:cut]), list(batches[cut:])
-    divided = [_divided(batch, fewest) for batch in batches]
+    divided = [None if fewest is None else _divided(batch, fewest) for batch in batches]
     pairs = [pair for pair in divided if pair is not None]
     if len(pairs) < len(divided):
         return list(batches), []

@@ -17,14 +17,14 @@ from unvanish.batches import (
     map_tensors,
     split_batch,
 )
-from unvanish.errors import BadInput, NothingTrains, UnvanishError
+from unvanish.errors import BadInput, UnvanishError
 from unvanish.preserve import preserved, seeded
 from unvanish.probe.observe import eager, unwrapped
 from unvanish.surgery.edits import Edit
 from unvanish.surgery.operation import apply
 from unvanish.training.reached import reached
 from unvanish.trial.arm import copied_model
-from unvanish.trial.split import Split, split_data
+from unvanish.trial.split import Split, read, split_data
 from unvanish.trial.yardstick import Metric, Score, Yardstick, class_axis
 from unvanish.trial.zero_skill import zero_skill
 
@@ -47,16 +47,9 @@ class Task:
 
         Raises:
             BadInput: it is no scalar tensor.
-            NothingTrains: it does not depend on anything that trains.
         """
         own = map_tensors(batch, Tensor.clone)
-        value = compute_loss(model, own, self.yardstick.loss, self.yardstick.forward)
-        if not value.requires_grad:
-            raise NothingTrains(
-                "the loss does not require grad: nothing that it is computed from trains; set "
-                "requires_grad on the parameters that should, and keep the loss a tensor."
-            )
-        return value
+        return compute_loss(model, own, self.yardstick.loss, self.yardstick.forward)
 
     def outside(self) -> list[Any]:
         """What the user's functions can reach and a run must leave as it was."""
@@ -110,9 +103,14 @@ def prepare(
         raise BadInput(
             f"metric must be callable, metric(outputs, targets) -> float, got {type(metric).__name__}."
         )
-    with seeded(0):  # a shuffling loader draws from the global generators
-        split = split_data(data, steps, size, validation)
     plain = unwrapped(model)[0]
+    with seeded(0):  # a shuffling loader draws from the global generators
+        batches = read(data, steps)
+    split = split_data(batches, steps, size, validation)
+    if split.divided and not _runs(plain, split.batch(0, 0), loss, forward):
+        whole = split_data(batches, steps, size, validation, divide=False)
+        if _runs(plain, whole.batch(0, 0), loss, forward):
+            split = whole  # a model that knows its batch size
     for index, batch in enumerate((*split.training, *split.validation, *split.held_out)):
         check_batch(plain, batch, index)
     rule = Yardstick(
@@ -144,6 +142,20 @@ def _outputs(model: nn.Module, split: Split, only_loss: bool) -> Any:
             raise
         except Exception:
             return None  # the first training step says in what it fails, and where
+
+
+def _runs(model: nn.Module, batch: Any, loss: Loss | None, forward: Forward | None) -> bool:
+    """Whether a copy of the model gets through one batch."""
+    twin = copied_model(model)
+    own = map_tensors(batch, Tensor.clone)
+    with preserved(twin, 0), eager():
+        try:
+            compute_loss(twin, own, loss, forward)
+        except UnvanishError:
+            return True  # what it says is for the user
+        except Exception:
+            return False
+    return True
 
 
 def _named(rule: Yardstick) -> str:

@@ -53,7 +53,10 @@ class Verdict:
     ``interval`` its 95 % interval, ``p`` the exact one-sided sign-flip probability, ``margin`` the
     smallest difference that matters. ``zero_skill`` is what the best constant answer reaches
     (``None``: not known), ``held_out`` the number of samples judged on, ``unseen`` whether those were
-    kept from the training. ``planned`` is the number of seeds asked for.
+    kept from the training. ``planned`` is the number of seeds asked for. ``loss_word`` is the same
+    word on the held-out loss, ``basis`` what the differences are of: ``"held-out"``, or
+    ``"training"`` where no arm beats a constant answer on held-out samples (then they are of the
+    share of the first training loss that is gone at the end).
     """
 
     word: str
@@ -69,6 +72,8 @@ class Verdict:
     unseen: bool
     steps: int
     planned: int
+    loss_word: str = "undecided"
+    basis: str = "held-out"
     tuned: tuple[Tuned, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
