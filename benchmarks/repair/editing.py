@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from repair.nets import ACTIVATIONS, WEIGHTED, Exponential, initialise
+from repair.nets import ACTIVATIONS, WEIGHTED, Exponential
 from repair.programs import OPTIMIZERS, Built
+from repair.starts import initialise
 
 Remedy = Callable[[Built], Built]
 BENDS = (
