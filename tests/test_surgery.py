@@ -682,3 +682,34 @@ def test_a_part_that_the_forward_reads_past_is_noticed() -> None:
                 surgery.apply(ReadsWeights(), [edit], batch=zoo.FLAT, loss=classified)
         else:  # a head of another loss: neither reaches this one
             surgery.apply(ReadsWeights(), [edit], batch=zoo.FLAT, loss=classified)
+
+
+def test_new_parts_go_where_the_model_is() -> None:
+    model = zoo.seeded(zoo.mlp, nn.ReLU(), nn.ReLU()).to("meta")
+    edits = [
+        Edit(action="replace", where=("1",), part=Part(type="torch.nn.PReLU")),
+        Edit(action="insert", where=("2",), part=LAYER_NORM),
+        Edit(action="wrap", where=("2", "3"), options={"kind": "convex"}),
+    ]
+    assert {p.device.type for p in surgery.apply(model, edits).parameters()} == {"meta"}
+
+
+def test_a_treated_net_is_diagnosed_like_any_other() -> None:
+    import unvanish
+
+    torch.manual_seed(0)
+    layers = [part for _ in range(20) for part in (nn.Linear(16, 16), nn.Sigmoid())]
+    model = nn.Sequential(*layers, nn.Linear(16, 4))
+    batch = (torch.randn(32, 16), torch.arange(32) % 4)
+    assert not unvanish.diagnose(model, batch, classified).healthy
+    norm = Part(type="torch.nn.BatchNorm1d", arguments={"num_features": 16})
+    places = tuple(str(place) for place in range(0, 40, 2))
+    for edits in (
+        [Edit(action="insert", where=places, part=norm)],
+        [Edit(action="wrap", where=(str(i), str(i + 1))) for i in range(0, 40, 2)],
+        [Edit(action="insert", where=places, part=norm), Edit(action="initialise")],
+    ):
+        treated = surgery.apply(model, edits, batch=batch, loss=classified)
+        diagnosis = unvanish.diagnose(treated, batch, classified)
+        assert diagnosis.healthy, str(diagnosis)
+        assert len(diagnosis.trace.layers) == 21
