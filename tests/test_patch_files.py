@@ -73,6 +73,16 @@ def test_a_folder_of_the_repository_is_found(project: Project) -> None:
     assert "--- a/down/train.py\n" in inner.diff
 
 
+def test_a_name_with_a_space_and_an_accent(project: Project) -> None:
+    path = project.write(STACK, "my n\u00e9t/train it.py")
+    program = project.load("my n\u00e9t/train it.py").program
+    project.apply(make_patch(program()[0], [replace(*ODD)], program))
+    assert path.read_text() == STACK.replace("Sigmoid", "GELU")
+    path.write_text(STACK)
+    with pytest.raises(BadInput, match="not inside"):
+        make_patch(program()[0], [replace(*ODD)], program, root=ROOT)
+
+
 VARIANTS = {
     "mapping": STACK.replace(
         "return model, (inputs, labels), loss",

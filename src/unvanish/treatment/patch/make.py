@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from unvanish.batches import check_arguments
-from unvanish.errors import UnvanishError
+from unvanish.errors import BadInput, UnvanishError
 from unvanish.probe.observe import unwrapped
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.patch.record import Patch
@@ -45,7 +45,7 @@ def make_patch(
         seed: of the edits that draw random numbers.
 
     Raises:
-        BadInput: ``model`` is no module.
+        BadInput: ``model`` is no module, or a changed file lies outside of ``root``.
     """
     check_arguments(model, None, lambda: None, seed)
     edits = tuple(edits)
@@ -85,7 +85,11 @@ def _root(
 ) -> Path:
     """The folder that the diff's paths start from."""
     if given is not None:
-        return Path(given).resolve()
+        folder = Path(given).resolve()
+        outside = [path for path in files if not path.is_relative_to(folder)]
+        if outside:
+            raise BadInput(f"{outside[0]} is not inside of root {folder}: pass a folder above it.")
+        return folder
     own = file_of(program) if program is not None else None
     known = [*files, *([own] if own is not None else [])]
     if not known:

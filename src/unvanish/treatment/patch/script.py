@@ -10,20 +10,16 @@ from unvanish.surgery.edits import LOOP, Edit
 from unvanish.treatment.patch.births import own
 
 _SCRIPT = '''\
-"""The cure of {title}: call cured(model, batch, loss) on a new model, or run this file."""
-
+"""The cure of {title}: cured(model, batch, loss) is a treated copy."""
 import json
 
 from unvanish import surgery
 
-EDITS = json.loads(r"""
-{edits}
-""")
+EDITS = [surgery.Edit.from_json(edit) for edit in json.loads(r"""{edits}""")]
 
 
 def cured(model, batch=None, loss=None, forward=None):
-    edits = [surgery.Edit.from_json(edit) for edit in EDITS]
-    return surgery.apply(model, edits, batch=batch, loss=loss, forward=forward{seed})
+    return surgery.apply(model, EDITS, batch=batch, loss=loss, forward=forward{seed})
 '''
 _RUN = """
 
@@ -32,8 +28,8 @@ if __name__ == "__main__":
     from unvanish.cli.target import load_target
 
     made = load_target({target!r})
-    run = made.get("loss"), made.get("forward")
-    print(cured(made["model"], take_batches(made["data"], 1)[0], *run))
+    batch = take_batches(made["data"], 1)[0]
+    print(cured(made["model"], batch, made.get("loss"), made.get("forward")))
 """
 
 
@@ -42,7 +38,7 @@ def write_script(
 ) -> str:
     """The script. Edits of the optimizer and the step are in it and change no model."""
     kept = [edit for edit in edits if edit.action not in LOOP and edit.action != "advice"]
-    listed = ",\n".join(json.dumps(edit.to_json()) for edit in kept)
+    listed = ",\n  ".join(json.dumps(edit.to_json()) for edit in kept)
     target = target_of(program, root)
     text = _SCRIPT.format(
         title=target or "the model",

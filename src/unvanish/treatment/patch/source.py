@@ -200,6 +200,7 @@ class Source:
         Bytes that are not UTF-8 are held as surrogate escapes, as ``os.fsdecode`` does.
         """
         name = self.path.relative_to(root).as_posix()
+        name += "\t" if " " in name else ""  # as git ends a name with a space in it
         before, after = (list(_git_lines(content)) for content in (self.before, self.after))
         written = difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
         return "".join(

@@ -90,7 +90,7 @@ class Writing:
         """Write what was collected: names, lines, imports."""
         if self.program is not None:
             self.program.finish()
-        for source, names in self.files.values():
+        for source, names in list(self.files.values()):
             names.write_imports()
             if not source.parses():
                 self.give_up(f"{source.path} would no longer be Python")
