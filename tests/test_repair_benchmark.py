@@ -231,6 +231,7 @@ def test_autotrainer_sees_the_published_problems() -> None:
 def test_curves() -> None:
     assert autotrainer.curve_problem([0.5, 0.6, 0.5, 0.6, 0.5, 0.6]) == "oscillating"
     assert autotrainer.curve_problem([0.5, 0.501, 0.502, 0.503]) == "slow"
+    assert autotrainer.curve_problem([0.1, 0.3, 0.5, 0.5, 0.5, 0.505]) == "slow"
     assert autotrainer.curve_problem([0.1, 0.3, 0.5, 0.7]) is None
 
 

@@ -69,7 +69,7 @@ def gradient_problem(built: Built) -> str | None:
 
 
 def curve_problem(accuracies: list[float]) -> str | None:
-    """Oscillating or slow, by the accuracy of the epochs."""
+    """Oscillating, or slow: the best accuracy hardly rose since the last time of judging."""
     turns = [
         accuracies[k]
         for k in range(1, len(accuracies) - 1)
@@ -78,7 +78,8 @@ def curve_problem(accuracies: list[float]) -> str | None:
     swings = sum(abs(b - a) >= SWING for a, b in itertools.pairwise(turns))
     if swings >= SWINGS * len(accuracies):
         return "oscillating"
-    return "slow" if max(accuracies) - min(accuracies) < SLOW else None
+    before = max(accuracies[:-EVERY_EPOCHS], default=min(accuracies))
+    return "slow" if max(accuracies) - before < SLOW else None
 
 
 def train_watched(built: Built, seed: int, goal: float) -> Watch:
