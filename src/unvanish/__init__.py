@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
     from unvanish.trace import Trace as Trace
+    from unvanish.treatment.record import Treatment as Treatment
+    from unvanish.treatment.treat import treat as treat
     from unvanish.trial.compare import compare as compare
     from unvanish.trial.verdict import Verdict as Verdict
 
@@ -32,6 +34,7 @@ _HOME = {
     "Finding": "unvanish.diagnosis",
     "Prediction": "unvanish.prediction",
     "Trace": "unvanish.trace",
+    "Treatment": "unvanish.treatment.record",
     "UnvanishError": "unvanish.errors",
     "Verdict": "unvanish.trial.verdict",
     "compare": "unvanish.trial.compare",
@@ -42,6 +45,7 @@ _HOME = {
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
     "theory": "unvanish.theory",
+    "treat": "unvanish.treatment.treat",
 }
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "Finding",
     "Prediction",
     "Trace",
+    "Treatment",
     "UnvanishError",
     "Verdict",
     "compare",
@@ -59,6 +64,7 @@ __all__ = [
     "observe",
     "predict",
     "theory",
+    "treat",
 ]
 
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -20,6 +20,15 @@ def load_target(target: str) -> dict[str, Any]:
     Raises:
         TargetError: the file, module or function is not there, or returned something else.
     """
+    return made_by(find_function(target), target)
+
+
+def find_function(target: str) -> Callable[[], Any]:
+    """The function that a target names.
+
+    Raises:
+        TargetError: the file, module or function is not there.
+    """
     place, separator, name = target.rpartition(":")
     if not separator or not place or not name:
         raise TargetError(
@@ -33,6 +42,15 @@ def load_target(target: str) -> dict[str, Any]:
         raise TargetError(
             f"{target} is a {type(function).__name__}, not a function that returns {_SHAPE}."
         )
+    return cast(Callable[[], Any], function)
+
+
+def made_by(function: Callable[[], Any], target: str) -> dict[str, Any]:
+    """What the function returns, by the names that ``diagnose`` takes.
+
+    Raises:
+        TargetError: it raised, or returned something else.
+    """
     try:
         made = function()
     except Exception as error:

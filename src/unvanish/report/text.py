@@ -101,6 +101,13 @@ def render_page(diagnosis: "Diagnosis") -> str:
     return _recorded(diagnosis).export_html(inline_styles=True)
 
 
+def plain_page(said: str) -> str:
+    """Any text of ours as a page of its own."""
+    console = Console(record=True, file=io.StringIO(), width=WIDTH, highlight=False)
+    console.print(Text(said))
+    return console.export_html(inline_styles=True)
+
+
 def _recorded(diagnosis: "Diagnosis") -> Console:
     console = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True)
     console.print(report(diagnosis))

@@ -14,7 +14,8 @@ from unvanish.probe.observe import unwrapped
 from unvanish.surgery.optimizers import carried
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.trial.arm import Arm
-from unvanish.trial.judge import SIDES, Plan, judge
+from unvanish.trial.counting import SIDES
+from unvanish.trial.judge import Plan, judge
 from unvanish.trial.schedule import Job, Outcome, Progress, Workers, perform_all
 from unvanish.trial.task import Task, prepare
 from unvanish.trial.verdict import Verdict

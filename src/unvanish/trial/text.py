@@ -32,6 +32,8 @@ def _headline(verdict: Verdict) -> str:
 
 
 def _metric(verdict: Verdict) -> str:
+    if verdict.basis == "training":
+        return "the share of the first training loss that is gone"
     return f"{'held-out' if verdict.unseen else 'training'} {verdict.metric}"
 
 
@@ -62,6 +64,8 @@ def _number(value: float | None) -> str:
 
 
 def _figures(verdict: Verdict) -> Iterator[str]:
+    if verdict.basis == "training":
+        yield "No arm beats a constant guess on held-out samples, so the training loss decides."
     if verdict.margin is not None:
         p = "" if verdict.p is None else f"; sign-flip test p = {verdict.p:.3g}"
         yield f"A difference matters from {verdict.margin:.2g} on{p}."
@@ -77,6 +81,12 @@ def _figures(verdict: Verdict) -> Iterator[str]:
         yield (
             f"Best of {rates} step sizes on a validation part: control {chosen['control']:.3g} "
             f"times the given one, treated {chosen['treated']:.3g} times."
+        )
+    if verdict.word == "no effect" and verdict.loss_word != "no effect":
+        control, treated = verdict.losses
+        yield (
+            f"On the held-out loss: {verdict.loss_word}, control {_number(control)}, "
+            f"treated {_number(treated)}."
         )
     control, treated = verdict.curves
     if control and treated:

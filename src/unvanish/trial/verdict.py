@@ -87,6 +87,14 @@ class Verdict:
         )
 
     @property
+    def losses(self) -> tuple[float | None, float | None]:
+        """The mean held-out loss of control and treated over the runs that did not diverge."""
+        return (
+            _mean([pair.control.loss for pair in self.pairs]),
+            _mean([pair.treated.loss for pair in self.pairs]),
+        )
+
+    @property
     def means(self) -> tuple[float | None, float | None]:
         """The mean metric of control and treated over the runs that did not diverge."""
         return (

@@ -1,0 +1,105 @@
+"""unvanish treat TARGET."""
+
+import contextlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unvanish.cli.progress import working
+from unvanish.cli.target import find_function, made_by
+
+if TYPE_CHECKING:
+    from unvanish.treatment import Treatment
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--keep",
+    type=click.Choice(["function", "layers", "shape", "anything"]),
+    default="function",
+    show_default=True,
+    help="How far the cure may go: no module changes; activations; norms and skips; cells too.",
+)
+@click.option("--patch", "patch_file", metavar="FILE", help="Write the cure as a unified diff.")
+@click.option("--cure", "cure_file", metavar="FILE", help="Write the cure as a Python script.")
+@click.option("--html", "html_file", metavar="FILE", help="Write the report as one HTML page.")
+@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="Pairs of runs in the trial.",
+)
+@click.option("--budget", type=float, metavar="SECONDS", help="About how long it may take.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def treat(
+    target: str,
+    keep: str,
+    patch_file: str | None,
+    cure_file: str | None,
+    html_file: str | None,
+    budget: float | None,
+    **settings: Any,
+) -> int:
+    """Find the smallest change that makes TARGET's model learn, and prove it by paired trials.
+
+    TARGET is what `unvanish diagnose` takes. Exit status: 0 healthy or cured, 1 neither.
+    """
+    with working("loading torch and the target"):
+        from unvanish.treatment import treat as run_treatment
+
+        function = find_function(target)
+        program = made_by(function, target)
+    for name in ("step", "steps"):
+        program.pop(name, None)
+    with _told() as progress:
+        treatment = run_treatment(
+            **program,
+            keep=keep,  # type: ignore[arg-type]
+            budget_s=budget,
+            progress=progress,
+            program=function,
+            **settings,
+        )
+    click.echo(str(treatment))
+    _write(treatment, patch_file, cure_file, html_file)
+    return 0 if treatment.cured or treatment.before.healthy else 1
+
+
+def _write(
+    treatment: "Treatment", patch_file: str | None, cure_file: str | None, html_file: str | None
+) -> None:
+    if (patch_file or cure_file) and not treatment.edits:
+        click.echo("\nno patch: nothing was changed", err=True)
+        return
+    if patch_file:
+        treatment.patch.save(patch_file)
+        click.echo(f"\npatch written to {patch_file}: git apply {patch_file}")
+        for sentence in treatment.patch.cannot:
+            click.echo(f"  by hand: {sentence}")
+    if cure_file:
+        Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
+        click.echo(f"\nscript written to {cure_file}")
+    if html_file:
+        from unvanish.report.text import plain_page
+
+        Path(html_file).write_text(plain_page(str(treatment)), encoding="utf-8")
+        click.echo(f"\nreport written to {html_file}")
+
+
+@contextlib.contextmanager
+def _told() -> Generator[Callable[[str, float], None] | None]:
+    """A line on standard error that says what is being done, if that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status("starting ...") as status:
+        yield lambda doing, seconds: status.update(f"{seconds:4.0f} s  {doing}")

@@ -1,0 +1,123 @@
+"""A contender: one set of edits on a copy of the patient, and what short training says of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from unvanish.errors import UnvanishError
+from unvanish.init.report import Readings
+from unvanish.probe.observe import observe
+from unvanish.remedies.remedy import Level, Patient
+from unvanish.surgery import apply
+from unvanish.surgery.controls import Controls
+from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit
+from unvanish.surgery.optimizers import carried
+from unvanish.trace import Trace
+from unvanish.treatment.record import Tried
+from unvanish.trial import Arm, Running
+
+LEVELS: tuple[Level, ...] = (
+    "wiring",
+    "loop",
+    "values",
+    "activation",
+    "norm",
+    "skip",
+    "cell",
+    "advice",
+)
+
+
+@dataclass(slots=True)
+class Contender:
+    """Edits with their remedies, the treated model and optimizer, and its training so far."""
+
+    remedies: tuple[str, ...]
+    level: Level
+    edits: tuple[Edit, ...]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    running: Running | None = None
+    losses: dict[int, float] = field(default_factory=dict[int, float])
+    left: tuple[str, ...] | None = None
+    score: float | None = None
+    out: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """How large an intervention it is: level, places of the architecture changed, edits."""
+        changed = sum(len(e.where) or 1 for e in self.edits if e.action in ARCHITECTURE)
+        return LEVELS.index(self.level), changed, len(self.edits)
+
+    @property
+    def arm(self) -> Arm:
+        """What a trial needs to train it."""
+        controlled = any(edit.action == "step" for edit in self.edits)
+        controls = Controls.from_edits(self.edits) if controlled else None
+        label = " + ".join(self.remedies) or "as it was"
+        return Arm(self.model, self.optimizer, controls, self.edits, label)
+
+    def loss_at(self, steps: int) -> float:
+        """The mean training loss at the end of that rung; infinite where it diverged."""
+        found = self.losses.get(steps, math.inf)
+        return found if math.isfinite(found) else math.inf
+
+    def tried(self) -> Tried:
+        """The record of it."""
+        return Tried(
+            remedies=self.remedies,
+            level=self.level,
+            edits=self.edits,
+            losses=dict(self.losses),
+            left=self.left,
+            score=self.score,
+            out=self.out,
+        )
+
+
+def operate(
+    patient: Patient, remedies: Sequence[str], level: Level, edits: Sequence[Edit]
+) -> Contender:
+    """The patient's copy under these edits.
+
+    Raises:
+        UnvanishError: the edits cannot be made on this model.
+    """
+    edits = tuple(edits)
+    try:
+        model = apply(
+            patient.model,
+            edits,
+            batch=patient.batches[0],
+            loss=patient.loss,
+            forward=patient.forward,
+            seed=patient.seed,
+        )
+        optimizer = carried(patient.optimizer, patient.model, model, edits)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        raise UnvanishError(f"the edits could not be made: {error}") from error
+    return Contender(tuple(remedies), level, edits, model, optimizer)
+
+
+def look(patient: Patient, model: nn.Module) -> Trace:
+    """One observation of a treated copy on the patient's data."""
+    return observe(
+        model, list(patient.batches), patient.loss, patient.forward, patient.seed, batches=1
+    )
+
+
+def gate_faults(trace: Trace) -> tuple[str, ...]:
+    """Which parts of the four-part gate fail, as far as one observation shows."""
+    arrives = not trace.layers or bool(trace.layers[-1].norm)
+    normed = any(layer.decades.get("norm") for layer in trace.layers[1:])
+    return Readings(
+        gate=trace.gate, spread=None, loss=trace.conditions.loss, arrives=arrives, normed=normed
+    ).faults
+
+
+def changes_the_start(contender: Contender) -> bool:
+    """Whether the first forward and backward pass can differ at all from the patient's."""
+    return any(edit.action in ARCHITECTURE | VALUES | {"set"} for edit in contender.edits)

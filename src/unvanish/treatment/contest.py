@@ -1,0 +1,119 @@
+"""The contest: candidates train side by side on the same batches, and fewer go on at each rung.
+
+Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943): the cost grows with the number
+of candidates, not with that of their combinations. The control trains along with them, so that
+every comparison is paired.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from unvanish.errors import UnvanishError
+from unvanish.remedies.remedy import Patient
+from unvanish.surgery.edits import Edit
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import Contender, operate
+from unvanish.trial import Running
+
+RUNGS = (20, 50, 150)
+"""Steps at which the field is halved. Loss after 50 steps ranks final accuracy well, after 20 only
+roughly: the first rung gives up nothing but the worse half."""
+FEWEST = 3
+"""So many go on at least."""
+RATES = (1 / 3, 3.0)
+"""Other step sizes that the leaders are tried at: every contender deserves its own."""
+BRAKE = 0.1
+"""The step size that a contender which diverges at once is given a second chance at."""
+
+Begin = Callable[[Contender], Running]
+
+
+class Contest:
+    """One field of contenders, from the first rung to the last step."""
+
+    def __init__(self, patient: Patient, begin: Begin, steps: int, clock: Clock) -> None:
+        self._patient, self._begin, self._clock = patient, begin, clock
+        self._rungs = (*(rung for rung in RUNGS if rung < steps), steps)
+        self._steps = steps
+        self.seen: list[Contender] = []
+
+    def hold(self, control: Contender, field: Iterable[Contender]) -> list[Contender]:
+        """Train, halve, train on; those that reach the last step, with their scores."""
+        self._train(control, self._steps)
+        going = list(field)
+        self.seen += going
+        for rung in self._rungs:
+            for contender in list(going):
+                self._train(contender, rung)
+            if rung == self._rungs[0]:
+                going += self._second_chances(going, rung)
+            going = self._survivors(going, control, rung)
+            if rung == RUNGS[1] and rung != self._rungs[-1]:
+                going += self._other_rates(going, rung)
+        return going
+
+    def _train(self, contender: Contender, rung: int) -> None:
+        """Bring a contender to this rung; without time left, it stays where it is."""
+        if contender.out is not None or rung in contender.losses:
+            return
+        if self._clock.spent:
+            contender.out = "no time was left"
+            return
+        self._clock.tell(f"{' + '.join(contender.remedies) or 'control'}: {rung} steps")
+        try:
+            if contender.running is None:
+                contender.running = self._begin(contender)
+            contender.running.advance(rung - len(contender.running.losses))
+        except (RuntimeError, TypeError, ValueError, UnvanishError) as error:
+            contender.out = f"training failed: {error}"
+            return
+        recent = contender.running.losses[-max(1, rung // 4) :]
+        contender.losses[rung] = math.fsum(recent) / len(recent)
+        if contender.running.diverged:
+            contender.losses[rung] = math.inf
+        if rung == self._steps:
+            contender.score = contender.running.score()
+
+    def _survivors(
+        self, going: Sequence[Contender], control: Contender, rung: int
+    ) -> list[Contender]:
+        """The better half, and of each level its best: a smaller cure must not be outrun early."""
+        ranked = sorted(
+            (c for c in going if c.out is None), key=lambda c: (c.loss_at(rung), c.size)
+        )
+        alive = [c for c in ranked if math.isfinite(c.loss_at(rung))]
+        count = max(FEWEST, math.ceil(len(ranked) / 2)) if rung != self._steps else len(ranked)
+        kept = alive[:count]
+        for level in {c.level for c in alive}:
+            best = next(c for c in alive if c.level == level)
+            kept += [best] if best not in kept else []
+        for contender in ranked:
+            if contender not in kept:
+                lost = "diverged" if contender not in alive else f"behind after {rung} steps"
+                contender.out = lost
+        return kept
+
+    def _second_chances(self, going: Sequence[Contender], rung: int) -> list[Contender]:
+        fallen = [c for c in going if c.out is None and not math.isfinite(c.loss_at(rung))]
+        return self._at_rates(fallen, (BRAKE,), rung)
+
+    def _other_rates(self, going: Sequence[Contender], rung: int) -> list[Contender]:
+        return self._at_rates(going[:FEWEST], RATES, rung)
+
+    def _at_rates(
+        self, contenders: Iterable[Contender], factors: Iterable[float], rung: int
+    ) -> list[Contender]:
+        """The same edits with the step size multiplied, trained up to here."""
+        made: list[Contender] = []
+        for contender in contenders:
+            if any("lr_factor" in edit.options or "lr" in edit.options for edit in contender.edits):
+                continue
+            for factor in factors:
+                slower = Edit(action="optimizer", options={"lr_factor": factor})
+                edits = (*contender.edits, slower)
+                names = (*contender.remedies, "step-size")
+                made.append(operate(self._patient, names, contender.level, edits))
+        for contender in made:
+            self._train(contender, rung)
+        self.seen += made
+        return made

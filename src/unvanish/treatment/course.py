@@ -1,0 +1,206 @@
+"""The course of a treatment: fix the wiring, hold contests on what is left, compose what helps."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from unvanish.causes.cause import Finding
+from unvanish.diagnosis import Diagnosis, diagnose
+from unvanish.errors import UnvanishError
+from unvanish.remedies.ordering import Candidate, candidates
+from unvanish.remedies.remedy import Keep, Level, Patient
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import (
+    LEVELS,
+    Contender,
+    changes_the_start,
+    gate_faults,
+    look,
+    operate,
+)
+from unvanish.treatment.contest import Contest
+from unvanish.trial.split import samples_in
+from unvanish.trial.task import Task
+
+ROUNDS = 3
+"""How many causes one on top of the other are looked for."""
+
+
+@dataclass
+class Course:
+    """One treatment under way.
+
+    ``base`` is the best so far, at first the patient's unchanged copy; ``ranked`` are the finalists
+    of the last contest, the one to choose first.
+    """
+
+    patient: Patient
+    keep: Keep
+    steps: int
+    looked: int
+    clock: Clock
+    make_contest: Callable[[Patient], Contest]
+    task: Task
+    base: Contender
+    seen: list[Contender] = field(default_factory=list[Contender])
+    ranked: list[Contender] = field(default_factory=list[Contender])
+
+    def run(self) -> None:
+        """Rounds until nothing harmful is left, nothing helps any more, or the time is up."""
+        diagnosis = self.fix_wiring(self.patient.diagnosis)
+        for _ in range(ROUNDS):
+            if diagnosis.healthy or self.clock.spent:
+                return
+            best = self.contest(diagnosis)
+            if best is None:
+                return
+            self.base = best
+            diagnosis = self.diagnose(best)
+
+    def diagnose(self, contender: Contender) -> Diagnosis:
+        """The whole diagnosis of a treated copy, as the patient's own was made."""
+        patient = self.patient
+        return diagnose(
+            contender.model,
+            list(patient.batches),
+            patient.loss,
+            contender.optimizer if patient.optimizer is not None else None,
+            patient.forward,
+            self.looked,
+            patient.seed,
+        )
+
+    def fix_wiring(self, diagnosis: Diagnosis) -> Diagnosis:
+        """Exact faults have exact fixes: one after the other, each kept if its finding goes."""
+        for _ in range(len(diagnosis.findings)):
+            fixed = self._fix_one(diagnosis)
+            if fixed is None:
+                break
+            diagnosis = fixed
+        return diagnosis
+
+    def _fix_one(self, diagnosis: Diagnosis) -> Diagnosis | None:
+        for candidate in self._candidates(diagnosis):
+            if candidate.level != "wiring" or candidate.safety == "advice":
+                continue
+            contender = self._operated(candidate)
+            if contender is None or any(c.edits == contender.edits for c in self.seen):
+                continue
+            self.seen.append(contender)
+            self.clock.tell(f"fixing: {candidate.remedy}")
+            after = self.diagnose(contender)
+            contender.left = harmful(after)
+            if _count(after, candidate.findings) < _count(diagnosis, candidate.findings):
+                self.base = contender
+                return after
+            contender.out = "the finding stays"
+        return None
+
+    def contest(self, diagnosis: Diagnosis) -> Contender | None:
+        """The smallest of the candidates about as good as the best; ``None``: none helps."""
+        found = [c for c in self._candidates(diagnosis) if c.level not in ("wiring", "advice")]
+        made = [c for c in map(self._operated, found) if c is not None]
+        field = self._with_a_chance(made)
+        if not field:
+            return None
+        contest = self.make_contest(self.patient)
+        control = replace(self.base, running=None, losses={}, score=None, out=None)
+        finalists = contest.hold(control, field)
+        self.seen += [c for c in contest.seen if c not in self.seen]
+        treated = {name for candidate in found for name in candidate.findings}
+        self.ranked = self._order(finalists, control, treated)
+        return self.ranked[0] if self.ranked else None
+
+    def _order(
+        self, finalists: Sequence[Contender], control: Contender, treated: set[str]
+    ) -> list[Contender]:
+        """Cures before what leaves the findings; within the margin of the best the smallest."""
+        floor = control.score if control.score is not None else float("-inf")
+        better = [c for c in finalists if c.score is not None and c.score > floor]
+        if not better:
+            return []
+        top = max(c.score or 0.0 for c in better)
+        bound = top - tolerance(self.task, top)
+        near = sorted((c for c in better if (c.score or 0.0) >= bound), key=lambda c: c.size)
+        rest = sorted((c for c in better if c not in near), key=lambda c: -(c.score or 0.0))
+        cures: list[Contender] = []
+        others: list[Contender] = []
+        for contender in (*near, *rest)[:4]:
+            contender.left = harmful(self.diagnose(contender))
+            (others if treated & set(contender.left) else cures).append(contender)
+        return [*cures, *others]
+
+    def _candidates(self, diagnosis: Diagnosis) -> tuple[Candidate, ...]:
+        """What fits the base as it stands now."""
+        patient = replace(
+            self.patient,
+            model=self.base.model,
+            optimizer=self.base.optimizer,
+            diagnosis=diagnosis,
+        )
+        return candidates(patient, self.keep)
+
+    def _operated(self, candidate: Candidate) -> Contender | None:
+        """The patient under what was decided before and this plan."""
+        edits = (*self.base.edits, *candidate.plan)
+        levels: tuple[Level, Level] = (self.base.level, candidate.level)
+        level = max(levels, key=LEVELS.index)
+        names = (*self.base.remedies, candidate.remedy)
+        try:
+            return operate(self.patient, names, level, edits)
+        except UnvanishError as error:
+            failed = replace(self.base, remedies=names, level=level, edits=edits, running=None)
+            failed.out = str(error)
+            failed.losses, failed.score = {}, None
+            self.seen.append(failed)
+            return None
+
+    def _with_a_chance(self, made: Sequence[Contender]) -> list[Contender]:
+        """Without those whose gate fails in more parts than that of the others, on one look."""
+        faults: dict[int, int] = {}
+        for contender in made:
+            if not changes_the_start(contender):
+                continue
+            self.clock.tell(f"{' + '.join(contender.remedies)}: one look")
+            try:
+                faults[id(contender)] = len(gate_faults(look(self.patient, contender.model)))
+            except UnvanishError as error:
+                contender.out = str(error)
+        fewest = min(faults.values(), default=0)
+        for contender in made:
+            if contender.out is None and faults.get(id(contender), fewest) > fewest + 1:
+                contender.out = "the gate fails in more parts than with others"
+        self.seen += [c for c in made if c.out is not None]
+        return [c for c in made if c.out is None]
+
+
+def harmful(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """The names of the findings that make a diagnosis unhealthy, each once."""
+    return tuple(dict.fromkeys(f.name for f in diagnosis.findings if f.severity != "note"))
+
+
+def advice(found: Sequence[Candidate]) -> tuple[str, ...]:
+    """The sentences of the candidates that only their author can carry out."""
+    said: list[Any] = [
+        edit.options.get("text") for c in found for edit in c.plan if edit.action == "advice"
+    ]
+    return tuple(dict.fromkeys(str(text) for text in said if text))
+
+
+def _count(diagnosis: Diagnosis, names: Sequence[str]) -> int:
+    """Places of these findings."""
+    concerned: list[Finding] = [f for f in diagnosis.findings if f.name in names]
+    return sum(max(len(f.where), 1) for f in concerned if f.severity != "note")
+
+
+def tolerance(task: Task, score: float) -> float:
+    """How far from the best score another is as good: what chance alone makes of that many answers.
+
+    Of an accuracy its binomial standard error on the validation part, of another metric 2 %.
+    """
+    if task.yardstick.kind != "accuracy":
+        return 0.02 * abs(score)
+    answers = sum(samples_in(batch) for batch in task.split.validation) or 1
+    share = min(max(score, 1 / (answers + 2)), 1 - 1 / (answers + 2))  # Laplace: never quite sure
+    return math.sqrt(share * (1 - share) / answers)

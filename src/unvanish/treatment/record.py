@@ -1,0 +1,89 @@
+"""Treatment: the treated copy, the edits that made it, and the measurements that say so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from unvanish.diagnosis import Diagnosis
+from unvanish.remedies.remedy import Level
+from unvanish.surgery.edits import ARCHITECTURE, Edit
+from unvanish.trial import Verdict
+
+if TYPE_CHECKING:
+    from unvanish.treatment.patch import Patch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One candidate and how far it came.
+
+    ``losses`` is the mean training loss at the end of each rung, by steps taken; ``left`` are the
+    harmful findings that it leaves; ``out`` says why it was given up (``None``: it came to the end).
+    ``score`` is the metric on the validation part after all steps, higher is better.
+    """
+
+    remedies: tuple[str, ...]
+    level: Level
+    edits: tuple[Edit, ...]
+    losses: Mapping[int, float] = field(default_factory=dict[int, float])
+    left: tuple[str, ...] | None = None
+    score: float | None = None
+    out: str | None = None
+
+
+@dataclass(kw_only=True)
+class Treatment:
+    """What :func:`unvanish.treat` gives back. ``print`` it.
+
+    ``model`` is a copy: treated where a cure was found and proved, else unchanged; ``optimizer``
+    goes with it (the user's own kind and settings, over the copy's parameters). ``edits`` made it,
+    none where nothing was changed. ``verdict`` is the paired trial of the cure (``None``: none was
+    needed or found), ``trials`` every candidate, ``before`` and ``after`` the diagnoses, ``advice``
+    what no program can do for its author. ``said`` is the outcome in one sentence.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    edits: tuple[Edit, ...]
+    verdict: Verdict | None
+    trials: tuple[Tried, ...]
+    before: Diagnosis
+    after: Diagnosis
+    said: str
+    remedies: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    original: nn.Module
+    program: Any = None
+
+    @property
+    def cured(self) -> bool:
+        """Whether a cure was found and a trial says that it helps."""
+        return bool(self.edits) and self.verdict is not None and helps(self.verdict)
+
+    @property
+    def changes_architecture(self) -> bool:
+        """Whether the cure changes which functions the model computes with."""
+        return any(edit.action in ARCHITECTURE for edit in self.edits)
+
+    @cached_property
+    def patch(self) -> "Patch":
+        """The cure as a unified diff of the user's own source, and as a script of ten lines."""
+        from unvanish.treatment.patch import make_patch
+
+        return make_patch(self.original, self.edits, self.program)
+
+    def __str__(self) -> str:
+        from unvanish.treatment.text import render
+
+        return render(self)
+
+
+def helps(verdict: Verdict) -> bool:
+    """Whether a trial shows a gain: in the metric, or, where that cannot tell, in the held-out loss."""
+    return "helped" in (verdict.word, verdict.loss_word if verdict.word == "no effect" else None)
