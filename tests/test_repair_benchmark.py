@@ -155,9 +155,10 @@ def test_labels_from_five_seeds() -> None:
     assert labels.verdict(row(good, [0.1, 0.2, 0.9, 0.8, 0.86])) == "between"
     assert labels.verdict(row(good, [0.9, 0.89, 0.88, 0.95, 0.1])) == "well"
     assert labels.verdict(row([0.5, 0.5], [0.1, 0.1])) == "twin fails"
-    # Undecided while either label can still come.
     assert labels.verdict(row(good[:4], [0.1] * 4)) is None
-    assert labels.verdict(row(good[:4], [0.1, 0.1, 0.9, 0.9])) == "between"
+    # A twin that does not come near its own mean on four seeds is no yardstick.
+    assert labels.verdict(row([0.9, 0.9, 0.9, 0.8, 0.8], [0.1] * 5)) == "twin fails"
+    assert labels.verdict(row([0.9, 0.9, 0.9, 0.9, 0.8], [0.1] * 5)) == "sick"
 
 
 def test_the_margin_of_a_small_held_out_part_is_its_binomial_error() -> None:

@@ -9,6 +9,7 @@ error of two independent proportions). At four of five seeds chance alone then h
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from repair.programs import Program
@@ -33,28 +34,32 @@ def learns(metric: float, zero: float) -> bool:
     return metric - zero >= (1 - zero) / 2
 
 
-def verdict(row: dict[str, Any]) -> str | None:
-    """The label, ``None`` while more seeds may still change it.
+def reaches(metrics: Sequence[float], twin: Sequence[float]) -> bool:
+    """Within two points of the twin's mean on all seeds but one."""
+    goal = statistics.fmean(twin) - NEAR
+    return sum(metric >= goal for metric in metrics) >= max(len(metrics) - 1, 1)
 
-    ``"sick"``, ``"well"`` (as good as its twin), ``"between"``, ``"twin fails"``.
+
+def verdict(row: dict[str, Any]) -> str | None:
+    """The label, ``None`` while seeds are missing.
+
+    ``"sick"``, ``"well"`` (as good as its twin), ``"between"``, or ``"twin fails"``: it does not
+    learn, or does not come near its own mean, and so cannot be what others are measured by.
     """
-    seen = len(row["twin"])
-    failed = sum(not learns(metric, row["zero"]) for metric in row["twin"])
-    sick = sum(
-        learns(twin, row["zero"]) and twin - ill > least
-        for twin, ill, least in zip(row["twin"], row["ill"], row["margin"], strict=True)
-    )
-    near = sum(t - i <= NEAR for t, i in zip(row["twin"], row["ill"], strict=True))
-    spare = SEEDS - ENOUGH
-    if failed > spare:
+    if sum(not learns(metric, row["zero"]) for metric in row["twin"]) > SEEDS - ENOUGH:
         return "twin fails"
-    if seen == SEEDS:
-        return "sick" if sick >= ENOUGH else "well" if near >= ENOUGH else "between"
-    return "between" if seen - sick > spare and seen - near > spare else None
+    if len(row["twin"]) < SEEDS:
+        return None
+    if not reaches(row["twin"], row["twin"]):
+        return "twin fails"
+    lost = zip(row["twin"], row["ill"], row["margin"], strict=True)
+    if sum(twin - ill > least for twin, ill, least in lost) >= ENOUGH:
+        return "sick"
+    return "well" if reaches(row["ill"], row["twin"]) else "between"
 
 
 def label(program: Program, row: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Train both until the label is certain; goes on where an earlier row stopped."""
+    """Train both on every seed that the label needs; goes on where an earlier row stopped."""
     row = row or {"of": program.fingerprint, "twin": [], "ill": [], "margin": [], "seconds": []}
     while "label" not in row:
         seed = len(row["twin"])
@@ -75,7 +80,7 @@ def label(program: Program, row: dict[str, Any] | None = None) -> dict[str, Any]
 
 def summary(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How many of each label, and processor seconds to train a program and its twin once."""
-    labels = [row["label"] for row in rows.values()]
+    labels = [row["label"] for row in rows.values() if "label" in row]
     seconds = [s for row in rows.values() for s in row["seconds"]]
     return {
         "programs": len(labels),

@@ -92,7 +92,7 @@ def miswired(d: Design, draw: random.Random) -> Design:
         hidden = (0, 1) if count < 3 or d.family in ("rnn", "lstm", "gru") else (0, count)
         return replace(d, **{kind: hidden})
     if kind == "twice":
-        return replace(d, twice=True) if d.task != "waves" else replace(d, detached=count - 1)
+        return replace(d, twice=True) if d.task != "curve" else replace(d, detached=count - 1)
     if kind == "linear":
         return replace(d, activations=("linear",) * count)
     return replace(d, activations=("relu",) * count, bias=-draw.uniform(2, 8))

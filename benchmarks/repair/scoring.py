@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from repair.cure import Cure, left_alone
-from repair.labels import NEAR
+from repair.labels import NEAR, reaches
 from repair.programs import Built, Program
 from repair.training import run
 from unvanish.errors import UnvanishError
@@ -73,9 +73,8 @@ def values(row: dict[str, Any]) -> list[float]:
 
 
 def near_twin(row: dict[str, Any], label: dict[str, Any]) -> bool:
-    """Within two points of the twin on all seeds but one."""
-    pairs = list(zip(values(row), label["twin"], strict=False))
-    return sum(got >= good - NEAR for got, good in pairs) >= max(len(pairs) - 1, 1)
+    """Within two points of the twin's mean on all seeds but one."""
+    return reaches(values(row), label["twin"])
 
 
 def gate_holds(row: dict[str, Any]) -> bool:
