@@ -81,16 +81,16 @@ class Contest:
         ranked = sorted(
             (c for c in going if c.out is None), key=lambda c: (c.loss_at(rung), c.size)
         )
-        alive = [c for c in ranked if math.isfinite(c.loss_at(rung))]
+        alive = _different([c for c in ranked if math.isfinite(c.loss_at(rung))])
         count = max(FEWEST, math.ceil(len(ranked) / 2)) if rung != self._steps else len(ranked)
         kept = alive[:count]
         for level in {c.level for c in alive}:
             best = next(c for c in alive if c.level == level)
             kept += [best] if best not in kept else []
         for contender in ranked:
-            if contender not in kept:
-                lost = "diverged" if contender not in alive else f"behind after {rung} steps"
-                contender.out = lost
+            if contender not in kept and contender.out is None:
+                fell = not math.isfinite(contender.loss_at(rung))
+                contender.out = "diverged" if fell else f"behind after {rung} steps"
         return kept
 
     def _second_chances(self, going: Sequence[Contender], rung: int) -> list[Contender]:
@@ -117,3 +117,14 @@ class Contest:
             self._train(contender, rung)
         self.seen += made
         return made
+
+
+def _different(ranked: Sequence[Contender]) -> list[Contender]:
+    """One of each course of training: edits that come to the same bits are one candidate."""
+    seen: dict[tuple[float, ...], Contender] = {}
+    for contender in ranked:
+        losses = tuple(contender.running.losses) if contender.running is not None else ()
+        if losses in seen:
+            contender.out = "the same as another"
+        seen.setdefault(losses, contender)
+    return list(seen.values())

@@ -34,7 +34,8 @@ def render(treatment: "Treatment") -> str:
 def _tried(treatment: "Treatment") -> list[str]:
     if not treatment.trials:
         return []
-    ranked = sorted(treatment.trials, key=lambda t: (t.score is None, -(t.score or 0.0)))
+    told = [t for t in treatment.trials if t.out != "the same as another"]
+    ranked = sorted(told, key=lambda t: (t.score is None, -(t.score or 0.0)))
     lines = ["", f"Tried ({len(ranked)}, the best first)"]
     lines += [f"  {_row(tried)}" for tried in ranked[:_MOST]]
     if len(ranked) > _MOST:

@@ -1,6 +1,7 @@
 """treat: find the smallest change that measurably helps, prove it, hand it back."""
 
 import copy
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -260,7 +261,8 @@ class _Visit:
     ) -> Treatment:
         base, patient = course.base, self._patient
         try:
-            found = () if patient.diagnosis.healthy else candidates(patient, self._keep)
+            still = replace(patient, model=base.model, optimizer=base.optimizer, diagnosis=after)
+            found = () if after.healthy else candidates(still, self._keep)
         except UnvanishError:
             found = ()
         return Treatment(
