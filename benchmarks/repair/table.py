@@ -217,6 +217,6 @@ def head(record: dict[str, Any], known: dict[str, Any], rows: Rows) -> list[str]
         "*Metric of the twin*: held-out metric within 2 points of the mean of the known-good "
         "twin's on all but one of the seeds. *The gate holds*: signal, gradient, angles and singular "
         "values keep their scale at the start, on all but one. *Got worse*: the mean over the "
-        "seeds fell by more than 2 points. The twin from other initial values is no cure: its row shows what chance leaves of "
-        "the bars. *Trainings*: full runs spent on the choice.\n",
+        "seeds fell by more than 2 points. The twin from other initial values is no cure: its "
+        "row shows what chance leaves of the bars. *Trainings*: full runs spent on the choice.\n",
     ]
