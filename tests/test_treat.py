@@ -213,3 +213,22 @@ def test_the_command_line_hands_back_a_patch_that_cures(
     assert run(["diagnose", target]) == 0
     assert run(["treat", target, "--patch", "none.patch"]) == 0
     assert not Path("none.patch").exists()
+
+
+def test_a_net_that_learns_nothing_is_helped_though_its_gradients_are_fine() -> None:
+    model = small()
+    found = treat(model, optimizer=torch.optim.SGD(model.parameters(), 5e-4), steps=60)
+    assert found.before.healthy
+    assert found.cured
+    assert found.remedies == ("step-size",)
+    assert any("teach this net nothing" in note for note in found.notes)
+
+
+def test_random_targets_are_no_reason_to_change_anything() -> None:
+    model = small()
+    generator = torch.Generator().manual_seed(0)
+    inputs, labels = torch.randn(256, 64, generator=generator), LABELS[:256]
+    targets = torch.tensor(labels)[torch.randperm(256, generator=generator)]
+    found = unvanish.treat(model, (inputs, targets), F.cross_entropy, adam(model), steps=60)
+    assert found.before.healthy
+    assert found.edits == ()

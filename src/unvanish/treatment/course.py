@@ -23,6 +23,17 @@ from unvanish.treatment.contest import Contest
 from unvanish.trial.split import samples_in
 from unvanish.trial.task import Task
 
+SUPPOSED = tuple(
+    Finding(code="", name=name, severity="harmful", where=(), remedies=remedies, evidence=evidence)
+    for name, remedies, evidence in (
+        ("step-too-small", ("step-size",), {"better_rate": 100.0}),
+        ("step-too-small", ("step-size",), {"better_rate": 1000.0}),
+        ("step-too-large", ("step-size",), {"better_rate": 0.01}),
+        ("unscaled-input", ("scale-input",), {}),
+        ("depth-decay", ("reinitialize", "gate-bias", "recurrent-initialization"), {}),
+    )
+)
+"""What is tried without a finding: step sizes over five decades, scaled inputs, other initial values."""
 ROUNDS = 3
 """How many causes one on top of the other are looked for."""
 
@@ -57,6 +68,11 @@ class Course:
                 return
             self.base = best
             diagnosis = self.diagnose(best)
+
+    def run_without_findings(self) -> None:
+        """One contest of what is usual where a net learns nothing though its gradient is fine."""
+        best = self.contest(replace(self.patient.diagnosis, findings=SUPPOSED))
+        self.base = best or self.base
 
     def diagnose(self, contender: Contender) -> Diagnosis:
         """The whole diagnosis of a treated copy, as the patient's own was made."""

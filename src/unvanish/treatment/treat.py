@@ -19,12 +19,13 @@ from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.treatment.clock import Clock, Progress
 from unvanish.treatment.contender import Contender
 from unvanish.treatment.contest import Contest
-from unvanish.treatment.course import Course, advice, harmful
+from unvanish.treatment.course import Course, advice, harmful, tolerance
 from unvanish.treatment.record import Treatment, helps
 from unvanish.trial import Running, Verdict, compare
 from unvanish.trial.task import prepare
 from unvanish.trial.yardstick import Metric
 
+_FINE = "nothing to treat: the gradients are fine."
 PROOFS = 2
 """So many finalists are put on trial before a treatment says that it found nothing."""
 
@@ -172,10 +173,15 @@ class _Visit:
         before = self._patient.diagnosis
         base = self._unchanged()
         course = self._course(base)
-        if before.healthy:
-            return self._finish(course, None, before, "nothing to treat: the gradients are fine.")
         try:
-            course.run()
+            if not before.healthy:
+                course.run()
+            elif self._learns_nothing(base):
+                said = f"the gradients are fine, and {self._steps} steps teach this net nothing"
+                self._notes.append(f"{said}: what is usual then was tried without a finding")
+                course.run_without_findings()
+            else:
+                return self._finish(course, None, before, _FINE)
         except KeyboardInterrupt:
             return self._interrupted(course)
         return self._proved(course)
@@ -201,6 +207,16 @@ class _Visit:
     def _begin(self, contender: Contender) -> Running:
         return Running(contender.arm, self._task)
 
+    def _learns_nothing(self, base: Contender) -> bool:
+        """Whether the model as it is ends no better than the best constant answer."""
+        zero = self._task.zero_skill
+        if zero is None or zero.metric is None or not self._task.split.unseen:
+            return False
+        self._clock.tell(f"does it learn? {self._steps} steps")
+        found = Running(base.arm, self._task).advance(self._steps).score()
+        least = zero.metric if self._task.yardstick.higher_is_better else -zero.metric
+        return found <= least + tolerance(self._task, least)
+
     def _proved(self, course: Course) -> Treatment:
         """The finalists on trial, one after the other, until one is shown to help."""
         finalists = [course.base, *(c for c in course.ranked if c is not course.base)]
@@ -211,7 +227,9 @@ class _Visit:
                 verdicts.append(self._compare(contender))
             except KeyboardInterrupt:
                 return self._interrupted(course)
-            if helps(verdicts[-1]):
+            # Without a finding only unseen samples can say that there was anything to cure.
+            told = verdicts[-1].basis == "held-out" or not self._patient.diagnosis.healthy
+            if told and helps(verdicts[-1]):
                 course.base = contender
                 return self._cured(course, contender, verdicts[-1])
         course.base = self._unchanged()
