@@ -54,6 +54,9 @@ def judges(options: argparse.Namespace, known: dict[str, Any]) -> dict[str, Judg
     }
     if options.judges is None:
         return found
+    unknown = sorted(set(options.judges) - set(found))
+    if unknown:
+        raise SystemExit(f"no judge is called {', '.join(unknown)}; there are: {', '.join(found)}")
     return {name: judge for name, judge in found.items() if name in options.judges}
 
 
