@@ -302,7 +302,7 @@ def test_memory_is_flat(reentrant: bool | None) -> None:
         gc.collect()
         held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert live_tensors() == tensors
+    assert live_tensors() <= tensors  # other tests' garbage may go meanwhile
     # In bytes, for 25 observations: one op of the ledger leaked by each would be more. The first
     # round fills the free lists of Python.
     assert held[1] - held[0] < 25 * 1000
