@@ -69,6 +69,8 @@ def _figures(verdict: Verdict) -> Iterator[str]:
     if verdict.margin is not None:
         p = "" if verdict.p is None else f"; sign-flip test p = {verdict.p:.3g}"
         yield f"A difference matters from {verdict.margin:.2g} on{p}."
+    if _beyond_guessing(verdict):
+        yield "A loss above the constant guess counts as that: nothing was learned."
     if any(verdict.diverged):
         control, treated = verdict.diverged
         yield (
@@ -98,3 +100,12 @@ def _figures(verdict: Verdict) -> Iterator[str]:
         f"{len(verdict.pairs)} of {verdict.planned} seeds, {verdict.steps} steps each on the same "
         f"batches, judged on {verdict.held_out} samples, {verdict.seconds:.1f} s."
     )
+
+
+def _beyond_guessing(verdict: Verdict) -> bool:
+    """Whether a run's loss was counted as that of the best constant answer."""
+    guess = verdict.zero_skill
+    if verdict.metric != "loss" or guess is None or verdict.basis != "held-out":
+        return False
+    values = [value for pair in verdict.pairs for value in _values(pair)]
+    return any(value is not None and value > guess for value in values)
