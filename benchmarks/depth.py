@@ -12,7 +12,7 @@
 
 Every contestant gets the same budget: three learning rates tried on one seed and judged on a
 validation part, then the best one on every seed, trained on both these parts and judged on a test
-part that nothing was chosen by.
+part that no rate was chosen by.
 Records (``benchmarks/records/depth-TABLE.json``) are resumable; the report in
 ``benchmarks/records/depth.md`` is written anew from all of them, the plot in ``depth.svg`` from
 ``depth-depth.json``.
