@@ -10,6 +10,7 @@ from torch import nn
 from unvanish.errors import UnvanishError
 from unvanish.init.report import Readings
 from unvanish.probe.observe import observe
+from unvanish.remedies.ordering import LEVELS
 from unvanish.remedies.remedy import Level, Patient
 from unvanish.surgery import apply
 from unvanish.surgery.controls import Controls
@@ -18,17 +19,6 @@ from unvanish.surgery.optimizers import carried
 from unvanish.trace import Trace
 from unvanish.treatment.record import Tried
 from unvanish.trial import Arm, Running
-
-LEVELS: tuple[Level, ...] = (
-    "wiring",
-    "loop",
-    "values",
-    "activation",
-    "norm",
-    "skip",
-    "cell",
-    "advice",
-)
 
 
 @dataclass(slots=True)

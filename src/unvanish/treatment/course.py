@@ -8,11 +8,10 @@ from typing import Any
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import Candidate, candidates
+from unvanish.remedies.ordering import LEVELS, Candidate, candidates
 from unvanish.remedies.remedy import Keep, Level, Patient
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import (
-    LEVELS,
     Contender,
     changes_the_start,
     gate_faults,
@@ -48,10 +47,9 @@ class Course:
 
     patient: Patient
     keep: Keep
-    steps: int
     looked: int
     clock: Clock
-    make_contest: Callable[[Patient], Contest]
+    make_contest: Callable[[], Contest]
     task: Task
     base: Contender
     seen: list[Contender] = field(default_factory=list[Contender])
@@ -120,7 +118,7 @@ class Course:
         field = self._with_a_chance(made)
         if not field:
             return None
-        contest = self.make_contest(self.patient)
+        contest = self.make_contest()
         control = replace(self.base, running=None, losses={}, score=None, out=None)
         finalists = contest.hold(control, field)
         self.seen += [c for c in contest.seen if c not in self.seen]

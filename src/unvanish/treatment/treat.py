@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from unvanish.batches import Forward, Loss, check_arguments, take_batches
 from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.probe.observe import unwrapped
-from unvanish.remedies.ordering import candidates
+from unvanish.remedies.ordering import KEEPS, candidates
 from unvanish.remedies.remedy import Keep, Patient
 from unvanish.surgery import apply
 from unvanish.surgery.optimizers import carried
@@ -105,8 +105,8 @@ def _check(
     for name, value, least in (("steps", steps, 1), ("seeds", seeds, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadInput(f"{name} is {value!r}: pass a whole number of {least} or more.")
-    if keep not in get_args(Keep):
-        raise BadInput(f"keep is {keep!r}: pass one of {', '.join(get_args(Keep))}.")
+    if keep not in KEEPS:
+        raise BadInput(f"keep is {keep!r}: pass one of {', '.join(KEEPS)}.")
 
 
 def _admit(
@@ -196,10 +196,9 @@ class _Visit:
         return Course(
             patient=self._patient,
             keep=self._keep,
-            steps=self._steps,
             looked=min(self._steps, 20),
             clock=self._clock,
-            make_contest=lambda patient: Contest(patient, self._begin, self._steps, self._clock),
+            make_contest=lambda: Contest(self._patient, self._begin, self._steps, self._clock),
             task=self._task,
             base=base,
         )
