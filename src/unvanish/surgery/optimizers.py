@@ -14,6 +14,7 @@ from unvanish.surgery.places import parameters_at
 from unvanish.training.optimizer_copy import (
     OptimizerFactory,
     check_optimizer,
+    complete,
     copied_optimizer,
 )
 
@@ -87,7 +88,9 @@ def _moved(
         if id(key) in dropped:
             del made.state[key]
     _join_new(made, model, named, homes)
-    _complete(made, optimizer)
+    complete(made, optimizer, mates)
+    if "_numel_cache" in vars(made):  # of LBFGS: it counts anew what has joined
+        vars(made)["_numel_cache"] = None
     return made
 
 
@@ -185,12 +188,3 @@ def _group_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> int | None
         if any(p is parameter for p in cast(list[Tensor], group["params"])):
             return place
     return None
-
-
-def _complete(made: torch.optim.Optimizer, original: torch.optim.Optimizer) -> None:
-    """What torch leaves out when it copies an optimizer; LBFGS has its own list of parameters."""
-    for name, value in vars(original).items():
-        if name not in vars(made) and isinstance(value, list):
-            setattr(made, name, made.param_groups[0]["params"])
-        elif name not in vars(made) and isinstance(value, int | float | None):
-            setattr(made, name, None if name == "_numel_cache" else value)

@@ -35,7 +35,7 @@ def copied_optimizer(
         id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)
     }
     made = copy.deepcopy(optimizer, cast(dict[int, Any], memo))
-    _complete(made, optimizer, memo)
+    complete(made, optimizer, memo)
     return made
 
 
@@ -78,22 +78,27 @@ def stand_in(
         id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)
     }
     made = copy.copy(optimizer)
-    _complete(made, optimizer, mates)
     made.state = defaultdict(dict[str, Any])
     made.param_groups = [
         {**group, "params": [mates.get(id(p), p) for p in cast(list[Tensor], group["params"])]}
         for group in optimizer.param_groups
     ]
+    complete(made, optimizer, mates)
     return made
 
 
-def _complete(
+def complete(
     made: torch.optim.Optimizer, original: torch.optim.Optimizer, mates: dict[int, Tensor]
 ) -> None:
-    """Give a copy the lists of parameters that torch leaves out when it copies (LBFGS has one)."""
+    """Give a copy, its groups in place, what torch leaves out: LBFGS has its own list of parameters.
+
+    That list is the one of its group, and stays so: what joins the group is in it, too.
+    """
+    own = original.param_groups[0]["params"]
     for name, value in vars(original).items():
         if name not in vars(made) and isinstance(value, list):
             listed = cast(list[Any], value)
-            setattr(made, name, [mates.get(id(item), item) for item in listed])
+            copied = [mates.get(id(item), item) for item in listed]
+            setattr(made, name, made.param_groups[0]["params"] if value is own else copied)
         elif name not in vars(made) and isinstance(value, int | float | None):
             setattr(made, name, value)
