@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unvanish import guard as guard
     from unvanish import init as init
     from unvanish import nn as nn
     from unvanish import theory as theory
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from unvanish.prediction import Prediction as Prediction
     from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
+    from unvanish.recording.reader import Recording as Recording
     from unvanish.trace import Trace as Trace
     from unvanish.treatment.record import Treatment as Treatment
     from unvanish.treatment.treat import treat as treat
     from unvanish.trial.compare import compare as compare
     from unvanish.trial.verdict import Verdict as Verdict
+    from unvanish.watching.watch import watch as watch
 
 __version__ = "0.1.0"
 
@@ -33,6 +36,7 @@ _HOME = {
     "Diagnosis": "unvanish.diagnosis",
     "Finding": "unvanish.diagnosis",
     "Prediction": "unvanish.prediction",
+    "Recording": "unvanish.recording.reader",
     "Trace": "unvanish.trace",
     "Treatment": "unvanish.treatment.record",
     "UnvanishError": "unvanish.errors",
@@ -40,18 +44,21 @@ _HOME = {
     "compare": "unvanish.trial.compare",
     "diagnose": "unvanish.diagnosis",
     "explain": "unvanish.causes",
+    "guard": "unvanish.guard",
     "init": "unvanish.init",
     "nn": "unvanish.nn",
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
     "theory": "unvanish.theory",
     "treat": "unvanish.treatment.treat",
+    "watch": "unvanish.watching.watch",
 }
 
 __all__ = [
     "Diagnosis",
     "Finding",
     "Prediction",
+    "Recording",
     "Trace",
     "Treatment",
     "UnvanishError",
@@ -59,12 +66,14 @@ __all__ = [
     "compare",
     "diagnose",
     "explain",
+    "guard",
     "init",
     "nn",
     "observe",
     "predict",
     "theory",
     "treat",
+    "watch",
 ]
 
 

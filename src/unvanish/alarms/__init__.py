@@ -1,0 +1,1 @@
+"""The causes of the diagnosis as detectors over a running training."""

@@ -1,0 +1,1 @@
+"""Policies that act on a running training, each off until asked for."""
