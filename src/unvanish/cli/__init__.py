@@ -11,6 +11,7 @@ import click
 import unvanish
 from unvanish.cli.diagnose import diagnose
 from unvanish.cli.explain import explain
+from unvanish.cli.run_script import run_script
 from unvanish.cli.treat import treat
 from unvanish.errors import UnvanishError
 
@@ -23,6 +24,7 @@ def commands() -> None:
 
 commands.add_command(diagnose)
 commands.add_command(explain)
+commands.add_command(run_script)
 commands.add_command(treat)
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Mapping
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -153,8 +154,15 @@ def _verdict(diagnosis: "Diagnosis") -> Text:
 
 
 def sentence(finding: Finding) -> str:
-    """The finding in one sentence: the card's words with this finding's numbers."""
+    """The finding in one sentence: the card's words with this finding's numbers.
+
+    An alarm of a running training has other numbers than a diagnosis: where the card asks for one
+    that is not there, and the finding has words of its own, those are the sentence.
+    """
     card = explain(finding.name)
+    asked = {name for _, name, _, _ in Formatter().parse(card.says) if name}
+    if finding.detail and asked - {"where", "places", "detail"} - set(finding.evidence):
+        return finding.detail
     return fill(card.says, finding.evidence, finding.where, finding.detail)
 
 

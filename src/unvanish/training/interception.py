@@ -32,18 +32,24 @@ def exchanged_inside(function: Call, make: Callable[[Call], Call]) -> Generator[
     would miss them. torch wraps these functions to turn gradients off, and the wrapper finds the
     function in a closure cell.
     """
-    inner = getattr(function, "__wrapped__", None)
-    cells: Iterable[Any] = getattr(function, "__closure__", None) or ()
-    cell = next((c for c in cells if inner is not None and c.cell_contents is inner), None)
-    if cell is None or inner is None:
+    cell = cell_of(function)
+    if cell is None:
         raise RuntimeError(
             f"{function.__name__} of torch {torch.__version__} cannot be listened to"
         )
+    inner = cell.cell_contents
     cell.cell_contents = make(inner)
     try:
         yield
     finally:
         cell.cell_contents = inner
+
+
+def cell_of(function: Call) -> Any:
+    """The closure cell in which a decorated function keeps what it decorates, if there is one."""
+    inner = getattr(function, "__wrapped__", None)
+    cells: Iterable[Any] = getattr(function, "__closure__", None) or ()
+    return next((c for c in cells if inner is not None and c.cell_contents is inner), None)
 
 
 @contextlib.contextmanager

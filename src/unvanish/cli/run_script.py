@@ -1,0 +1,133 @@
+"""unvanish run SCRIPT.py [ARGS...]."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from unvanish.watching.everything import Everything
+    from unvanish.watching.monitor import Monitor
+
+
+@click.command(
+    name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option("--to", "folder", metavar="DIR", help="Where to record.  [default: runs/SCRIPT]")
+@click.option("--guard", "guards", multiple=True, metavar="NAME", help="A policy that may act.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.02,
+    show_default=True,
+    help="Share of the training's time that watching may take.",
+)
+@click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_script(
+    folder: str | None,
+    guards: tuple[str, ...],
+    budget: float,
+    as_module: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run a training SCRIPT unchanged and watch every optimizer that steps in it.
+
+    Options of unvanish stand before SCRIPT, everything after it is the script's own. The exit
+    status is the script's, exceptions and Ctrl-C pass through; at the end the verdict and the place
+    of the recording are printed on standard error.
+    """
+    if not as_module and not Path(script).is_file():
+        raise click.UsageError(f"there is no file {script}.")
+    from unvanish.guard import from_argument
+    from unvanish.watching.everything import Everything
+
+    from_argument(guards)  # a wrong name is said before the script starts
+    to = Path(folder) if folder else Path("runs") / (script if as_module else Path(script).stem)
+    watching = Everything(to, guard=guards, budget=budget, started=_say_started)
+    try:
+        with watching:
+            return _execute(script, arguments, as_module)
+    except Exception:
+        # The traceback a user knows: from their own script on, as python shows it.
+        _print_traceback()
+        return 1
+    finally:
+        _conclude(watching)
+
+
+def _execute(script: str, arguments: tuple[str, ...], as_module: bool) -> int:
+    """Run it as ``python SCRIPT`` does; its exit status."""
+    arguments_before, path_before = sys.argv, list(sys.path)
+    sys.argv = [script, *arguments]
+    sys.path[0:0] = [str(Path.cwd() if as_module else Path(script).resolve().parent)]
+    try:
+        if as_module:
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as leaving:
+        return _status(leaving.code)
+    finally:
+        sys.argv, sys.path[:] = arguments_before, path_before
+    return 0
+
+
+def _status(code: Any) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    click.echo(str(code), err=True)
+    return 1
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    kind, error, trace = sys.exc_info()
+    frames = trace
+    here = {__file__, runpy.__file__, "<frozen runpy>"}
+    while frames is not None and frames.tb_frame.f_code.co_filename in here:
+        frames = frames.tb_next
+    traceback.print_exception(kind, error, frames or trace)
+
+
+def _say_started(monitor: "Monitor") -> None:
+    if monitor.path is not None and sys.stderr.isatty():
+        click.echo(f"unvanish: watching, recording in {monitor.path}", err=True)
+
+
+def _conclude(watching: "Everything") -> None:
+    """The verdict of each training, in a line or two, and where to look further."""
+    if not watching.monitors:
+        click.echo("unvanish: no optimizer stepped, nothing was watched.", err=True)
+    for monitor in watching.monitors:
+        click.echo(f"unvanish: {_verdict(monitor)}", err=True)
+        if monitor.path is not None:
+            click.echo(f"unvanish: recorded in {monitor.path}", err=True)
+            click.echo(f"unvanish: look with: unvanish show {monitor.path.parent}", err=True)
+    if watching.left_out:
+        click.echo(f"unvanish: {watching.left_out} more trainings were not watched.", err=True)
+
+
+def _verdict(monitor: "Monitor") -> str:
+    from unvanish.report.text import sentence
+
+    diagnosis = monitor.diagnosis
+    found = [finding for finding in diagnosis.findings if finding.severity != "note"]
+    over = [alarm for alarm in monitor.alarms if alarm.over is not None]
+    steps = f"{monitor.steps:,} steps"
+    if not found and not over:
+        seen = "the gradient arrives" if diagnosis.trace.ops else diagnosis.blind_spots[0]
+        return f"{steps}, no alarm: {seen}."
+    if not found:
+        names = ", ".join(dict.fromkeys(alarm.name for alarm in over))
+        return f"{steps}; {names} was met and is over."
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    since = next((f" since step {a.step}" for a in monitor.active if a.name == found[0].name), "")
+    return f"{steps}; {found[0].code} {found[0].name}{since}: {sentence(found[0])}{more}"

@@ -1,0 +1,74 @@
+"""Hooks at the steps of one optimizer: when its gradients are complete, and when it has stepped.
+
+``Optimizer.step`` of torch calls its pre-hooks before a closure runs, so at that moment the
+gradients of LBFGS, or of a framework that computes them inside of the step, are missing or stale:
+there the closure is wrapped, and the gradients are those of its first call.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+
+Told = Callable[[torch.optim.Optimizer], None]
+
+
+class Attachment:
+    """Tells ``ready`` and ``stepped`` about each step of one optimizer, until :meth:`remove`."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, ready: Told, stepped: Told) -> None:
+        self.optimizer = optimizer
+        self._ready, self._stepped = ready, stepped
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(
+        self, optimizer: torch.optim.Optimizer, arguments: Any, options: dict[str, Any]
+    ) -> Any:
+        # The first argument is the optimizer itself: torch wraps the unbound method.
+        positional = len(arguments) > 1 and callable(arguments[1])
+        closure: Any = arguments[1] if positional else options.get("closure")
+        if not callable(closure):
+            self._ready(optimizer)
+            return None
+        listened = self._listened(closure, optimizer)
+        if positional:
+            return (arguments[0], listened, *arguments[2:]), options
+        return arguments, {**options, "closure": listened}
+
+    def _listened(self, closure: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Any:
+        calls = 0
+
+        @functools.wraps(closure)
+        def listened(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            result = closure(*arguments, **options)
+            calls += 1
+            if calls == 1:
+                self._ready(optimizer)
+            return result
+
+        return listened
+
+    def _after(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        self._stepped(optimizer)
+
+
+def innermost(optimizer: Any) -> Any:
+    """The torch optimizer behind a wrapper that steps it (Accelerate's, a sharded one's)."""
+    met: set[int] = set()
+    while id(optimizer) not in met:
+        met.add(id(optimizer))
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, torch.optim.Optimizer):
+            break
+        optimizer = inner
+    return cast(Any, optimizer)

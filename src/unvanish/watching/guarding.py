@@ -1,0 +1,86 @@
+"""Carries out what the policies of a guard decide, inside of one step, and undoes it after."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.guard.policy import Act, Moment, Policy
+from unvanish.watching.reading import Pending
+from unvanish.watching.step_facts import StepFacts
+from unvanish.watching.watched import Watched
+
+
+class Guarding:
+    """The policies of one watch. False where there are none: then nothing here runs."""
+
+    def __init__(self, policies: Sequence[Policy], model: nn.Module, watched: Watched) -> None:
+        self._policies, self._model, self._watched = tuple(policies), model, watched
+        self._moment: Moment | None = None
+        self._put_aside: list[tuple[Tensor, Tensor]] = []
+        self._rates: list[tuple[dict[str, Any], Any]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._policies)
+
+    def before_step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        pending: Pending,
+        facts: StepFacts,
+        scale: float,
+    ) -> None:
+        """Ask every policy, then skip the step or change its rate as they want."""
+        moment = Moment(
+            step=pending.step,
+            optimizer=optimizer,
+            parameters=self._watched.parameters,
+            reading=pending.reading(),
+            loss=None if facts.loss is None else float(facts.loss),
+            loss_scale=scale,
+            scaler=facts.scaler,
+            model=self._model,
+        )
+        for policy in self._policies:
+            policy.before_step(moment)
+        self._moment = moment
+        if moment.skip:
+            self._set_gradients_aside(optimizer)
+        elif moment.rate_factor != 1:
+            for group in optimizer.param_groups:
+                self._rates.append((group, group["lr"]))
+                group["lr"] = group["lr"] * moment.rate_factor
+
+    def _set_gradients_aside(self, optimizer: torch.optim.Optimizer) -> None:
+        # An optimizer leaves a tensor without gradient alone: no decay, no momentum, no count.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._put_aside.append((parameter, parameter.grad))
+                    parameter.grad = None
+
+    def after_step(self) -> list[Act]:
+        """Put gradients and rates back; what was done in this step."""
+        self._undo()
+        moment, self._moment = self._moment, None
+        if moment is None:
+            return []
+        for policy in self._policies:
+            policy.after_step(moment)
+        return moment.acts
+
+    def _undo(self) -> None:
+        for parameter, gradient in self._put_aside:
+            if parameter.grad is None:
+                parameter.grad = gradient
+        for group, rate in self._rates:
+            group["lr"] = rate
+        self._put_aside.clear()
+        self._rates.clear()
+
+    def close(self) -> None:
+        """Undo whatever is still changed."""
+        self._undo()
+        for policy in self._policies:
+            policy.close()

@@ -1,0 +1,109 @@
+"""Deep looks: now and then one step of the training is observed in full by the ledger."""
+
+import json
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.causes import CAUSES
+from unvanish.causes.cause import Case
+from unvanish.diagnosis import Diagnosis, judge
+from unvanish.experiments.laboratory import Laboratory
+from unvanish.probe.live import LiveLook
+from unvanish.training.optimizer import read_optimizer
+from unvanish.watching.budget import Budget
+
+PATIENCE = 3
+"""Steps that an armed look waits for a forward and backward pass before it gives up."""
+
+
+class Looks:
+    """Arms a look, hands it what happens, and turns what it saw into a diagnosis.
+
+    The first step is looked at on credit; from then on a look is taken when ``share`` of the
+    training's time has paid for what the last one cost, or when an alarm asks for one.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, share: float | None
+    ) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._budget = Budget(share, ())
+        self._live: LiveLook | None = None
+        self._waited = 0
+        self._cost = 0.0
+        self._last = -1
+        self.diagnosis: Diagnosis | None = None
+        self.reason: str | None = None
+        self.seconds = 0.0
+
+    @property
+    def armed(self) -> bool:
+        """Whether the next forward pass is looked at."""
+        return self._live is not None
+
+    def arm(self, locating: bool = False) -> None:
+        """Look at the next forward and backward pass; ``locating`` the op that made NaN or Inf."""
+        if self._live is not None or self.reason is not None:
+            return
+        self._live = LiveLook(self._model, locating=locating)
+        self._waited = 0
+        self._live.begin()
+
+    def before_backward(self, roots: Tensor | tuple[Tensor, ...], scale: float | None) -> None:
+        """A backward call begins."""
+        if self._live is not None:
+            self._live.before_backward(roots, scale)
+
+    def after_backward(self) -> None:
+        """It is over."""
+        if self._live is not None:
+            self._live.after_backward()
+
+    def gradients_ready(self, step: int) -> Diagnosis | None:
+        """The optimizer is about to step: what was seen of this step, judged."""
+        live = self._live
+        if live is None:
+            return None
+        self._waited += 1
+        started = time.perf_counter()
+        trace = live.finish() if live.complete or self._waited >= PATIENCE else None
+        if trace is None:
+            if self._waited >= PATIENCE:
+                self._live = None
+                self.reason = live.reason or "no forward and backward pass of the model was met"
+            return None
+        self._live = None
+        reading = read_optimizer(self._optimizer, self._model)
+        case = Case(trace=trace, laboratory=Laboratory(), optimizer=reading)
+        self.diagnosis = judge(case, CAUSES)
+        self._cost = live.seconds + time.perf_counter() - started
+        self.seconds += self._cost
+        self._last = step
+        return self.diagnosis
+
+    def stepped(self, step: int, step_seconds: float) -> None:
+        """A step is over: pay in, and arm the next look if it is paid for."""
+        spent, self._cost = self._cost, 0.0
+        if spent:
+            self._budget.paid("look", spent)
+        self._budget.stepped(step_seconds, spent)
+        if self._budget.share is not None and self._budget.due("look") and step - self._last > 1:
+            self.arm()
+
+    def close(self) -> None:
+        """Take everything off."""
+        if self._live is not None:
+            self._live.abandon()
+            self._live = None
+
+
+def packed(diagnosis: Diagnosis) -> str:
+    """The diagnosis as the text that a recording keeps."""
+    return json.dumps(diagnosis.to_json(), allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> float:
+    return float(value)

@@ -1,0 +1,408 @@
+"""Monitor: a running training, watched step by step."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unvanish.alarms import Alarms
+from unvanish.causes import CAUSES
+from unvanish.diagnosis import Diagnosis, rank
+from unvanish.guard.policy import Policy
+from unvanish.recording import Event
+from unvanish.recording.reader import Recording
+from unvanish.recording.writer import Writer
+from unvanish.watching.alarm_book import Alarm, AlarmBook
+from unvanish.watching.attachment import Attachment
+from unvanish.watching.budget import Budget
+from unvanish.watching.guarding import Guarding
+from unvanish.watching.listening import LISTENING
+from unvanish.watching.looks import Looks, packed
+from unvanish.watching.reading import Number, Pending, StepReader
+from unvanish.watching.sinks import Sink, Sinks
+from unvanish.watching.step_facts import StepFacts
+from unvanish.watching.unseen import nothing_seen
+from unvanish.watching.watched import Watched
+
+LOG = logging.getLogger("unvanish")
+
+LOOKS_SHARE = 0.25
+"""Of the budget: deep looks save up for theirs, so that the cheap readings never starve them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What watching has cost so far.
+
+    ``seconds`` were spent in the watcher's own code inside of the training's thread (deep looks
+    included: ``looks``), out of ``training_seconds`` since the first step was over.
+    """
+
+    steps: int
+    seconds: float
+    looks: float
+    training_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Watcher's seconds over all seconds; 0 before the second step is over."""
+        return self.seconds / self.training_seconds if self.training_seconds else 0.0
+
+
+class Monitor:
+    """A training under watch. Made by :func:`unvanish.watch`; use it as a context, or :meth:`close` it.
+
+    ``alarms`` are all that were raised, ``active`` those that still hold, ``steps`` how many
+    optimizer steps were seen, ``recording`` what was written (``None`` without a folder),
+    ``diagnosis`` the last deep look's with the standing alarms, ``cost`` what watching took.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        writer: Writer | None = None,
+        *,
+        share: float | None = 0.02,
+        policies: Sequence[Policy] = (),
+        sinks: Sequence[Sink] = (),
+        on_alarm: Callable[[Alarm], object] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self._model, self._strict = model, strict
+        self.optimizers = tuple(optimizers)
+        self._writer, self._sinks = writer, Sinks(sinks)
+        self._book = AlarmBook(on_alarm)
+        self._watched = Watched(model, self.optimizers)
+        self._alarms = Alarms(self._watched.entries, optimizer=type(optimizers[0]).__name__)
+        self._readers: dict[int, StepReader] = {}
+        self._facts = StepFacts(self._watched)
+        self._guarding = Guarding(policies, model, self._watched)
+        readings = None if share is None else share * (1 - LOOKS_SHARE)
+        self._budget = Budget(readings, ("update", "histogram"))
+        self._looks = Looks(
+            model, self.optimizers[0], None if share is None else share * LOOKS_SHARE
+        )
+        self._pending: deque[Pending] = deque()
+        self._current: Pending | None = None
+        self._done: set[int] = set()
+        self._wanted: set[str] = set()
+        self._began = time.perf_counter()
+        self._last_step: float | None = None
+        self._spent = self._spent_before = self._training = 0.0
+        self._depth = threading.local()
+        self.steps = 0
+        self.closed = False
+        self._make_readers()
+        self._attachments = [Attachment(one, self._ready, self._stepped) for one in self.optimizers]
+        LISTENING.add(self)
+        with self._own():
+            self._looks.arm()
+
+    # What a user reads.
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Every alarm raised so far, in order."""
+        return tuple(self._book.alarms)
+
+    @property
+    def active(self) -> tuple[Alarm, ...]:
+        """The alarms that still hold."""
+        return self._book.active
+
+    @property
+    def recording(self) -> Recording | None:
+        """What has been written so far, open for reading; ``None`` where nothing is written."""
+        if self._writer is None:
+            return None
+        self._writer.flush()
+        return Recording.open(self._writer.path)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the recording."""
+        return None if self._writer is None else Path(self._writer.path)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The diagnosis so far: the last step observed in full, and the alarms that hold."""
+        seen = self._looks.diagnosis
+        if seen is None:
+            waiting = "none is over yet" if not self.steps else "the look is still waiting"
+            seen = nothing_seen(self._model, self._looks.reason or waiting)
+        known = {finding.name for finding in seen.findings}
+        risen = tuple(alarm for alarm in self._book.active if alarm.name not in known)
+        return replace(seen, findings=rank((*seen.findings, *risen), CAUSES))
+
+    @property
+    def cost(self) -> Cost:
+        """What watching has cost so far."""
+        return Cost(
+            steps=self.steps,
+            seconds=self._spent,
+            looks=self._looks.seconds,
+            training_seconds=self._training,
+        )
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and not self.closed:
+            with self._own():
+                said = (str(error).strip().splitlines() or [""])[0]
+                self._tell(
+                    self._event("note", "training-raised", f"{type(error).__name__}: {said}")
+                )
+        self.close()
+
+    def close(self) -> None:
+        """Take every hook off, undo what a guard holds changed, write what is left. May be repeated."""
+        if self.closed:
+            return
+        self.closed = True
+        LISTENING.remove(self)
+        for attachment in self._attachments:
+            attachment.remove()
+        self._looks.close()
+        self._guarding.close()
+        with self._own():
+            self._drain(wait=True)
+        for reader in self._readers.values():
+            reader.release()
+        self._sinks.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    # What happens in the training. Nothing below may raise into it.
+
+    def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
+        """A backward call begins (see :class:`unvanish.watching.listening.Listener`)."""
+        with self._own():
+            self._facts.before_backward(loss, scale)
+            if self._looks.armed:
+                self._looks.before_backward(roots, None if scale is None else float(scale))
+
+    def after_backward(self, failed: bool) -> None:
+        """It is over."""
+        with self._own():
+            self._facts.after_backward(failed)
+            self._looks.after_backward()
+
+    def clipped(self, parameters: list[Tensor], factor: Any, limit: float, kind: str) -> None:
+        """Gradients were clipped."""
+        with self._own():
+            self._facts.clipped(parameters, factor, kind)
+
+    def before_scaler_step(self, scaler: Any, optimizer: Any) -> None:
+        """A loss scaler is asked to step an optimizer."""
+        with self._own():
+            self._facts.before_scaler_step(scaler, optimizer)
+
+    def after_scaler_step(self, scaler: Any, optimizer: Any) -> None:
+        """It has, or it has skipped the step: then this is the only word of it."""
+        with self._own():
+            if any(optimizer is one for one in self.optimizers) and self._facts.skipped():
+                self._read(optimizer)
+                self._finish(optimizer, skipped=1.0)
+
+    def _ready(self, optimizer: torch.optim.Optimizer) -> None:
+        with self._own():
+            self._read(optimizer)
+            self._guard(optimizer)
+            if "update" in self._wanted:
+                with self._costing("update"):
+                    self._readers[id(optimizer)].before_step()
+
+    def _stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        with self._own():
+            self._facts.stepped()
+            if self._current is None:  # attached in the middle of a step, or a closure never called
+                return
+            if "update" in self._wanted:
+                with self._costing("update"):
+                    self._readers[id(optimizer)].after_step(self._current)
+            for act in self._guarding.after_step():
+                self._tell(self._event("action", act.policy, act.detail, act.evidence, act.where))
+            self._finish(optimizer, skipped=self._facts.found_nonfinite(optimizer))
+
+    def _read(self, optimizer: torch.optim.Optimizer) -> None:
+        if id(optimizer) in self._done:
+            self._end_step()  # it steps again: what the others did not do, they did not do
+        if self._watched.changed():
+            self._readers_anew()
+        diagnosis = self._looks.gradients_ready(self.steps)
+        if diagnosis is not None:
+            self._take_look(diagnosis)
+        if self._current is None:
+            self._wanted = self._budget.wanted()
+            seconds = time.perf_counter() - self._began
+            self._current = Pending(self.steps, seconds, len(self._watched))
+            self._current.scalars |= self._facts.of_optimizer(optimizer)
+        reader = self._readers[id(optimizer)]
+        scale = self._facts.remaining_scale(optimizer)
+        histogram = "histogram" in self._wanted
+        with self._costing("histogram") if histogram else contextlib.nullcontext():
+            reader.gradients(self._current, histogram=histogram, scale=scale)
+        self._current.stage = self._facts.stage(optimizer, reader.local)
+
+    def _guard(self, optimizer: torch.optim.Optimizer) -> None:
+        if not self._guarding or self._current is None:
+            return
+        scale = self._facts.remaining_scale(optimizer)
+        self._guarding.before_step(optimizer, self._current, self._facts, scale)
+
+    def _finish(self, optimizer: torch.optim.Optimizer, skipped: Number) -> None:
+        assert self._current is not None
+        self._done.add(id(optimizer))
+        if not isinstance(skipped, float) or skipped:
+            self._current.scalars["skipped"] = skipped
+        if len(self._done) == len(self.optimizers):
+            self._end_step()
+
+    def _end_step(self) -> None:
+        current, self._current = self._current, None
+        self._done.clear()
+        if current is None:
+            return
+        current.scalars |= self._facts.of_step()
+        self._facts.start_step()
+        now = time.perf_counter()
+        if self._last_step is not None:
+            current.scalars["step_seconds"] = now - self._last_step
+        current.scalars["watch_seconds"] = self._spent - self._spent_before
+        self._pending.append(current)
+        self._drain()
+        self._pay(current, now)
+        self.steps += 1
+
+    def _pay(self, current: Pending, now: float) -> None:
+        """Balance the budget over the time from the end of the last step to the end of this one."""
+        if self._last_step is not None:
+            took = now - self._last_step
+            self._training += took
+            self._budget.stepped(took, self._spent - self._spent_before)
+            self._looks.stepped(current.step, took)
+        self._last_step, self._spent_before = now, self._spent
+
+    def _drain(self, wait: bool = False) -> None:
+        """Judge and write what has arrived, in order."""
+        while self._pending and (wait or self._pending[0].ready()):
+            reading = self._pending.popleft().reading()
+            if self._writer is not None:
+                self._writer.write(reading)
+            self._sinks.write(reading, self._watched.entries)
+            for event in self._book.from_detectors(self._alarms.feed(reading)):
+                self._tell(event)
+                if event.kind == "alarm":
+                    self._looks.arm(locating=event.name.startswith("nonfinite"))
+
+    def _take_look(self, diagnosis: Diagnosis) -> None:
+        seconds = time.perf_counter() - self._began
+        if self._writer is not None:
+            self._writer.look(self.steps, packed(diagnosis))
+        names = [finding.name for finding in diagnosis.findings if finding.severity != "note"]
+        self._tell(self._event("look", "look", ", ".join(names) or "healthy"))
+        for event in self._book.from_look(diagnosis, self.steps, seconds):
+            self._tell(event)
+        for finding in diagnosis.findings:
+            self._alarms.hint(finding.name, finding.where)
+
+    def _tell(self, event: Event) -> None:
+        if self._writer is not None:
+            self._writer.event(event)
+        self._sinks.event(event)
+        if event.kind == "alarm":
+            place = f" in {event.where[0]}" if event.where else ""
+            more = f" and {len(event.where) - 1} more" if len(event.where) > 1 else ""
+            why = f": {event.detail}" if event.detail else ""
+            LOG.warning("step %d: %s%s%s%s", event.step, event.name, place, more, why)
+        elif event.kind == "action":
+            LOG.info("step %d: guard %s: %s", event.step, event.name, event.detail)
+
+    def _event(
+        self,
+        kind: str,
+        name: str,
+        detail: str,
+        evidence: Any = None,
+        where: tuple[str, ...] = (),
+    ) -> Event:
+        return Event(
+            kind=kind,
+            name=name,
+            step=self.steps,
+            seconds=time.perf_counter() - self._began,
+            detail=detail,
+            evidence=evidence or {},
+            where=where,
+        )
+
+    # How it is done.
+
+    def _make_readers(self) -> None:
+        free = self._watched.free_columns()
+        for number, optimizer in enumerate(self.optimizers):
+            reader = StepReader(self._watched, optimizer, free if number == 0 else ())
+            self._readers[id(optimizer)] = reader
+
+    def _readers_anew(self) -> None:
+        added = self._watched.update()
+        for reader in self._readers.values():
+            reader.release()
+        self._make_readers()
+        if added:
+            self._alarms.add_tensors(added)
+            if self._writer is not None:
+                self._writer.add_tensors(added)
+
+    @contextlib.contextmanager
+    def _costing(self, kind: str) -> Generator[None]:
+        started = time.perf_counter()
+        yield
+        self._budget.paid(kind, time.perf_counter() - started)
+
+    @contextlib.contextmanager
+    def _own(self) -> Generator[None]:
+        """The watcher's own code: timed, without a graph, and never a reason for training to stop."""
+        outermost = not getattr(self._depth, "inside", False)
+        self._depth.inside = True
+        started = time.perf_counter()
+        try:
+            with torch.no_grad():
+                yield
+        except Exception as error:
+            if self._strict:
+                raise
+            self._give_up(error)
+        finally:
+            if outermost:
+                self._depth.inside = False
+                self._spent += time.perf_counter() - started
+
+    def _give_up(self, error: Exception) -> None:
+        if not self.closed:
+            LOG.warning(
+                "unvanish stopped watching at step %d, training goes on: %s (%s)",
+                self.steps,
+                error,
+                type(error).__name__,
+                exc_info=error,
+            )
+            with contextlib.suppress(Exception):
+                self.close()

@@ -1,0 +1,136 @@
+"""What happens to the gradients between two steps: losses, loss scales, clipping, skipped steps."""
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unvanish.watching.reading import Number
+from unvanish.watching.watched import Watched
+
+SAMPLED = 16
+"""Parameters asked whether a backward pass reached them: enough to tell two models apart."""
+
+
+class StepFacts:
+    """Gathers the facts of one step, from the end of the one before."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._thread = threading.local()
+        self._scaler: Any = None
+        self._scaler_steps = 0
+        self.start_step()
+
+    def start_step(self) -> None:
+        """Forget the step that is over."""
+        self._loss: Tensor | None = None
+        self._backwards = 0
+        self._clipping: str | None = None
+        self._factor: Number | None = None
+        self._scale: Number | None = None
+
+    @property
+    def loss(self) -> Tensor | None:
+        """The sum of what the backward passes of this step began from, so far."""
+        return self._loss
+
+    @property
+    def scaler(self) -> Any:
+        """The loss scaler that steps the optimizer, if one does."""
+        return self._scaler
+
+    def before_backward(self, loss: Tensor, scale: Any) -> None:
+        """A backward pass begins, of this model or another."""
+        self._thread.versions = self._versions()
+        self._thread.loss = loss.detach()
+        self._thread.scale = None if scale is None else _copied(scale)
+
+    def after_backward(self, failed: bool) -> None:
+        """It is over; it counts if it reached a watched tensor."""
+        loss: Tensor | None = getattr(self._thread, "loss", None)
+        self._thread.loss = None
+        if failed or loss is None or self._versions() == self._thread.versions:
+            return
+        value = loss.sum() if loss.dim() else loss
+        self._loss = value.clone() if self._loss is None else self._loss + value
+        self._backwards += 1
+        self._scale = self._thread.scale if self._thread.scale is not None else self._scale
+
+    def _versions(self) -> list[tuple[int, int]]:
+        every = list(self._watched.parameters.values())
+        some = every[:: max(len(every) // SAMPLED, 1)]
+        gradients = [p.grad for p in some]
+        return [(id(g), g._version) if g is not None else (0, 0) for g in gradients]
+
+    def clipped(self, parameters: list[Tensor], factor: Any, kind: str) -> None:
+        """Gradients were clipped, of this model or another."""
+        if any(self._watched.holds(parameter) for parameter in parameters):
+            self._clipping = kind
+            if factor is not None:
+                self._factor = factor if self._factor is None else self._factor * factor
+
+    def before_scaler_step(self, scaler: Any, optimizer: Any) -> None:
+        """Remember the scaler; whether the optimizer's own step comes is seen at :meth:`stepped`."""
+        self._scaler, self._took_step = scaler, False
+
+    def stepped(self) -> None:
+        """The optimizer has stepped."""
+        self._took_step = True
+
+    def skipped(self) -> bool:
+        """Whether a scaler's step ended without a step of the optimizer."""
+        return self._scaler.is_enabled() and not self._took_step
+
+    def found_nonfinite(self, optimizer: torch.optim.Optimizer) -> Number:
+        """1 where a fused optimizer was told to leave the weights as they are."""
+        found: Any = getattr(optimizer, "found_inf", None)
+        return 0.0 if found is None else _copied(found)
+
+    def remaining_scale(self, optimizer: torch.optim.Optimizer) -> float:
+        """What the gradients are still multiplied by: a fused optimizer divides by it itself."""
+        scale: Any = getattr(optimizer, "grad_scale", None)
+        return 1.0 if scale is None else float(scale)
+
+    def stage(self, optimizer: torch.optim.Optimizer, local: bool) -> str:
+        """Which gradients were read, in the three words of a recording."""
+        clipping = "unclipped" if self._clipping is None else "after-clipping"
+        return f"unscaled {clipping} {'local-shard' if local else 'whole'}"
+
+    def of_optimizer(self, optimizer: torch.optim.Optimizer) -> dict[str, Number]:
+        """The learning rates of the step that comes: one, or one for each group if they differ."""
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        known = [
+            float(rate) if not isinstance(rate, Tensor) else _copied(rate)
+            for rate in rates
+            if rate is not None
+        ]
+        if not known:
+            return {}
+        facts: dict[str, Number] = {"learning_rate": known[0]}
+        if any(rate != known[0] for rate in known[1:]):
+            facts |= {f"learning_rate_{i}": rate for i, rate in enumerate(known[:MOST_GROUPS])}
+        return facts
+
+    def of_step(self) -> dict[str, Number]:
+        """Everything else that the step has only one of."""
+        facts: dict[str, Number] = {"backwards": float(self._backwards)}
+        for name, value in (
+            ("loss", self._loss),
+            ("clip_factor", self._factor),
+            ("loss_scale", self._scale),
+        ):
+            if value is not None:
+                facts[name] = value
+        return facts
+
+
+MOST_GROUPS = 8
+
+
+def _copied(value: Any) -> Number:
+    # On a device: a copy there, which is read later. On the host: its value, at once.
+    if not isinstance(value, Tensor):
+        return float(value)
+    return float(value) if value.device.type == "cpu" else value.detach().clone()
