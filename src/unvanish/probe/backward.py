@@ -5,19 +5,21 @@ arrival; only where several edges meet in one tensor are their parts measured on
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from unvanish.errors import BadInput
 from unvanish.kinds import role_of
-from unvanish.probe.graph import BackwardGraph
+from unvanish.probe.graph import BackwardGraph, is_reentrant_checkpoint
 from unvanish.probe.inputs import Leaves
-from unvanish.probe.spans import running_node
 from unvanish.signals import Measure, extremes, measure, norms_along
+
+Own = Callable[[], contextlib.AbstractContextManager[Any]]
+"""What our own work is done inside of: its time may be taken, and what it raises be caught."""
 
 
 class NodeWatch:
@@ -26,13 +28,20 @@ class NodeWatch:
     ``repeated`` holds nodes that ran more than once (a parameter used in several checkpoints):
     their last arrival is not the whole. With ``locating`` every op is asked whether it was the
     first to make NaN or Inf, and what it got; that costs another pass over every gradient, so it
-    is a second look. ``keep_leaf`` is told about every leaf whose ``.grad`` this will write.
+    is a second look. ``keep_leaf`` is told about every leaf whose ``.grad`` this will write,
+    ``on_leaf`` of every gradient as it arrives at its leaf. Our own work is done inside ``own``.
     """
 
     def __init__(
-        self, leaves: Leaves, keep_leaf: Callable[[Tensor], None], locating: bool = False
+        self,
+        leaves: Leaves,
+        keep_leaf: Callable[[Tensor], None] | None,
+        locating: bool = False,
+        on_leaf: Callable[[Tensor, Tensor], None] | None = None,
+        own: Own = contextlib.nullcontext,
     ) -> None:
-        self._leaves, self._keep_leaf = leaves, keep_leaf
+        self._leaves, self._keep_leaf, self._on_leaf = leaves, keep_leaf, on_leaf
+        self.own = own
         self.locating = locating
         self.has_custom_functions = False
         self.again: TorchFunctionMode | None = None
@@ -52,12 +61,11 @@ class NodeWatch:
         index = self.graph.index_of.get(handle)
         return None if index is None else self.graph.nodes[index].thread
 
-    def watch_loss(self, value: Tensor) -> None:
-        """Watch the graph of the loss."""
-        if value.grad_fn is not None:
-            fresh = self.watch([value.grad_fn])
-            self.has_custom_functions = any(node.custom for node in self.graph.nodes)
-            self.keep(fresh)
+    def watch_loss(self, roots: list[Any]) -> None:
+        """Watch the graph of the loss: all that is behind these nodes."""
+        fresh = self.watch(roots)
+        self.has_custom_functions = any(node.custom for node in self.graph.nodes)
+        self.keep(fresh)
 
     def keep(self, fresh: Iterable[int]) -> None:
         """Tell the guard about leaves, and refuse checkpoints that only we gave a gradient to.
@@ -67,7 +75,7 @@ class NodeWatch:
         """
         for index in fresh:
             leaf = self.graph.nodes[index].leaf
-            if leaf is not None:
+            if leaf is not None and self._keep_leaf is not None:
                 self._keep_leaf(leaf)
             if is_reentrant_checkpoint(self.graph.nodes[index].handle) and self._only_ours(index):
                 raise BadInput(
@@ -133,6 +141,16 @@ class NodeWatch:
         if self.locating:
             self._note_nonfinite(index, left, slots)
 
+    def reached(self, index: int, arrived: Sequence[Any]) -> None:
+        """Called before a leaf takes in its gradient."""
+        leaf = self.graph.nodes[index].leaf
+        if not self._live or self._on_leaf is None or leaf is None:
+            return
+        with self.own(), torch._C.DisableTorchFunction():
+            for gradient in arrived:
+                if isinstance(gradient, Tensor):
+                    self._on_leaf(leaf, gradient)
+
     def _arrival(
         self, index: int, slot: int, gradient: Tensor, known: list[tuple[Tensor, Measure]]
     ) -> Measure:
@@ -197,13 +215,15 @@ class _NodeHook:
         self.watch, self.index = watch, index
 
     def __call__(self, left: Any, arrived: Any) -> None:
-        with torch._C.DisableTorchFunction():  # what we compute is none of the user's operations
+        # What we compute is none of the user's operations.
+        with self.watch.own(), torch._C.DisableTorchFunction():
             self.watch.record(self.index, left, arrived)
 
 
 class _LeafHook(_NodeHook):
     def __call__(self, arrived: Any) -> None:  # type: ignore[override]
         super().__call__((), arrived)
+        self.watch.reached(self.index, arrived)
 
 
 def _once(gradient: Tensor, known: list[tuple[Tensor, Measure]]) -> Measure:
@@ -246,60 +266,3 @@ def _saved_input(handle: Any) -> Tensor | None:
             if isinstance(saved, Tensor):
                 return saved
     return None
-
-
-def is_reentrant_checkpoint(handle: Any) -> bool:
-    """Whether this node is torch's reentrant checkpoint, which recomputes inside backward."""
-    return type(handle).__name__ == "CheckpointFunctionBackward"
-
-
-@contextlib.contextmanager
-def seeing_through_checkpoints(watch: NodeWatch) -> Generator[None]:
-    """Follow reentrant checkpointing, which runs a second backward inside the first.
-
-    Its node hides a whole stretch of the model. The recomputed graph is watched too and spliced
-    in: the checkpoint op leads to the recomputed outputs, and the recomputed inputs lead on to
-    what the checkpoint op led to before.
-    """
-    original = torch.autograd.backward
-
-    def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
-        node = running_node()
-        if node is not None and node in watch.graph.index_of:
-            listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-            _splice(watch, node, [t for t in listed if t.grad_fn is not None])
-        return original(tensors, grad_tensors, *args, **kwargs)
-
-    torch.autograd.backward = backward  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.autograd.backward = original  # type: ignore[assignment]
-
-
-def _splice(watch: NodeWatch, outer: Any, outputs: list[Tensor]) -> None:
-    index = watch.graph.index_of[outer]
-    fresh = watch.watch([output.grad_fn for output in outputs], inside=index)
-    node = watch.graph.nodes[index]
-    watch.graph.spliced.add(index)
-    saved = [t for t in getattr(outer, "saved_tensors", ()) if isinstance(t, Tensor)]
-    places = {_place(tensor): number for number, tensor in enumerate(saved)}
-    for inner in fresh:
-        leaf = watch.graph.nodes[inner].leaf
-        # A parameter is no input of the checkpoint even where it was passed in detached.
-        passed_in = leaf is not None and not isinstance(leaf, nn.Parameter)
-        number = places.get(_place(leaf)) if leaf is not None and passed_in else None
-        if number is not None and number < len(node.edges):
-            watch.graph.nodes[inner].kind = "CheckpointInput"
-            watch.graph.nodes[inner].edges = [node.edges[number]]
-            watch.graph.spliced.add(inner)
-    roots = [watch.graph.index_of[output.grad_fn] for output in outputs]
-    node.edges = [(root, output.output_nr) for root, output in zip(roots, outputs, strict=True)]
-    for root, output in zip(roots, outputs, strict=True):
-        key = (root, output.output_nr)
-        watch.graph.consumers[key] = watch.graph.consumers.get(key, 0) + 1
-    watch.keep(i for i in fresh if i not in watch.graph.spliced)
-
-
-def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
-    return tensor.data_ptr(), tuple(tensor.shape)

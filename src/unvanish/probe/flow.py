@@ -22,7 +22,8 @@ class Call:
     """One tensor operation. ``inputs`` are earlier calls, ``leaves`` are parameter names.
 
     ``data`` says that data flowed into it: not only parameters, buffers and plain numbers;
-    ``foreign`` that it read a tensor that came from nowhere: not the batch, not an earlier call.
+    ``foreign`` how many of its tensors came from nowhere: not the batch, not an earlier call.
+    ``node`` is the autograd node of its output, by thread and number.
     ``makers`` and ``input_shapes`` go with its tensor arguments, one by one.
     """
 
@@ -34,13 +35,13 @@ class Call:
     leaves: tuple[str, ...]
     grad_in: bool
     grad_out: bool
-    node: Any = None
+    node: tuple[int, int] | None = None
     output_rms: float | None = None
     spread: float | None = None
     likeness: Any = None
     made: bool = False
     data: bool = False
-    foreign: bool = False
+    foreign: int = 0
     channels_first: bool = False
     checkpointed: bool = False
     makers: tuple[int | None, ...] = ()

@@ -5,8 +5,8 @@ keeps numbers and weak references, never tensors, so the memory of the step stay
 """
 
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +14,17 @@ from torch.overrides import TorchFunctionMode
 
 from unvanish.batches import tensors_in
 from unvanish.kinds import activation_name
-from unvanish.preserve import ParameterKeeper
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
+from unvanish.probe.functions import (
+    Arguments,
+    dim_of,
+    tensor_arguments,
+    writes_in_place,
+    written_to,
+)
 from unvanish.probe.gate import MOST_LIKENESSES, likeness
-from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint
+from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint, node_key
 from unvanish.signals import bad_from_here, extremes, rms, spread_between_samples
 
 
@@ -29,7 +35,7 @@ class ForwardRecorder(TorchFunctionMode):
         spans: says which module is running.
         parameters: name of every parameter by id.
         constants: ids of the model's buffers.
-        keeper: is told before something is written in place.
+        before_write: is told before something is written in place.
         activations: is shown every activation function; ``None`` where they were read before.
     """
 
@@ -38,52 +44,74 @@ class ForwardRecorder(TorchFunctionMode):
         spans: ModuleSpans,
         parameters: dict[int, str],
         constants: set[int],
-        keeper: ParameterKeeper,
+        before_write: Callable[[Tensor], None] | None,
         activations: ActivationReader | None,
     ) -> None:
         super().__init__()
         self.flow = Flow()
         self.failed: str | None = None
-        self.batch: set[int] = set()
         self._spans = spans
         self._parameters = parameters
         self._constants = constants
-        self._keeper = keeper
+        self._before_write = before_write
         self._activations = activations
         self._made_by: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._given: dict[int, weakref.ref[Tensor]] = {}
+        self._met: dict[int, tuple[weakref.ref[Tensor], list[int]]] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        name = function_name(func)
-        inputs = list(_tensors(args, kwargs))
-        in_place = writes_in_place(name, kwargs)
-        if in_place:
-            for written in written_to(args, kwargs):
-                self._keeper.before_write(written)
-        reader = self._activations
-        activation = activation_name(name) if inputs and reader is not None else None
-        before = reader.look(func, args, kwargs) if activation and reader is not None else None
-        grad_in = any(t.requires_grad for t in inputs)
-        sources = self._sources(inputs)
+        arguments = Arguments(func, args, kwargs or {})
+        self.before(arguments)
         try:
-            output = func(*args, **kwargs)
+            output = func(*args, **arguments.kwargs)
         except Exception:
-            self.failed = self.failed or name
+            self.failed = self.failed or arguments.name
             raise
-        made = tensors_in(output) if not isinstance(output, Tensor) else [output]
-        if in_place and not made:
-            made = inputs[:1]
-        if made:
-            index = self._add(name, inputs, sources, grad_in, made, in_place)
-            if "softmax" in name or name == "sum":
-                self.flow.calls[index].dim = _dim(args, kwargs)
-            if activation and before is not None and reader is not None:
-                reader.read(activation, before, made[0], self._spans, self.flow, index)
-        elif name in EXITS and sources[0]:
-            self.flow.exits.append((name, self._spans.path, sources[0][0]))
+        self.after(arguments, output)
         return output
+
+    def before(self, call: Arguments) -> None:
+        """Look at what a function is about to get: it may write over it."""
+        inputs = call.inputs = list(tensor_arguments(call.args, call.kwargs))
+        call.in_place = writes_in_place(call.name, call.kwargs)
+        if call.in_place and self._before_write is not None:
+            for written in written_to(call.args, call.kwargs):
+                self._before_write(written)
+        if inputs and self._activations is not None:
+            call.activation = activation_name(call.name)
+            if call.activation:
+                call.sample = self._activations.look(call.function, call.args, call.kwargs)
+        call.grad_in = any(t.requires_grad for t in inputs)
+        call.sources = self._sources(inputs)
+
+    def after(self, call: Arguments, output: Any) -> None:
+        """Write down what a function made."""
+        made = tensors_in(output) if not isinstance(output, Tensor) else [output]
+        if call.in_place and not made:
+            made = call.inputs[:1]
+        if made:
+            index = self._add(call, made)
+            if "softmax" in call.name or call.name == "sum":
+                self.flow.calls[index].dim = dim_of(call.args, call.kwargs)
+            if call.activation and call.sample is not None and self._activations is not None:
+                self._activations.read(
+                    call.activation, call.sample, made[0], self._spans, self.flow, index
+                )
+        elif call.name in EXITS and call.sources[0]:
+            self.flow.exits.append((call.name, self._spans.path, call.sources[0][0]))
+
+    def came_with(self, tensors: Iterable[Tensor]) -> None:
+        """Count these tensors as the batch, for the calls that read them already as well."""
+        for tensor in tensors:
+            if id(tensor) in self._given and self._given[id(tensor)]() is tensor:
+                continue
+            self._given[id(tensor)] = weakref.ref(tensor)
+            met = self._met.pop(id(tensor), None)
+            if met is not None and met[0]() is tensor:
+                for index in met[1]:
+                    self.flow.calls[index].foreign -= 1
 
     def producer(self, tensor: Tensor) -> int | None:
         """The call that made this tensor, if it was seen."""
@@ -99,6 +127,19 @@ class ForwardRecorder(TorchFunctionMode):
         known = id(tensor) in self._parameters or id(tensor) in self._constants
         return not known and self.producer(tensor) is None
 
+    def _foreign(self, inputs: list[Tensor], index: int) -> int:
+        """How many of these tensors came from nowhere: remembered, as they may be the batch."""
+        count = 0
+        for tensor in inputs:
+            given = self._given.get(id(tensor))
+            if (given is None or given() is not tensor) and self._unknown(tensor):
+                met = self._met.get(id(tensor))
+                if met is None or met[0]() is not tensor:
+                    met = self._met[id(tensor)] = weakref.ref(tensor), []
+                met[1].append(index)
+                count += 1
+        return count
+
     def _sources(self, inputs: list[Tensor]) -> tuple[tuple[int, ...], tuple[str, ...]]:
         calls: list[int] = []
         leaves: list[str] = []
@@ -110,17 +151,10 @@ class ForwardRecorder(TorchFunctionMode):
                 leaves.append(leaf)
         return tuple(calls), tuple(leaves)
 
-    def _add(
-        self,
-        name: str,
-        inputs: list[Tensor],
-        sources: tuple[tuple[int, ...], tuple[str, ...]],
-        grad_in: bool,
-        made: list[Tensor],
-        in_place: bool,
-    ) -> int:
+    def _add(self, arguments: Arguments, made: list[Tensor]) -> int:
         index = len(self.flow.calls)
-        first = made[0]
+        inputs, name, first = arguments.inputs, arguments.name, made[0]
+        sources = arguments.sources
         call = Call(
             name.rstrip("_") if not name.startswith("__") else name.strip("_"),
             self._spans.path,
@@ -128,9 +162,9 @@ class ForwardRecorder(TorchFunctionMode):
             self._spans.inside_model,
             sources[0],
             sources[1],
-            grad_in,
+            arguments.grad_in,
             any(t.requires_grad for t in made),
-            node=first.grad_fn if first.requires_grad else None,
+            node=node_key(first.grad_fn) if first.requires_grad else None,
             made=not inputs,
             makers=tuple(self.producer(tensor) for tensor in inputs),
             input_shapes=tuple(tuple(tensor.shape) for tensor in inputs),
@@ -138,8 +172,8 @@ class ForwardRecorder(TorchFunctionMode):
             dtype=str(first.dtype).removeprefix("torch."),
         )
         call.data = any(self._from_data(tensor) for tensor in inputs)
-        call.foreign = any(self._unknown(t) and id(t) not in self.batch for t in inputs)
-        call.checkpointed = grad_in and not call.grad_out and in_reentrant_checkpoint()
+        call.foreign = self._foreign(inputs, index)
+        call.checkpointed = call.grad_in and not call.grad_out and in_reentrant_checkpoint()
         call.channels_first = name.startswith("conv") or (
             bool(sources[0])
             and name not in WEIGHTED
@@ -147,12 +181,12 @@ class ForwardRecorder(TorchFunctionMode):
             and self.flow.calls[sources[0][0]].channels_first
         )
         self.flow.calls.append(call)
-        self._measure(index, call, inputs, first, in_place)
+        self._measure(index, call, inputs, first, arguments.in_place)
         # Only now: an op that returns its input as it is reads the figures of what made that.
         for tensor in made:
             if id(tensor) not in self._parameters:
                 self._made_by[id(tensor)] = (weakref.ref(tensor), index)
-            if in_place and tensor._is_view() and tensor._base is not None:
+            if arguments.in_place and tensor._is_view() and tensor._base is not None:
                 self._made_by[id(tensor._base)] = (weakref.ref(tensor._base), index)
         return index
 
@@ -190,43 +224,6 @@ class ForwardRecorder(TorchFunctionMode):
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
 
 
-def function_name(func: Callable[..., Any]) -> str:
-    """The plain name of a torch function, method or property (``relu_``, ``data``, ``add``)."""
-    name = getattr(func, "__name__", type(func).__name__)
-    if name in ("__get__", "__set__"):
-        attribute = str(getattr(getattr(func, "__self__", None), "__name__", name))
-        return attribute if name == "__get__" else f"{attribute}.__set__"
-    return {"__matmul__": "matmul", "__mul__": "mul", "__rmul__": "mul"}.get(name, name)
-
-
-def writes_in_place(name: str, kwargs: dict[str, Any]) -> bool:
-    """Whether a torch function of this name writes into its first argument (or ``out``)."""
-    if name in ("__setitem__", "data.__set__") or kwargs.get("inplace") is True:
-        return True
-    if kwargs.get("out") is not None:
-        return True
-    if (
-        name.startswith("__i")
-        and name.endswith("__")
-        and name not in ("__index__", "__int__", "__invert__")
-    ):
-        return True
-    return name.endswith("_") and not name.startswith("_")
-
-
-def written_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that an in-place function of these arguments writes into."""
-    return [*tensors_in(kwargs.get("out")), *tensors_in(args[0] if args else None)]
-
-
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from (t for t in cast(list[Any], value) if isinstance(t, Tensor))
-
-
 def _same_memory(output: Tensor, inputs: list[Tensor]) -> Tensor | None:
     for tensor in inputs:
         whole = tensor.layout == torch.strided and tensor.numel() == output.numel()
@@ -239,11 +236,6 @@ def _few_features(output: Tensor, most: int = 4096) -> Tensor:
     """At most about ``most`` entries a sample: enough to tell alike from different."""
     flat = output.detach().reshape(output.shape[0], -1)
     return flat[:, :: max(flat.shape[1] // most, 1)]
-
-
-def _dim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
-    given = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return given if isinstance(given, int) else None
 
 
 def _finite(value: float) -> bool:

@@ -16,7 +16,7 @@ class ParameterGradient:
     parameter: Tensor
     names: list[str]
     measures: list[Measure | None] = field(default_factory=list["Measure | None"])
-    largest: float = 0.0
+    largest: float | None = None
     total: Tensor | None = None
     equal_units: bool = False
     equal_gradients: bool = False
@@ -50,7 +50,10 @@ class ParameterGradient:
 
 
 class GradientReader:
-    """Reads ``.grad`` after each batch and clears it."""
+    """Reads ``.grad`` after each batch and clears it; or reads gradients as they arrive.
+
+    In a running training ``.grad`` is not ours to clear, and may hold what other passes left.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.readings: dict[int, ParameterGradient] = {}
@@ -72,13 +75,28 @@ class GradientReader:
             figure = known.get(reading.names[0])
             reading.measures.append(self._measure(reading, gradient, figure))
 
+    def arrive(self, leaf: Tensor, gradient: Tensor) -> None:
+        """Look at a gradient that is about to be added to ``.grad``; it is not kept."""
+        reading = self.readings.get(id(leaf))
+        if reading is not None:
+            first = reading.largest is None
+            reading.largest = max(reading.largest or 0.0, largest(gradient))
+            reading.equal_gradients = (first or reading.equal_gradients) and units_equal(gradient)
+
+    def settle(self, known: dict[str, Measure], scale: float) -> None:
+        """Take the figures of the pass whose gradients arrived, which were multiplied by ``scale``."""
+        for reading in self.readings.values():
+            reading.measures.append(known.get(reading.names[0]))
+            if reading.largest is not None:
+                reading.largest /= scale
+
     def _measure(
         self, reading: ParameterGradient, gradient: Tensor | None, figure: Measure | None
     ) -> Measure | None:
         if gradient is None:
             return None
         figure = figure or measure(gradient)
-        reading.largest = max(reading.largest, largest(gradient))
+        reading.largest = max(reading.largest or 0.0, largest(gradient))
         first = len(reading.measures) == 0
         reading.equal_gradients = (first or reading.equal_gradients) and units_equal(gradient)
         with torch.no_grad():

@@ -25,6 +25,11 @@ def nodes_behind(tensor: Tensor) -> Iterator[Any]:
         pending += [target for target, _ in node.next_functions]
 
 
+def is_reentrant_checkpoint(handle: Any) -> bool:
+    """Whether this node is torch's reentrant checkpoint, which recomputes inside backward."""
+    return type(handle).__name__ == "CheckpointFunctionBackward"
+
+
 @dataclass(slots=True)
 class Node:
     """One autograd node while the graph is alive; ``handle`` keeps its Python identity."""

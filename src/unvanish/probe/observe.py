@@ -26,14 +26,12 @@ from unvanish.errors import BadInput, ModelFailed, NothingTrains, UnvanishError
 from unvanish.preserve import Guard, ParameterKeeper, preserved, seeded
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.assemble import assemble
-from unvanish.probe.backward import NodeWatch, is_reentrant_checkpoint, seeing_through_checkpoints
-from unvanish.probe.forward import ForwardRecorder
+from unvanish.probe.checkpoints import seeing_through_checkpoints
 from unvanish.probe.gradients import GradientReader
-from unvanish.probe.graph import nodes_behind
+from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.probe.inputs import Leaves
-from unvanish.probe.sequences import SequenceReader
+from unvanish.probe.instruments import Instruments
 from unvanish.probe.sight import Sight
-from unvanish.probe.spans import ModuleSpans
 from unvanish.trace import Trace
 
 
@@ -147,7 +145,6 @@ class _Observation:
         self.model = call.model
         self.notes = list(call.notes)
         self.names = {id(p): name for name, p in self.model.named_parameters()}
-        self.constants = {id(buffer) for buffer in self.model.buffers()}
         self.activations = ActivationReader()
         self.gradients = GradientReader(self.model)
         self.differentiate_inputs = differentiate_inputs
@@ -181,46 +178,37 @@ class _Observation:
 
     def _see(self, batch: Any, index: int, locating: bool = False) -> Sight:
         self.activations.start_batch()
-        leaves = Leaves(self.names, self.model)
-        watch = NodeWatch(leaves, self.guard.keep_leaf, locating)
-        sequences = SequenceReader(leaves)
-        spans = ModuleSpans(
-            self.model,
-            sequences.enter if self.differentiate_inputs else None,
-            self.guard.keep_module,
-        )
         keeper = ParameterKeeper(self.model.parameters())
-        recorder = ForwardRecorder(spans, self.names, self.constants, keeper, self.activations)
+        instruments = Instruments(
+            self.model,
+            self.activations,
+            keep_leaf=self.guard.keep_leaf,
+            keep_module=self.guard.keep_module,
+            before_write=keeper.before_write,
+            locating=locating,
+        )
+        if self.differentiate_inputs:
+            instruments.follow_steps()
         try:
-            with spans, eager():
-                value = self._forward(batch, index, spans, recorder, leaves)
+            with instruments.spans, eager():
+                value = self._forward(batch, index, instruments)
                 self.activations.differentiate()
-                self._check_reaches(value, recorder, leaves)
-                leaves.mark_restarted(recorder)
-                again = ForwardRecorder(spans, self.names, self.constants, keeper, None)
-                self._backward(value, index, spans, watch, again)
+                self._check_reaches(value, instruments)
+                self._backward(value, index, instruments)
             self.notes += [
                 f"the forward pass writes into parameter {self.names.get(id(p), '?')}; "
                 "its values were put back"
                 for p in keeper.written
             ]
-            flows = (recorder.flow, again.flow)
-            return Sight.of(watch, spans, flows, sequences.readings, leaves, value)
+            return instruments.sight(float(value.detach()), lambda leaf: leaf.grad)
         finally:
-            watch.close()
-            sequences.close()
+            instruments.close()
             keeper.restore()
 
-    def _forward(
-        self,
-        batch: Any,
-        index: int,
-        spans: ModuleSpans,
-        recorder: ForwardRecorder,
-        leaves: Leaves,
-    ) -> Tensor:
-        prepared = self._prepare(batch, leaves)
-        recorder.batch = {id(tensor) for tensor in tensors_in(prepared)}
+    def _forward(self, batch: Any, index: int, instruments: Instruments) -> Tensor:
+        recorder = instruments.recorder
+        prepared = self._prepare(batch, instruments.leaves)
+        recorder.came_with(tensors_in(prepared))
         step = _Step(self.call)
         try:
             with recorder:
@@ -230,7 +218,7 @@ class _Observation:
         except Exception as error:
             phase = "loss function" if step.in_loss else "forward pass"
             raise ModelFailed(
-                _failure(phase, spans.failed, recorder.failed, index, error)
+                _failure(phase, instruments.spans.failed, recorder.failed, index, error)
             ) from error
         recorder.flow.loss_call = recorder.producer(value)
         return value
@@ -251,8 +239,9 @@ class _Observation:
         inputs, targets = split_batch(batch)
         return map_tensors(inputs, own), targets
 
-    def _check_reaches(self, value: Tensor, recorder: ForwardRecorder, leaves: Leaves) -> None:
-        if value.requires_grad and reaches_user_leaf(value, leaves):
+    def _check_reaches(self, value: Tensor, instruments: Instruments) -> None:
+        recorder = instruments.recorder
+        if value.requires_grad and reaches_user_leaf(value, instruments.leaves):
             return
         if not any(p.requires_grad for p in self.model.parameters()):
             raise NothingTrains(
@@ -273,25 +262,16 @@ class _Observation:
             "torch.no_grad() between the parameters and the loss."
         )
 
-    def _backward(
-        self,
-        value: Tensor,
-        index: int,
-        spans: ModuleSpans,
-        watch: NodeWatch,
-        again: ForwardRecorder,
-    ) -> None:
-        watch.again = again
-        watch.watch_loss(value)
-        spans.recompute_in(watch.thread_of)
+    def _backward(self, value: Tensor, index: int, instruments: Instruments) -> None:
+        instruments.turn_to_backward([value.grad_fn] if value.grad_fn is not None else [])
         try:
-            with seeing_through_checkpoints(watch):
+            with seeing_through_checkpoints(instruments.watch):
                 value.backward()
         except UnvanishError:
             raise
         except Exception as error:
             raise ModelFailed(
-                _failure("backward pass", spans.failed, None, index, error)
+                _failure("backward pass", instruments.spans.failed, None, index, error)
             ) from error
 
 

@@ -1,5 +1,6 @@
 """Sight: everything one batch showed, read out of the hooks before the graph is let go."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -54,11 +55,13 @@ class Sight:
         flows: tuple[Flow, Flow],
         sequences: list[SequenceReading],
         leaves: Leaves,
-        value: Tensor,
+        loss: float,
+        gradient_of: Callable[[Tensor], Tensor | None],
     ) -> "Sight":
         """Read out one observation and let go of the graph.
 
-        ``flows`` are those of the forward pass and of what was recomputed in the backward pass.
+        ``flows`` are those of the forward pass and of what was recomputed in the backward pass;
+        ``gradient_of(leaf)`` is what this backward pass alone added to the leaf's gradient.
         """
         graph = watch.graph
         located: dict[int, Span] = {}
@@ -66,9 +69,10 @@ class Sight:
             numbers = {i: n.number for i, n in enumerate(graph.nodes) if n.thread == thread}
             located |= spans.locate(numbers, thread)
         calls: dict[int, Call] = {}
+        places = {(node.thread, node.number): index for index, node in enumerate(graph.nodes)}
         for call in (*flows[0].calls, *flows[1].calls):
-            if call.node is not None and call.node in graph.index_of:
-                calls.setdefault(graph.index_of[call.node], call)  # later ones passed it through
+            if call.node is not None and call.node in places:
+                calls.setdefault(places[call.node], call)  # later ones passed it through
         order = graph.order()
         parameter_of, inputs, strangers = _sort_leaves(graph.nodes, leaves)
         held = held_names(leaves.model) if strangers else {}
@@ -77,16 +81,19 @@ class Sight:
         for index in inputs:
             leaf = graph.nodes[index].leaf
             # Recurrent modules have their own profile, and know which dimension is time.
-            if leaf is not None and leaf.grad is not None and leaf.dim() == 3 and not sequences:
-                positions[index] = norms_along(leaf.grad, _position_dim(graph, index))
+            if leaf is not None and leaf.dim() == 3 and not sequences:
+                gradient = gradient_of(leaf)
+                if gradient is not None:
+                    positions[index] = norms_along(gradient, _position_dim(graph, index))
         for index in watch.repeated:
             leaf = graph.nodes[index].leaf
-            if leaf is not None and leaf.grad is not None:
-                watch.arrived[index] = {0: measure(leaf.grad)}
+            gradient = gradient_of(leaf) if leaf is not None else None
+            if gradient is not None:
+                watch.arrived[index] = {0: measure(gradient)}
+            elif leaf is not None:
+                watch.arrived.pop(index, None)
         for span in spans.spans:
             span.module = None
-        for call in (*flows[0].calls, *flows[1].calls):
-            call.node = None
         live = {
             i for i in strangers | parameter_of.keys() | inputs if _needs_grad(graph, i, leaves)
         }
@@ -113,7 +120,7 @@ class Sight:
             sequences=sequences,
             positions=positions,
             first_bad=watch.first_bad,
-            loss=float(value.detach()),
+            loss=loss,
             repeated=watch.repeated,
         )
 

@@ -47,6 +47,11 @@ def number_of(node: Any) -> int:
     return int(node._sequence_nr())
 
 
+def node_key(node: Any) -> tuple[int, int] | None:
+    """What tells a node of this thread from all others without keeping its graph alive."""
+    return None if node is None else (threading.get_ident(), number_of(node))
+
+
 @dataclass(slots=True)
 class Span:
     """One call of one module: ``start <= number < end`` for the nodes it made, by thread."""
@@ -87,13 +92,15 @@ class ModuleSpans:
         self.calls: dict[str, int] = {}
         self._strangers: dict[str, list[int]] = {}
         self.alive: list[nn.Module] = []  # so that no other module gets the id of a stranger
-        self._on_entry = on_entry
+        self.on_entry = on_entry
         self._on_stranger = on_stranger
         self._handles: list[Any] = []
+        self._thread = threading.get_ident()
 
     def __enter__(self) -> "ModuleSpans":
+        self._thread = threading.get_ident()
         self._handles = [
-            torch_module.register_module_forward_pre_hook(cast(Any, self._enter)),
+            torch_module.register_module_forward_pre_hook(cast(Any, self.enter)),
             torch_module.register_module_forward_hook(self._leave, always_call=True),
         ]
         return self
@@ -122,7 +129,17 @@ class ModuleSpans:
         """Whether one of the model's own modules is running."""
         return any(span.own for span in self.stack)
 
-    def _enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _elsewhere(self) -> bool:
+        """Whether this thread runs something else: not this pass, and not its recomputation."""
+        if threading.get_ident() == self._thread:
+            return False
+        node = running_node()
+        return node is None or self._thread_of is None or self._thread_of(node) is None
+
+    def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Called as a module starts; what it returns takes the place of the arguments."""
+        if self._elsewhere():
+            return None
         path = self.names.get(id(module))
         own = path is not None
         if path is None:
@@ -134,9 +151,9 @@ class ModuleSpans:
         span = Span(path, call, next_number(), threading.get_ident(), own, module=module)
         self.spans.append(span)
         self.stack.append(span)
-        if self._on_entry is None or recomputing:
+        if self.on_entry is None or recomputing:
             return None
-        return self._on_entry(module, arguments, path)
+        return self.on_entry(module, arguments, path)
 
     def recompute_in(self, thread_of: Callable[[Any], int | None]) -> None:
         """From now on module calls are recomputations; ``thread_of(node)`` made the node."""
@@ -165,6 +182,8 @@ class ModuleSpans:
         return last
 
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        if self._elsewhere():
+            return
         error = sys.exc_info()[0]
         # Checkpointing ends a recomputation early by an exception of its own.
         stopped = error is not None and error.__name__ == "_StopRecomputationError"

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from unvanish.errors import BadInput
-from unvanish.probe.backward import is_reentrant_checkpoint
-from unvanish.probe.graph import nodes_behind
+from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.training.interception import exchanged, schedulers_standing_still
 from unvanish.training.loss_scaler import ScalerKeeper
 from unvanish.training.optimizer_copy import OptimizerFactory, stand_in

@@ -1,0 +1,79 @@
+"""torch's functions as they are called: their plain names, and what they read and write."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from torch import Tensor
+
+from unvanish.batches import tensors_in
+from unvanish.probe.activations import Before
+
+
+def function_name(func: Callable[..., Any]) -> str:
+    """The plain name of a torch function, method or property (``relu_``, ``data``, ``add``)."""
+    name = getattr(func, "__name__", type(func).__name__)
+    if name in ("__get__", "__set__"):
+        attribute = str(getattr(getattr(func, "__self__", None), "__name__", name))
+        return attribute if name == "__get__" else f"{attribute}.__set__"
+    return {"__matmul__": "matmul", "__mul__": "mul", "__rmul__": "mul"}.get(name, name)
+
+
+def writes_in_place(name: str, kwargs: dict[str, Any]) -> bool:
+    """Whether a torch function of this name writes into its first argument (or ``out``)."""
+    if name in ("__setitem__", "data.__set__") or kwargs.get("inplace") is True:
+        return True
+    if kwargs.get("out") is not None:
+        return True
+    if (
+        name.startswith("__i")
+        and name.endswith("__")
+        and name not in ("__index__", "__int__", "__invert__")
+    ):
+        return True
+    return name.endswith("_") and not name.startswith("_")
+
+
+def written_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an in-place function of these arguments writes into."""
+    return [*tensors_in(kwargs.get("out")), *tensors_in(args[0] if args else None)]
+
+
+def tensor_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    """The tensors among the arguments, and in lists of them."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from (t for t in cast(list[Any], value) if isinstance(t, Tensor))
+
+
+def dim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    """The dimension that a softmax or a sum was called with."""
+    given = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return given if isinstance(given, int) else None
+
+
+class Arguments:
+    """One call of a torch function: what it got, as far as it was looked at before it ran."""
+
+    __slots__ = (
+        "activation",
+        "args",
+        "function",
+        "grad_in",
+        "in_place",
+        "inputs",
+        "kwargs",
+        "name",
+        "sample",
+        "sources",
+    )
+
+    def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.name = function_name(function)
+        self.inputs: list[Tensor] = []
+        self.sources: tuple[tuple[int, ...], tuple[str, ...]] = (), ()
+        self.activation: str | None = None
+        self.sample: Before | None = None
+        self.grad_in = self.in_place = False
