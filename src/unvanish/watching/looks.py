@@ -1,7 +1,9 @@
 """Deep looks: now and then one step of the training is observed in full by the ledger."""
 
+import contextlib
 import json
 import time
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -38,6 +40,20 @@ class Looks:
         self.diagnosis: Diagnosis | None = None
         self.reason: str | None = None
         self.seconds = 0.0
+        self._inside = 0.0
+
+    def take_inside(self) -> float:
+        """Seconds since the last call that went by in here: they are booked as those of a look."""
+        inside, self._inside = self._inside, 0.0
+        return inside
+
+    @contextlib.contextmanager
+    def _booked(self) -> Generator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._inside += time.perf_counter() - started
 
     @property
     def armed(self) -> bool:
@@ -48,34 +64,40 @@ class Looks:
         """Look at the next forward and backward pass; ``locating`` the op that made NaN or Inf."""
         if self._live is not None or self.reason is not None:
             return
-        self._live = LiveLook(self._model, locating=locating)
-        self._waited = 0
-        self._live.begin()
+        with self._booked():
+            self._live = LiveLook(self._model, locating=locating)
+            self._waited = 0
+            self._live.begin()
 
     def before_backward(self, roots: Tensor | tuple[Tensor, ...], scale: float | None) -> None:
         """A backward call begins."""
         if self._live is not None:
-            self._live.before_backward(roots, scale)
+            with self._booked():
+                self._live.before_backward(roots, scale)
 
     def after_backward(self) -> None:
         """It is over."""
         if self._live is not None:
-            self._live.after_backward()
+            with self._booked():
+                self._live.after_backward()
 
     def gradients_ready(self, step: int) -> Diagnosis | None:
         """The optimizer is about to step: what was seen of this step, judged."""
-        live = self._live
-        if live is None:
+        if self._live is None:
             return None
+        with self._booked():
+            return self._finish(self._live, step)
+
+    def _finish(self, live: LiveLook, step: int) -> Diagnosis | None:
         self._waited += 1
-        started = time.perf_counter()
-        trace = live.finish() if live.complete or self._waited >= PATIENCE else None
-        if trace is None:
-            if self._waited >= PATIENCE:
-                self._live = None
-                self.reason = live.reason or "no forward and backward pass of the model was met"
+        if not live.complete and self._waited < PATIENCE:
             return None
         self._live = None
+        started = time.perf_counter()
+        trace = live.finish()
+        if trace is None:
+            self.reason = live.reason or "no forward and backward pass of the model was met"
+            return None
         reading = read_optimizer(self._optimizer, self._model)
         case = Case(trace=trace, laboratory=Laboratory(), optimizer=reading)
         self.diagnosis = judge(case, CAUSES)

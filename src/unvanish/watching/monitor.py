@@ -101,7 +101,7 @@ class Monitor:
         self._spent = self._spent_before = self._training = 0.0
         self._depth = threading.local()
         self.steps = 0
-        self.closed = False
+        self.closed = self.entered = False
         self._make_readers()
         self._attachments = [Attachment(one, self._ready, self._stepped) for one in self.optimizers]
         LISTENING.add(self)
@@ -149,12 +149,13 @@ class Monitor:
         """What watching has cost so far."""
         return Cost(
             steps=self.steps,
-            seconds=self._spent,
+            seconds=self._spent + self._looks.seconds,
             looks=self._looks.seconds,
             training_seconds=self._training,
         )
 
     def __enter__(self) -> "Monitor":
+        self.entered = True
         return self
 
     def __exit__(
@@ -393,7 +394,7 @@ class Monitor:
         finally:
             if outermost:
                 self._depth.inside = False
-                self._spent += time.perf_counter() - started
+                self._spent += time.perf_counter() - started - self._looks.take_inside()
 
     def _give_up(self, error: Exception) -> None:
         if not self.closed:

@@ -1,6 +1,7 @@
 """watch: the one call that puts a running training under watch."""
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -82,8 +83,9 @@ def watch(
     own, _ = unwrapped(model)
     try:
         _check(own, optimizers)
+        _close_left_open(optimizers)
         writer = None if to is None else _writer(own, optimizers, Path(to), budget, policies)
-        return Monitor(
+        monitor = Monitor(
             own,
             optimizers,
             writer,
@@ -93,11 +95,27 @@ def watch(
             on_alarm=on_alarm,
             strict=strict,
         )
+        _OPEN.update(dict.fromkeys(optimizers, monitor))
+        return monitor
     except Exception as error:
         if strict:
             raise
         LOG.warning("this training is not watched: %s", error)
         return cast(Monitor, Unwatched(own, str(error)))
+
+
+_OPEN: weakref.WeakKeyDictionary[torch.optim.Optimizer, Monitor] = weakref.WeakKeyDictionary()
+
+
+def _close_left_open(optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Close a monitor of the same optimizer that nobody closed: a notebook's cell, run again.
+
+    One that is used as a context is somebody's own business, and two may stand side by side.
+    """
+    for optimizer in optimizers:
+        earlier = _OPEN.get(optimizer)
+        if earlier is not None and not earlier.entered:
+            earlier.close()
 
 
 def _optimizers(given: Any) -> tuple[torch.optim.Optimizer, ...]:
