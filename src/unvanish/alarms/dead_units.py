@@ -1,0 +1,130 @@
+"""UV202 dead-units: the gradient of a layer is exactly zero, and stays so while others learn."""
+
+import math
+
+import numpy as np
+
+from unvanish.alarms.columns import Columns, Mask
+from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
+from unvanish.alarms.moment import Moment
+from unvanish.causes import dead_units
+
+FEWEST = 10
+"""Steps with a gradient of exactly zero in which weights moved. What starts at zero on purpose (a
+branch, a head, LoRA's second factor) is awake after one such step for each zero on the way."""
+RARELY = 1e-3
+"""How often chance alone may give such a run, shared among the tensors; as in dead-units."""
+UNDERFLOW = 1e-30
+"""Float32 ends at 1e-45. A gradient that came down to this has vanished on its way, not died."""
+
+
+class _Dead:
+    """Layers that the gradient stops at. Exact zeros are common: three shapes of them are not.
+
+    *Nothing comes in.* The weight's gradient is exactly zero while the bias of the same module
+    has one: then the input of that module is exactly zero on every sample. It used to be other,
+    or what feeds it gets nothing either: the units before it are dead.
+
+    *Nothing passes back.* All tensors from the first on get exactly zero, later ones do not.
+
+    *Nothing at all.* Every gradient is exactly zero, and the loss is not.
+
+    A head whose loss was switched off, an expert that nobody asks, an embedding that no sample
+    uses give zeros too; none of the three fits them.
+    """
+
+    def see(self, moment: Moment) -> Sign | Absence:
+        columns = moment.columns
+        long = columns.zero & (columns["zero_run"] >= FEWEST)
+        if not long.any():
+            return AWAY if not columns.zero.any() else UNSEEN
+        if not (columns.reached & ~columns.zero).any():
+            return self._all(moment, long)
+        dead = _nothing_in(columns, long) | _nothing_back(columns, long)
+        if not dead.any():
+            return AWAY
+        return _sign(moment, dead, f"{int(dead.sum())} tensors get a gradient of exactly zero")
+
+    def _all(self, moment: Moment, long: Mask) -> Sign | Absence:
+        if moment.scalar("loss") == 0 or not moment.columns.matrix[long].any():
+            return AWAY
+        if (long != moment.columns.reached).any():
+            return UNSEEN
+        return _sign(moment, long, "every gradient is exactly zero, and the loss is not")
+
+
+def _nothing_in(columns: Columns, long: Mask) -> Mask:
+    """Weights whose input is exactly zero, and the tensors right before them that are zero too."""
+    dead = np.zeros(len(columns), dtype=bool)
+    places = np.flatnonzero(long & (columns.bias_of >= 0))
+    for place in places:
+        bias = columns.bias_of[place]
+        if not columns.reached[bias] or columns.zero[bias]:
+            continue
+        start = _before(columns, long, int(place))
+        if _improbable(columns, int(place)) or start < place:
+            dead[start : place + 1] |= long[start : place + 1]
+    return dead
+
+
+def _before(columns: Columns, long: Mask, place: int) -> int:
+    """The first of the zero tensors in a row that end at this place."""
+    while place > 0 and long[place - 1] and not np.isnan(columns["gradient"][place - 1]):
+        place -= 1
+    return place
+
+
+def _nothing_back(columns: Columns, long: Mask) -> Mask:
+    """All tensors with a gradient up to some point, if more than one, or if it used to be other."""
+    nothing = np.zeros(len(columns), dtype=bool)
+    places = np.flatnonzero(columns.reached)
+    ended = np.flatnonzero(~long[places])
+    prefix = places[: int(ended[0])] if len(ended) else places
+    if not len(prefix) or not columns.matrix[prefix].any():
+        return nothing
+    if len(prefix) < 2 and not _improbable(columns, int(prefix[0])):
+        return nothing
+    near = columns["gradient"][places[len(prefix) : len(prefix) + 3]]
+    if len(near) and float(near[near > 0].min(initial=math.inf)) < UNDERFLOW:
+        return nothing
+    nothing[prefix] = True
+    return nothing
+
+
+def _improbable(columns: Columns, place: int) -> bool:
+    """Whether so many zeros in a row at the end are not chance.
+
+    Of n steps k were alive and the last r are all zero. In any order alike, this has probability
+    C(n - r, k) / C(n, k) <= (1 - k/n)^r.
+    """
+    steps, alive = columns["judged"][place], columns["alive"][place]
+    run = columns["zero_run"][place]
+    if not alive:
+        return False
+    return run * math.log(max(1 - alive / steps, 1e-300)) <= math.log(RARELY / len(columns))
+
+
+def _sign(moment: Moment, dead: Mask, said: str) -> Sign:
+    columns = moment.columns
+    run = float(columns["zero_run"][dead].max())
+    alive = columns["alive"][dead].max() > 0
+    onset = moment.step - int(run) + 1 if alive else 0
+    return Sign(
+        severity="broken",
+        # The gradient comes from the end: it stops at the last of them.
+        where=columns.named(dead, backwards=True),
+        onset=max(onset, 0),
+        evidence={
+            "tensors": float(dead.sum()),
+            "of": float(columns.reached.sum()),
+            "steps": run,
+        },
+        detail=said + ("" if alive else ", from the first step on"),
+    )
+
+
+DETECTOR = Detector(
+    card=dead_units.CARD,
+    watcher=_Dead,
+    explains=(*dead_units.CAUSE.explains, "step-too-small", "epsilon-dominated"),
+)

@@ -1,0 +1,78 @@
+"""UV704 epsilon-dominated: Adam hardly moves, because its gradients are smaller than epsilon."""
+
+import math
+
+import numpy as np
+
+from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
+from unvanish.alarms.moment import Moment
+from unvanish.alarms.pace import WINDOW, falls
+from unvanish.causes import epsilon_dominated
+
+EPSILON = 1e-8
+"""What Adam adds unless it is told otherwise."""
+SWALLOWED = 0.1
+"""Moving by a tenth of the rate means that epsilon is nine times the gradient's own size."""
+
+
+class _Swallowed:
+    """Most matrices, from the start, move a tenth of the rate or less on gradients below epsilon.
+
+    The root mean square of a step's entries over the learning rate is about one for Adam whatever
+    the scale of the loss. A net that has converged moved like that once; this one never did, and
+    its loss does not fall. The gradient's size is that of all entries: a tensor with many zeros
+    (an embedding) is left out.
+    """
+
+    def __init__(self) -> None:
+        self._run = Run()
+        self._moved_once = False
+
+    def see(self, moment: Moment) -> Sign | Absence:
+        rate = moment.scalar("learning_rate")
+        values = moment.reading.values
+        if moment.optimizer not in epsilon_dominated.FAMILY or not rate > 0:
+            return UNSEEN
+        if self._moved_once:
+            return AWAY
+        if "update_to_weight" not in values or "weight_rms" not in values:
+            return UNSEEN
+        small, moved = self._read(moment, rate)
+        if moved is None:
+            return UNSEEN
+        if self._run.count(moved < SWALLOWED and small, moment.step) == 0:
+            self._moved_once = moved >= SWALLOWED
+            return AWAY
+        if moment.step - self._run.since < WINDOW:
+            return UNSEEN
+        if falls(moment.course) is not False:
+            return UNSEEN
+        dense = moment.columns.matrix & moment.columns.reached
+        return Sign(
+            severity="harmful",
+            where=moment.columns.named(dense),
+            onset=self._run.since,
+            evidence={"moved": moved, "tensors": float(dense.sum()), "weights": float(dense.sum())},
+            detail=f"entries move by {moved:.2g} of the learning rate",
+        )
+
+    def _read(self, moment: Moment, rate: float) -> tuple[bool, float | None]:
+        """Whether gradients are below epsilon in most matrices, and how far those move."""
+        columns = moment.columns
+        step = columns["update"] * 10 ** columns["log_weight"] / np.sqrt(columns.elements) / rate
+        zeros = moment.reading.values.get("gradient_zeros")
+        known = columns.matrix & columns.reached & ~columns.zero & np.isfinite(step)
+        if zeros is not None:
+            known[: len(zeros)] &= 2 * zeros < columns.elements[: len(zeros)]
+        if not known.any():
+            return False, None
+        size = columns["gradient"][known] / np.sqrt(columns.elements[known])
+        moved = float(np.median(step[known]))
+        return float(np.median(size)) < EPSILON, moved if math.isfinite(moved) else None
+
+
+DETECTOR = Detector(
+    card=epsilon_dominated.CARD,
+    watcher=_Swallowed,
+    explains=epsilon_dominated.CAUSE.explains,
+)

@@ -1,0 +1,98 @@
+"""What a detector looks at: this step, every tensor so far, and the last steps of the whole."""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from unvanish.alarms.columns import Columns
+from unvanish.alarms.rising import Rise
+from unvanish.alarms.series import Series
+from unvanish.recording import StepReading
+
+WINDOW = 128
+"""Steps that are remembered of what a step has only one of."""
+
+
+@dataclass(slots=True)
+class Course:
+    """The last steps of the training as a whole, taken steps with finite numbers only."""
+
+    loss: Series = field(default_factory=lambda: Series(WINDOW))
+    learning_rate: Series = field(default_factory=lambda: Series(WINDOW))
+    loss_scale: Series = field(default_factory=lambda: Series(WINDOW))
+    clip_factor: Series = field(default_factory=lambda: Series(WINDOW))
+    total: Series = field(default_factory=lambda: Series(WINDOW))
+    jump: Series = field(default_factory=lambda: Series(WINDOW))
+    jumped: Series = field(default_factory=lambda: Series(WINDOW))
+    rise: Rise = field(default_factory=Rise)
+    first_losses: list[float] = field(default_factory=list[float])
+    highest_rate: float = 0.0
+    steps: int = 0
+
+    @property
+    def first_loss(self) -> float:
+        """Size of the loss at the start, the middle of three steps; NaN where there is none."""
+        return abs(statistics.median_high(self.first_losses)) if self.first_losses else math.nan
+
+    def remember_settings(self, step: int, scalars: dict[str, float]) -> None:
+        """What the step was taken with, or skipped with."""
+        for name, series in (
+            ("learning_rate", self.learning_rate),
+            ("loss_scale", self.loss_scale),
+            ("clip_factor", self.clip_factor),
+        ):
+            value = scalars.get(name, math.nan)
+            if math.isfinite(value):
+                series.append(step, value)
+        self.highest_rate = max(self.highest_rate, scalars.get("learning_rate", 0.0))
+
+    def remember(self, step: int, scalars: dict[str, float], columns: Columns) -> None:
+        """What a step that was taken, with finite numbers, came to."""
+        self.steps += 1
+        loss = scalars.get("loss", math.nan)
+        if math.isfinite(loss):
+            self.loss.append(step, loss)
+            if len(self.first_losses) < 3:
+                self.first_losses.append(loss)
+            self.rise.see(self.loss)
+        total = scalars.get("gradient_l2", math.nan)
+        if not math.isfinite(total):
+            total = math.sqrt(float(np.nansum(columns["gradient"] ** 2)))
+        if 0 < total < math.inf:
+            self.total.append(step, math.log10(total))
+
+    def remember_jump(self, step: int, columns: Columns) -> None:
+        """The tensor whose gradient is furthest above its usual; called before it is averaged in."""
+        above = columns["log_gradient"] - columns["usual"]
+        above[np.isnan(above)] = -math.inf
+        place = int(above.argmax()) if len(above) else 0
+        if len(above) and above[place] > -math.inf:
+            self.jump.append(step, float(above[place]))
+            self.jumped.append(step, float(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step as the detectors see it.
+
+    ``skipped``: it was not taken. ``poisoned``: it was, with gradients or a loss that are not
+    finite. Columns and course hold the steps that were taken and finite, this one included; the
+    masks of the columns (``reached``, ``zero``, ``nonfinite``) are always those of this step.
+    """
+
+    reading: StepReading
+    columns: Columns
+    course: Course
+    optimizer: str
+    skipped: bool
+    poisoned: bool
+
+    @property
+    def step(self) -> int:
+        return self.reading.step
+
+    def scalar(self, name: str) -> float:
+        """One of the step's numbers; NaN where it was not read."""
+        return self.reading.scalars.get(name, math.nan)

@@ -1,0 +1,136 @@
+"""UV701 step-too-large: steps replace the weights, and the loss rises or does not fall."""
+
+import math
+
+import numpy as np
+
+from unvanish.alarms.changes import JUST_BEFORE, largest_factor
+from unvanish.alarms.columns import LARGE, Mask
+from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
+from unvanish.alarms.moment import Moment
+from unvanish.alarms.rising import LATEST
+from unvanish.causes import step_too_large
+from unvanish.causes.cause import HARMFUL_DECADES
+
+CUSTOMARY = 1e-3
+"""Update to weight where nets learn, taken where it was not read."""
+SETTLED = 20
+"""Steps after which a loss should be below the one it began with."""
+FELL = 0.2
+"""A fifth of the loss: less is no fall worth the weights."""
+
+
+class _TooLarge:
+    """The mechanism and the consequence, both.
+
+    The mechanism: an update to weight of 1/sqrt(20) or more replaces a weight matrix within twenty
+    steps, in whatever directions. The consequence, one of three: the loss stands above what it was
+    (see rising.py); it is no lower than at the start after twenty such steps; it is no number any
+    more, after the learning rate was raised so far, or the loss or the gradient had risen by
+    decades. A loss 10^3.6 times the first one leaves no trace of the weights it began with and
+    needs no other proof.
+    """
+
+    def see(self, moment: Moment) -> Sign | Absence:
+        if moment.skipped:
+            return UNSEEN
+        if moment.poisoned:
+            return self._overflowed(moment)
+        course = moment.course
+        if not course.loss.count:
+            return UNSEEN
+        rise = course.rise
+        thrown = _thrown(moment, max(rise.since, 0) - JUST_BEFORE if rise.met else math.inf)
+        if rise.met and (thrown.any() or _beyond(moment)):
+            said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
+            return _sign(moment, thrown, rise.since, said)
+        idle = _thrown_for_long(moment)
+        if idle.any() and _did_not_fall(moment):
+            said = "the loss is no lower than at the start"
+            return _sign(moment, idle, int(np.nanmin(moment.columns["large_since"])), said)
+        return AWAY
+
+    def _overflowed(self, moment: Moment) -> Sign | Absence:
+        course, columns = moment.course, moment.columns
+        change = largest_factor(course.learning_rate, moment.step)
+        known = columns["update"][columns.matrix]
+        known = known[~np.isnan(known)]
+        usual = float(np.median(known)) if len(known) else CUSTOMARY
+        raised = change is not None and change[0] > 1 and usual * change[0] >= LARGE
+        grown = max(_decades_up(course.total.last(32)), _decades_up(_logs(course.loss.last(32))))
+        thrown = _thrown(moment, moment.step - JUST_BEFORE)
+        if not raised and grown < HARMFUL_DECADES and not (course.rise.met and thrown.any()):
+            return UNSEEN
+        onset = change[1] if raised and change is not None else moment.step
+        return _sign(moment, thrown, onset, "the numbers overflow", "broken")
+
+
+def _thrown(moment: Moment, since: float) -> Mask:
+    """Matrices whose update, read after that step, replaces them soon."""
+    columns = moment.columns
+    return columns.matrix & (columns["update"] >= LARGE) & (columns["update_step"] >= since)
+
+
+def _thrown_for_long(moment: Moment) -> Mask:
+    # Asked of every reading since: a matrix that starts at zero passes through large updates too.
+    since = moment.columns["large_since"]
+    return (moment.step - since >= SETTLED) & (moment.columns["update_step"] - since >= SETTLED / 2)
+
+
+def _did_not_fall(moment: Moment) -> bool:
+    first, latest = moment.course.first_losses, moment.course.loss.last(LATEST)
+    start = sorted(first)[len(first) // 2]
+    return start - float(np.median(latest)) < FELL * abs(start)
+
+
+def _beyond(moment: Moment) -> bool:
+    """Whether the loss is beyond what leaves a trace of the weights that the training began with."""
+    latest = moment.course.loss.last(LATEST)
+    return float(latest.min()) > 10**HARMFUL_DECADES * moment.course.first_loss
+
+
+def _logs(values: np.ndarray) -> np.ndarray:
+    return np.log10(np.maximum(np.abs(values), 1e-30))
+
+
+def _decades_up(logs: np.ndarray) -> float:
+    """How far the last value stands above the middle of those before it."""
+    return float(logs[-1] - np.median(logs[:-1])) if len(logs) > 1 else 0.0
+
+
+def _sign(moment: Moment, thrown: Mask, onset: int, said: str, severity: str = "") -> Sign:
+    columns, course = moment.columns, moment.course
+    update = columns["update"][thrown]
+    latest = course.loss.last(LATEST)
+    first = course.first_loss
+    evidence = {
+        "update_to_weight": float(update.max()) if len(update) else math.nan,
+        "initial": first,
+        "final": float(np.median(latest)) if len(latest) else math.nan,
+        "learning_rate": moment.scalar("learning_rate"),
+    }
+    worse = len(latest) > 0 and float(np.median(latest)) > first
+    return Sign(
+        severity=severity or ("broken" if worse else "harmful"),
+        where=columns.named(thrown) or ("(model)",),
+        onset=onset,
+        evidence={key: value for key, value in evidence.items() if not math.isnan(value)},
+        detail=said,
+    )
+
+
+DETECTOR = Detector(
+    card=step_too_large.CARD,
+    watcher=_TooLarge,
+    # Seen to happen, it also explains what weights that were thrown away do next.
+    explains=(
+        *step_too_large.CAUSE.explains,
+        "nonfinite-forward",
+        "nonfinite-backward",
+        "loss-scale-collapse",
+        "depth-decay",
+        "depth-growth",
+        "epsilon-dominated",
+    ),
+    always=True,
+)

@@ -1,0 +1,208 @@
+"""Alarms: readings go in, one step at a time; what began and what is over comes out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from unvanish.alarms.changes import changes_before
+from unvanish.alarms.columns import Columns
+from unvanish.alarms.confirmed import CONFIRMED, confirm
+from unvanish.alarms.detector import AWAY, Absence, Detector, Sign, Watcher
+from unvanish.alarms.listed import DETECTORS
+from unvanish.alarms.moment import Course, Moment
+from unvanish.causes import CAUSES
+from unvanish.recording import Event, StepReading, TensorEntry
+
+PATIENCE = 50
+"""Judged steps that a condition must be away for. Doubled each time it comes back: what comes and
+goes for ever is told a number of times that grows with the logarithm of the steps only."""
+
+
+class _Watch:
+    """One detector at work: its state, its alarm, and for how long the condition has been away."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.watcher: Watcher = detector.watcher()
+        self.alarm: Event | None = None
+        self.away = 0
+        self.patience = PATIENCE
+
+    @property
+    def name(self) -> str:
+        return self.detector.card.name
+
+
+class Alarms:
+    """The causes of the diagnosis, watched for in the readings of a running training.
+
+    ``tensors`` are those of the readings' columns; ``optimizer`` is the name of its class. Feed
+    every reading in order. An alarm comes once, when its condition is proven, with the step it
+    began at in ``evidence["onset"]``; it is cleared once, when the condition has been away for
+    fifty steps. What follows from another alarm is a note that says so.
+
+    >>> import numpy as np
+    >>> alarms = Alarms([TensorEntry(name="weight", shape=(4, 4), dtype="float32")])
+    >>> bad = {"gradient_l2": np.float32([1.0]), "gradient_nonfinite": np.float32([2.0])}
+    >>> reading = StepReading(step=7, seconds=0.5, stage="unscaled unclipped whole", values=bad)
+    >>> [(event.kind, event.name, event.where) for event in alarms.feed(reading)]
+    [('alarm', 'nonfinite-backward', ('weight',))]
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[TensorEntry],
+        *,
+        optimizer: str = "",
+        detectors: Sequence[Detector] = DETECTORS,
+    ) -> None:
+        self._columns = Columns()
+        self._columns.add(tensors)
+        self._course = Course()
+        self._optimizer = optimizer
+        self._watches = [_Watch(detector) for detector in detectors]
+        self._explains = {cause.card.name: cause.explains for cause in CAUSES}
+        self._explains |= {d.card.name: d.explains for d in detectors}
+        self._hinted: list[tuple[str, tuple[str, ...]]] = []
+        self._confirmed: dict[str, Event] = {}
+
+    @property
+    def active(self) -> tuple[Event, ...]:
+        """The alarms that were raised and are not over, the earliest onset first."""
+        raised = [watch.alarm for watch in self._watches if watch.alarm is not None]
+        return tuple(sorted([*raised, *self._confirmed.values()], key=_onset))
+
+    def add_tensors(self, entries: Sequence[TensorEntry]) -> None:
+        """More columns, after the known ones, from the next reading on."""
+        self._columns.add(entries)
+
+    def hint(self, name: str, where: tuple[str, ...]) -> None:
+        """A finding that a deep look of this training named, taken into account at the next step.
+
+        An alarm of that name takes over its places. A finding that is only decided by a deep look
+        (``detached`` and its like) becomes an alarm where the readings agree. One that explains
+        alarms that are on is said in them from then on (:attr:`active`).
+        """
+        self._hinted.append((name, where))
+
+    def feed(self, reading: StepReading) -> list[Event]:
+        """Take one step into account: the alarms it raised and cleared, causes first."""
+        with np.errstate(all="ignore"):
+            moment = self._take_in(reading)
+            raised: list[tuple[_Watch, Sign]] = []
+            cleared: list[Event] = []
+            for watch in self._watches:
+                if (moment.skipped or moment.poisoned) and not watch.detector.always:
+                    continue
+                sign = watch.watcher.see(moment)
+                if isinstance(sign, Sign):
+                    watch.away = 0
+                    if watch.alarm is None:
+                        raised.append((watch, sign))
+                elif watch.alarm is not None and self._over(watch, sign):
+                    cleared.append(_cleared(watch.alarm, reading))
+                    watch.alarm = None
+            return [*self._raise(raised, reading), *self._take_hints(reading), *cleared]
+
+    def _take_in(self, reading: StepReading) -> Moment:
+        columns, course, scalars = self._columns, self._course, reading.scalars
+        columns.look(reading)
+        bad = bool(columns.nonfinite.any())
+        # A loss scaler never lets such a step pass, whether or not it said so.
+        scaled = scalars.get("loss_scale", 1.0) != 1.0
+        skipped = bool(scalars.get("skipped", float(bad and scaled)))
+        poisoned = not skipped and (bad or not math.isfinite(scalars.get("loss", 0.0)))
+        course.remember_settings(reading.step, scalars)
+        if not skipped and not poisoned:
+            course.remember_jump(reading.step, columns)
+            columns.remember(reading, scalars.get("learning_rate", 1.0) > 0)
+            course.remember(reading.step, scalars, columns)
+        return Moment(reading, columns, course, self._optimizer, skipped, poisoned)
+
+    def _over(self, watch: _Watch, absence: Absence) -> bool:
+        watch.away += absence is AWAY
+        if watch.away < watch.patience:
+            return False
+        watch.away, watch.patience = 0, 2 * watch.patience
+        return True
+
+    def _raise(self, raised: list[tuple[_Watch, Sign]], reading: StepReading) -> list[Event]:
+        """Events for new signs; what another one explains becomes a note that follows it."""
+        raised.sort(key=lambda pair: pair[1].onset)
+        fresh = {watch.name: sign.onset for watch, sign in raised}
+        known = {event.name: _onset(event) for event in self.active} | fresh
+        events: list[Event] = []
+        for watch, sign in raised:
+            watch.alarm = self._event(watch.name, sign, reading, known)
+            events.append(watch.alarm)
+        return sorted(events, key=lambda event: "because_onset" in event.evidence)
+
+    def _event(self, name: str, sign: Sign, reading: StepReading, known: dict[str, int]) -> Event:
+        changed, sentence = changes_before(sign.onset, self._course, self._columns)
+        evidence = {"onset": float(sign.onset), **sign.evidence, **changed}
+        detail = " ".join(part for part in (f"{sign.detail}.", sentence) if part)
+        severity = sign.severity
+        because = [
+            other
+            for other, onset in known.items()
+            if name in self._explains.get(other, ())
+            and other != name
+            and onset <= sign.onset
+            # Of two that explain each other the one that began first is the cause.
+            and not (other in self._explains.get(name, ()) and onset == sign.onset)
+        ]
+        if because:
+            first = min(because, key=lambda other: known[other])
+            evidence["because_onset"] = float(known[first])
+            severity = "note"
+            detail = f"follows from {first} (step {known[first]}): {detail}"
+        return Event(
+            kind="alarm",
+            name=name,
+            step=reading.step,
+            seconds=reading.seconds,
+            severity=severity,
+            where=sign.where,
+            evidence=evidence,
+            detail=detail,
+        )
+
+    def _take_hints(self, reading: StepReading) -> list[Event]:
+        hinted, self._hinted = self._hinted, []
+        events: list[Event] = []
+        for name, where in hinted:
+            if name in CONFIRMED and name not in self._confirmed:
+                sign = confirm(name, where, self._columns, reading.step)
+                if sign is not None:
+                    known = {event.name: _onset(event) for event in self.active}
+                    self._confirmed[name] = self._event(name, sign, reading, known)
+                    events.append(self._confirmed[name])
+            self._sharpen(name, where)
+        return events
+
+    def _sharpen(self, name: str, where: tuple[str, ...]) -> None:
+        for watch in self._watches:
+            alarm = watch.alarm
+            if alarm is None:
+                continue
+            if alarm.name == name and where:
+                watch.alarm = replace(alarm, where=where)
+            elif alarm.name in self._explains.get(name, ()) and "because of" not in alarm.detail:
+                watch.alarm = replace(alarm, detail=f"because of {name}: {alarm.detail}")
+
+
+def _onset(event: Event) -> int:
+    return int(event.evidence.get("onset", event.step))
+
+
+def _cleared(alarm: Event, reading: StepReading) -> Event:
+    return Event(
+        kind="cleared",
+        name=alarm.name,
+        step=reading.step,
+        seconds=reading.seconds,
+        where=alarm.where,
+        detail=f"not seen any more; it was raised at step {alarm.step}",
+    )
