@@ -1,0 +1,97 @@
+"""Reading CPU tensors with the compiled kernels: addresses are collected anew for every reading."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unvanish.recording.records import Counts
+from unvanish.recording.statistics import HISTOGRAM_BINS
+from unvanish.watching.fused.finish import SUMS, Wide, first_edge
+
+Indices = NDArray[np.int64]
+
+
+class Compiled:
+    """Reads dense CPU tensors of float32, bfloat16, half and float64, in one call for all.
+
+    Made once: it loads the kernels that ``dtypes`` need (seconds the first time on a machine,
+    from the cache on disk later), so that no training step has to wait for a compiler.
+    """
+
+    def __init__(self, dtypes: set[torch.dtype]) -> None:
+        from unvanish.watching.fused import kernels
+
+        self._kernels: Any = kernels
+        self._kinds = {
+            torch.float32: kernels.FLOAT32,
+            torch.bfloat16: kernels.BFLOAT16,
+            torch.float16: kernels.FLOAT16,
+            torch.float64: kernels.FLOAT64,
+        }
+        for dtype in dtypes:
+            one = torch.zeros(1, dtype=dtype if dtype in self._kinds else torch.float64)
+            self.sums([one], histogram=True, scale=1.0)
+            self.changes([one], np.array([one.data_ptr()], np.uint64), keep=True)
+
+    def sums(
+        self, tensors: Sequence[Tensor], *, histogram: bool, scale: float
+    ) -> tuple[Wide, Counts | None]:
+        """(tensors, 5) sums and (tensors, 64) counts; only the counts are divided by ``scale``."""
+        many = len(tensors)
+        sums = np.zeros((many, SUMS), np.float64)
+        counts = np.zeros((many if histogram else 0, HISTOGRAM_BINS), np.uint32)
+        addresses, sizes, kinds = self._table(tensors)
+        single, double = self._split(kinds)
+        if len(single) == many:
+            edge = np.int32(first_edge(scale, 127, 23))
+            self._kernels.read_single(addresses, sizes, kinds, sums, counts, edge)
+        else:
+            for rows in (single, double):
+                part = np.zeros((len(rows), SUMS), np.float64)
+                bins = np.zeros((len(rows) if histogram else 0, HISTOGRAM_BINS), np.uint32)
+                given = addresses[rows], sizes[rows]
+                if rows is single:
+                    edge = np.int32(first_edge(scale, 127, 23))
+                    self._kernels.read_single(*given, kinds[rows], part, bins, edge)
+                else:
+                    edge = np.int64(first_edge(scale, 1023, 52))
+                    self._kernels.read_double(*given, part, bins, edge)
+                sums[rows] = part
+                if histogram:
+                    counts[rows] = bins
+        return sums, counts if histogram else None
+
+    def changes(self, tensors: Sequence[Tensor], copies: NDArray[np.uint64], *, keep: bool) -> Wide:
+        """(tensors, 2): l2 norms of what changed against ``copies`` (addresses), and of those."""
+        addresses, sizes, kinds = self._table(tensors)
+        single, double = self._split(kinds)
+        norms = np.zeros((len(tensors), 2), np.float64)
+        for rows in (single, double):
+            if not len(rows):
+                continue
+            part = np.zeros((len(rows), 2), np.float64)
+            given = addresses[rows], copies[rows], sizes[rows]
+            if rows is single:
+                self._kernels.change_single(*given, kinds[rows], part, keep)
+            else:
+                self._kernels.change_double(*given, part, keep)
+            norms[rows] = part
+        return norms
+
+    def _table(
+        self, tensors: Sequence[Tensor]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
+        kinds = self._kinds
+        return (
+            np.array([tensor.data_ptr() for tensor in tensors], np.uint64),
+            np.array([tensor.numel() for tensor in tensors], np.int64),
+            np.array([kinds[tensor.dtype] for tensor in tensors], np.uint8),
+        )
+
+    def _split(self, kinds: NDArray[np.uint8]) -> tuple[Indices, Indices]:
+        double = kinds == self._kernels.FLOAT64
+        return np.flatnonzero(~double), np.flatnonzero(double)

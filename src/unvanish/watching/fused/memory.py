@@ -1,0 +1,129 @@
+"""What the memory of a tensor holds: every stored entry once, in any order, without a copy.
+
+The order of entries does not matter for moments, counts and norms, so a transposed weight's
+gradient or one in channels-last order is read as it lies. Only what is not dense in memory
+(a slice of columns, an expanded scalar) is copied first.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+PLAIN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""The dtypes that are read as they are; every other one is converted before it is read."""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is stored of one tensor.
+
+    ``tensor`` is dense in memory, of a dtype in :data:`PLAIN`. ``unstored`` entries are zeros that
+    a sparse layout leaves out. ``local``: only this process's shard. ``unsigned``: magnitudes of
+    complex entries, so that a mean with sign does not exist.
+    """
+
+    tensor: Tensor
+    unstored: int = 0
+    local: bool = False
+    unsigned: bool = False
+
+    @property
+    def entries(self) -> int:
+        """Number of entries, those that are not stored among them."""
+        return self.tensor.numel() + self.unstored
+
+
+def stored(tensor: Tensor) -> Stored | None:
+    """What is stored of a tensor of any kind; ``None`` where there is no memory (meta, fake)."""
+    local = False
+    if type(tensor) is not Tensor and type(tensor) is not Parameter:
+        if hasattr(tensor, "to_local"):
+            tensor, local = local_shard(tensor), True
+        tensor = tensor.as_subclass(Tensor)
+    if tensor.is_meta:
+        return None
+    tensor = tensor.detach()
+    entries = tensor.numel()
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce().values()
+    elif tensor.layout in COMPRESSED:
+        tensor = tensor.values()
+    elif tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    unstored = entries - tensor.numel()
+    unsigned = tensor.is_complex()
+    try:
+        dense = dense_in_memory(_plain(tensor))
+        if entries > unstored and not dense.data_ptr():
+            return None
+    except (RuntimeError, NotImplementedError):
+        return None
+    return Stored(dense, unstored, local, unsigned)
+
+
+def local_shard(tensor: Tensor) -> Tensor:
+    """The part of a distributed tensor that this process holds; no communication."""
+    held = getattr(tensor, "_local_tensor", None)
+    return held if isinstance(held, Tensor) else cast(Any, tensor).to_local()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128).abs()
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    return tensor if tensor.dtype in PLAIN else tensor.to(torch.float32)
+
+
+def dense_in_memory(tensor: Tensor) -> Tensor:
+    """The tensor itself if its memory is just its entries, else a contiguous copy."""
+    if tensor.is_contiguous() or is_dense(tuple(tensor.shape), tensor.stride()):
+        return tensor
+    return tensor.contiguous()
+
+
+@lru_cache(maxsize=4096)
+def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether entries of these strides fill one stretch of memory, each place once.
+
+    >>> is_dense((3, 4), (1, 3)), is_dense((3, 4), (8, 1)), is_dense((3, 4), (0, 1))
+    (True, False, False)
+    """
+    expected = 1
+    for stride, length in sorted(zip(strides, shape, strict=True)):
+        if length == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= length
+    return True
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """All entries of a dense tensor as one row, in the order of memory; a view."""
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def weights_of(parameter: Tensor) -> Tensor | None:
+    """The entries of a weight as real numbers that are dense in memory; ``None`` if not readable.
+
+    Complex entries become two real ones, so that a difference of two weights can be taken.
+    """
+    tensor = parameter.detach()
+    if type(tensor) is not Tensor:
+        tensor = local_shard(tensor) if hasattr(tensor, "to_local") else tensor
+        tensor = tensor.as_subclass(Tensor)
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return None
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    try:
+        dense = dense_in_memory(_plain(tensor))
+        return dense if dense.data_ptr() or not dense.numel() else None
+    except (RuntimeError, NotImplementedError):
+        return None
