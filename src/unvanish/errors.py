@@ -6,7 +6,8 @@
     ├── ModelFailed     the user's own code raised in forward, loss or backward; says where
     ├── TargetError     a command line TARGET cannot be turned into a model, data and a loss
     ├── MissingExtra    an optional package is not installed; says what to install
-    └── CannotCut       an edit cannot be made to this model; says where and why
+    ├── CannotCut       an edit cannot be made to this model; says where and why
+    └── TrainingStopped a guard that was asked for will not let the training go on; says why
 
 Every message says what happened, where (argument or module path) and what to do next.
 """
@@ -38,3 +39,7 @@ class MissingExtra(UnvanishError):
 
 class CannotCut(UnvanishError):
     """An edit cannot be made to this model: which place, why, and what can be done instead."""
+
+
+class TrainingStopped(UnvanishError):
+    """A guard that the user switched on ends a training that learns nothing any more."""

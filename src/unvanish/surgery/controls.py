@@ -7,11 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from unvanish.clipping import percentile, unit_factors, unit_norms, whole_norm
 from unvanish.errors import BadInput
 from unvanish.surgery.edits import Edit, Scalar
-
-_SMALLEST_NORM = 1e-3
-"""AGC's eps: weights below this norm count as this large (Brock et al. 2021)."""
 
 
 class Controls:
@@ -102,9 +100,8 @@ class Controls:
             if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
                 return False
         if self.clip_percentile is not None:
-            self.norms.append(float(_norm(gradients)))
-            known = torch.tensor(self.norms, dtype=torch.float64)
-            _shrink(gradients, float(torch.quantile(known, self.clip_percentile / 100)))
+            self.norms.append(whole_norm(gradients))
+            _shrink(gradients, percentile(sorted(self.norms), self.clip_percentile))
         if self.clip_adaptive is not None:
             self._clip_rows(model, optimizer, self.clip_adaptive)
         if self.clip_norm is not None:
@@ -120,9 +117,7 @@ class Controls:
             left = any(name == own or name.startswith(f"{own}.") for own in self._left)
             if gradient is None or gradient.is_sparse or left or id(parameter) not in stepped:
                 continue
-            most = _row_norm(parameter).clamp(min=_SMALLEST_NORM) * share
-            norm = _row_norm(gradient)
-            gradient.mul_(torch.where(norm > most, most / norm.clamp(min=1e-6), 1.0))
+            gradient.mul_(unit_factors(unit_norms(gradient), unit_norms(parameter), share))
 
     def _warm(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
         for place, group in enumerate(optimizer.param_groups):
@@ -147,23 +142,11 @@ def _gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [gradient for gradient in found if gradient is not None]
 
 
-def _norm(gradients: list[Tensor]) -> Tensor:
-    norms = [torch.linalg.vector_norm(g.float().flatten()).cpu() for g in gradients]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-
-
 def _shrink(gradients: list[Tensor], most: float) -> None:
-    norm = float(_norm(gradients))
+    norm = whole_norm(gradients)
     if norm > most:
         for gradient in gradients:
             gradient.mul_(most / norm)
-
-
-def _row_norm(tensor: Tensor) -> Tensor:
-    """Norm of what leads to each output; of a vector or a scalar, of all of it."""
-    if tensor.dim() < 2:
-        return torch.linalg.vector_norm(tensor)
-    return torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.dim())), keepdim=True)
 
 
 def _positive(options: Mapping[str, Scalar], name: str, most: float = math.inf) -> float | None:
