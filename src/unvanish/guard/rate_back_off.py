@@ -93,8 +93,9 @@ class RateBackOff:
 
     def _still_rising(self) -> bool:
         """Whether a further cut is called for: not while the loss is already coming down."""
-        first = self._rate.factor >= 1
-        return first or self._trend.now >= self._last_cut_at
+        if self._rate.at_lowest:
+            return False
+        return self._rate.factor >= 1 or self._trend.now >= self._last_cut_at
 
     def _let_go(self, moment: Moment) -> None:
         self._trend.restart()

@@ -29,6 +29,11 @@ class ReducedRate:
         self._held = 0
         self._quiet: int | None = None
 
+    @property
+    def at_lowest(self) -> bool:
+        """Whether a further cut would change nothing."""
+        return self.factor <= self._lowest
+
     def cut(self, rate: float) -> None:
         """Take the rate back; ``rate`` is the user's own (the largest of all groups)."""
         holding = self._held > 0

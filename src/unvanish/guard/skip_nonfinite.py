@@ -75,44 +75,51 @@ class SkipNonfinite:
 
 
 class _Buffers:
-    """Copies of the floating buffers that forward passes write to (running statistics).
+    """Copies of the floating buffers that are part of the state (running statistics).
 
-    A buffer is copied when it was written to since the last time, which torch counts: constant
-    tables (masks, positions) are copied once.
+    All of them at every good step: the version that torch counts for a tensor does not move when
+    normalisation updates its statistics, so that nothing tells which were written to. Buffers that
+    are not saved with the model are constants (tables of positions) and left out.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Tensor, int, Tensor]] = {}
+        self._kept: dict[str, Tensor] = {}
 
     def remember(self, model: nn.Module | None) -> None:
         for name, buffer in _floating(model).items():
-            known = self._kept.get(name)
-            if known is not None and known[0] is buffer and known[1] == buffer._version:
-                continue
-            self._kept[name] = buffer, buffer._version, buffer.detach().clone()
+            kept = self._kept.get(name)
+            if kept is None or kept.shape != buffer.shape or kept.device != buffer.device:
+                self._kept[name] = buffer.detach().clone()
+            else:
+                kept.copy_(buffer.detach())
 
+    @torch.no_grad()
     def mend(self, model: nn.Module | None) -> tuple[list[str], list[str]]:
-        """Put non-finite buffers back; the names of those mended, and of those without a copy."""
+        """Put buffers back that have become non-finite; the names of these, and of those without a copy."""
         mended: list[str] = []
         lost: list[str] = []
         for name, buffer in _floating(model).items():
-            known = self._kept.get(name)
-            if known is not None and known[0] is buffer and known[1] == buffer._version:
+            finite = torch.isfinite(buffer)
+            kept = self._kept.get(name)
+            if bool(finite.all()):
                 continue
-            if bool(torch.isfinite(buffer).all()):
-                continue
-            if known is None or known[2].shape != buffer.shape:
+            if kept is None or kept.shape != buffer.shape:
                 # A mask of minus infinities is as it should be; a NaN never is.
                 lost += [name] if bool(torch.isnan(buffer).any()) else []
-                continue
-            with torch.no_grad():
-                buffer.copy_(known[2])
-            self._kept[name] = buffer, buffer._version, known[2]
-            mended.append(name)
+            elif not torch.equal(finite, torch.isfinite(kept)):
+                buffer.copy_(kept)
+                mended.append(name)
         return mended, lost
 
 
 def _floating(model: nn.Module | None) -> Mapping[str, Tensor]:
     if model is None:
         return {}
-    return {name: b for name, b in model.named_buffers() if b.is_floating_point()}
+    return {
+        f"{path}.{name}".removeprefix("."): buffer
+        for path, module in model.named_modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+        and buffer.is_floating_point()
+        and name not in module._non_persistent_buffers_set
+    }
