@@ -302,7 +302,7 @@ class Nonfinite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under which the observation was made."""
+    """Under which the observation was made. ``seed`` is ``None`` where a running training was watched."""
 
     unvanish: str
     torch: str
@@ -310,7 +310,7 @@ class Conditions:
     device: str
     dtypes: tuple[str, ...]
     training: bool
-    seed: int
+    seed: int | None
     batches: int
     batch_size: int | None
     loss: float | None

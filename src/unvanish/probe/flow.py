@@ -70,6 +70,8 @@ class Flow:
     calls: list[Call] = field(default_factory=list[Call])
     bad: list[BadValue] = field(default_factory=list[BadValue])
     exits: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    bad_leaves: list[str] = field(default_factory=list[str])
+    """Parameters, and tensors of the batch, that were not finite when they were read."""
     loss_call: int | None = None
 
     def ancestors(self, start: Iterable[int]) -> set[int]:

@@ -212,8 +212,27 @@ class ForwardRecorder(TorchFunctionMode):
                 if index < MOST_LIKENESSES:
                     call.likeness = likeness(output)
 
+    def _bad_leaves(self, inputs: list[Tensor]) -> bool:
+        """Whether bad values begin here because they came in: by a parameter, or by the batch.
+
+        Infinities in what is no parameter may be meant (a mask); that they came in is noted.
+        """
+        begins = False
+        for tensor in inputs:
+            if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
+                continue
+            if self.producer(tensor) is not None:
+                return False
+            name = self._parameters.get(id(tensor))
+            shape = tuple(tensor.shape)
+            said = f"parameter {name}" if name else f"a tensor of shape {shape} from outside"
+            if said not in self.flow.bad_leaves:
+                self.flow.bad_leaves.append(said)
+            begins = begins or name is not None or bool(tensor.isnan().any())
+        return begins
+
     def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
-        if not bad_from_here(inputs, output):
+        if not bad_from_here(inputs, output) and not self._bad_leaves(inputs):
             return
         limits = [found for t in inputs if (found := extremes(t)) is not None]
         zeros = sum(int((t == 0).sum()) for t in inputs[:2])

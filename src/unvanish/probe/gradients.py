@@ -83,6 +83,13 @@ class GradientReader:
             reading.largest = max(reading.largest or 0.0, largest(gradient))
             reading.equal_gradients = (first or reading.equal_gradients) and units_equal(gradient)
 
+    def arrive_whole(self, leaf: Tensor, gradient: Tensor) -> None:
+        """The whole gradient of a leaf at which it arrived in parts."""
+        reading = self.readings.get(id(leaf))
+        if reading is not None:
+            reading.largest = None
+            self.arrive(leaf, gradient)
+
     def settle(self, known: dict[str, Measure], scale: float) -> None:
         """Take the figures of the pass whose gradients arrived, which were multiplied by ``scale``."""
         for reading in self.readings.values():

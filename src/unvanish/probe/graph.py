@@ -88,6 +88,12 @@ class BackwardGraph:
         fresh.append(index)
         return True
 
+    def release(self) -> None:
+        """Let go of autograd's nodes and of the leaves."""
+        self.index_of.clear()
+        for node in self.nodes:
+            node.handle = node.leaf = None
+
     def order(self) -> list[int]:
         """Indices from the loss to the leaves, every node after all its consumers.
 

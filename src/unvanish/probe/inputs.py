@@ -25,6 +25,11 @@ class Leaves:
         if given:
             self._given.add(id(leaf))
 
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The inputs so far."""
+        return list(self._inputs.values())
+
     def mark_restarted(self, recorder: "ForwardRecorder") -> None:
         """Let leaves that were made from data in this forward pass count as inputs."""
         self._recorder = recorder

@@ -1,7 +1,7 @@
 """Sight: everything one batch showed, read out of the hooks before the graph is let go."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -46,6 +46,19 @@ class Sight:
             for index, name in self.parameter_of.items()
             if index not in self.repeated and 0 in self.arrived.get(index, {})
         }
+
+    def unscale(self, scale: float) -> None:
+        """Divide every gradient by the loss scale that it was multiplied by."""
+        for slots in self.arrived.values():
+            for slot, figure in slots.items():
+                slots[slot] = replace(figure, norm=figure.norm / scale)
+        for key, figure in self.left.items():
+            self.left[key] = replace(figure, norm=figure.norm / scale)
+        for key, norms in self.positions.items():
+            self.positions[key] = tuple(norm / scale for norm in norms)
+        for reading in self.sequences:
+            if reading.norms is not None:
+                reading.norms = tuple(norm / scale for norm in reading.norms)
 
     @classmethod
     def of(
@@ -97,10 +110,8 @@ class Sight:
         live = {
             i for i in strangers | parameter_of.keys() | inputs if _needs_grad(graph, i, leaves)
         }
-        graph.index_of.clear()
         leaves.release()
-        for node in graph.nodes:
-            node.handle = node.leaf = None
+        graph.release()
         return cls(
             nodes=graph.nodes,
             order=order,

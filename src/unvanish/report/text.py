@@ -294,10 +294,11 @@ def _conditions(diagnosis: "Diagnosis") -> str:
     seen = diagnosis.trace.conditions
     mode = "train" if seen.training else "eval"
     loss = "" if seen.loss is None else f"loss {seen.loss:.4g}, "
+    seed = "" if seen.seed is None else f"seed {seen.seed}, "
     line = (
         f"{loss}{len(diagnosis.trace.ops)} ops, {len(diagnosis.trace.layers)} layers on the trunk, "
         f"{seen.trainable:,} of {seen.parameters:,} parameters train, {seen.batches} batch(es), "
-        f"{mode} mode, {seen.device}, seed {seen.seed}, "
+        f"{mode} mode, {seen.device}, {seed}"
         f"torch {seen.torch}"
     )
     return "; ".join([line, *seen.notes])

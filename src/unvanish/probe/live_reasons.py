@@ -1,0 +1,28 @@
+"""Why a model cannot be looked at while it trains."""
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+_SHARDED = ("DTensor", "FlatParameter")
+_SHARDING = ("FullyShardedDataParallel", "FSDPModule")
+
+
+def cannot_be_seen(model: nn.Module) -> str | None:
+    """One sentence, or ``None`` where it can be."""
+    for name, module in model.named_modules():
+        compiled = getattr(module, "_compiled_call_impl", None) is not None
+        if compiled or isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            return (
+                f"not available: {name or 'the model'} is compiled, and what runs inside of "
+                "compiled code cannot be seen op by op"
+            )
+        if any(kind.__name__ in _SHARDING for kind in type(module).__mro__):
+            return "not available: the parameters are sharded over processes (FSDP)"
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            return f"not available: parameter {name} is not initialised yet (a lazy module)"
+        if any(kind.__name__ in _SHARDED for kind in type(parameter).__mro__):
+            return "not available: the parameters are sharded over processes (DTensor)"
+        if parameter.device.type == "meta":
+            return f"not available: parameter {name} is on the meta device and has no values"
+    return None
