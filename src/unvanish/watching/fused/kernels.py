@@ -19,7 +19,8 @@ _FEW = 16384
 """Tensors of fewer entries are counted in 64 bins, longer ones in 64 x 64 bins for pairs."""
 
 _HUGE = 1e120
-"""Float64 beyond it (or below its inverse) is scaled before it is squared."""
+_SHIFT = 2.0**600
+"""Float64 beyond ``_HUGE`` (or below its inverse) is scaled by this before it is squared."""
 
 FLOAT32, BFLOAT16, FLOAT16, FLOAT64 = range(4)
 
@@ -212,10 +213,10 @@ def read_single(addresses, sizes, kinds, sums, histogram, edge):
 def _norm(parts):
     """l2 norm from squares of what is small, ordinary and huge, each in its own scale."""
     if parts[2] > 0:
-        return np.sqrt(parts[2] + parts[1] / _HUGE**2) * _HUGE
+        return np.sqrt(parts[2] + parts[1] / _SHIFT / _SHIFT) * _SHIFT
     if parts[1] > 0:
-        return np.sqrt(parts[1] + parts[0] / _HUGE**2)
-    return np.sqrt(parts[0]) / _HUGE
+        return np.sqrt(parts[1] + parts[0] / _SHIFT / _SHIFT)
+    return np.sqrt(parts[0]) / _SHIFT
 
 
 @compiled
@@ -223,9 +224,9 @@ def _add_squares(values, largest, parts):
     """Add the squares of finite float64 to the part where they can be squared."""
     scale, part = 1.0, 1
     if largest > _HUGE:
-        scale, part = 1.0 / _HUGE, 2
+        scale, part = 1.0 / _SHIFT, 2
     elif largest < 1.0 / _HUGE:
-        scale, part = _HUGE, 0
+        scale, part = _SHIFT, 0
     squares = 0.0
     for i in range(values.shape[0]):
         scaled = values[i] * scale

@@ -40,14 +40,11 @@ class Stored:
 
 def stored(tensor: Tensor) -> Stored | None:
     """What is stored of a tensor of any kind; ``None`` where there is no memory (meta, fake)."""
-    local = False
-    if type(tensor) is not Tensor and type(tensor) is not Parameter:
-        if hasattr(tensor, "to_local"):
-            tensor, local = local_shard(tensor), True
-        tensor = tensor.as_subclass(Tensor)
-    if tensor.is_meta:
+    local = hasattr(tensor, "to_local")
+    plain = _unwrapped(tensor)
+    if plain is None:
         return None
-    tensor = tensor.detach()
+    tensor = plain.detach()
     entries = tensor.numel()
     if tensor.layout == torch.sparse_coo:
         tensor = tensor.coalesce().values()
@@ -64,6 +61,18 @@ def stored(tensor: Tensor) -> Stored | None:
     except (RuntimeError, NotImplementedError):
         return None
     return Stored(dense, unstored, local, unsigned)
+
+
+def _unwrapped(tensor: Tensor) -> Tensor | None:
+    """An ordinary tensor over the same memory; ``None`` where a subclass keeps it elsewhere."""
+    if hasattr(tensor, "to_local"):
+        tensor = local_shard(tensor)
+    if type(tensor) is not Tensor and type(tensor) is not Parameter:
+        dispatch = cast(Any, type(tensor)).__torch_dispatch__
+        if dispatch is not cast(Any, Tensor).__torch_dispatch__:
+            return None
+        tensor = tensor.as_subclass(Tensor)
+    return None if tensor.is_meta else tensor
 
 
 def local_shard(tensor: Tensor) -> Tensor:
@@ -114,12 +123,10 @@ def weights_of(parameter: Tensor) -> Tensor | None:
 
     Complex entries become two real ones, so that a difference of two weights can be taken.
     """
-    tensor = parameter.detach()
-    if type(tensor) is not Tensor:
-        tensor = local_shard(tensor) if hasattr(tensor, "to_local") else tensor
-        tensor = tensor.as_subclass(Tensor)
-    if tensor.is_meta or tensor.layout != torch.strided:
+    plain = _unwrapped(parameter)
+    if plain is None or plain.layout != torch.strided:
         return None
+    tensor = plain.detach()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     try:

@@ -75,6 +75,7 @@ class Passes:
         sums = np.full((self._many, SUMS), np.nan)
         counts = np.zeros((self._many, HISTOGRAM_BINS), np.uint32) if histogram else None
         late: list[tuple[list[int], Seat]] = []
+        unstored, unsigned = found.unstored, found.unsigned  # and nothing that holds a tensor
         for device, places in found.places().items():
             columns = [found.columns[place] for place in places]
             tensors = [found.tensors[place] for place in places]
@@ -90,9 +91,9 @@ class Passes:
                 edge = len(columns) * SUMS
                 bins = numbers[edge:].reshape(-1, HISTOGRAM_BINS) if histogram else None
                 _set(columns, numbers[:edge].reshape(-1, SUMS), bins, sums, counts)
-            for column, zeros in found.unstored:
+            for column, zeros in unstored:
                 sums[column, 3] += zeros
-            return gradient_statistics(sums, entries, scale, found.unsigned), counts
+            return gradient_statistics(sums, entries, scale, unsigned), counts
 
         waiting = tuple(seat for _, seat in late)
         if all(seat.ready() for seat in waiting):

@@ -130,10 +130,9 @@ class _Persistent:
             self._make_room(columns, list(weights.values()))
         for place, (column, weight) in enumerate(weights.items()):
             key = _key(parameters[column], weight)
-            if key[1] < 0 or self._known.get(column) != key:
-                size = weight.numel() * weight.element_size()
-                ctypes.memmove(int(self._copies[place]), weight.data_ptr(), size)
-                self._known[column] = key
+            size = weight.numel() * weight.element_size()
+            ctypes.memmove(int(self._copies[place]), weight.data_ptr(), size)
+            self._known[column] = key
 
     def _make_room(self, columns: list[int], weights: list[Tensor]) -> None:
         sizes = [-(-w.numel() * w.element_size() // _ALIGNED) * _ALIGNED for w in weights]
