@@ -38,7 +38,7 @@ TABLES: Final[dict[str, str]] = {
 }
 """A ``value`` that is NULL was NaN: SQLite has no other way to keep one."""
 
-MOST_JSON_BYTES: Final = 1 << 30
+INDEX: Final = "CREATE INDEX event_step ON event (step);\n"
 
 
 def creation() -> str:
@@ -47,7 +47,9 @@ def creation() -> str:
     tables = tables.replace(
         "PRIMARY KEY (name, step));", "PRIMARY KEY (name, step)) WITHOUT ROWID;"
     )
-    return f"PRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {VERSION};\n{tables}"
+    return (
+        f"PRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {VERSION};\n{tables}{INDEX}"
+    )
 
 
 def floats_to_bytes(values: NDArray[Any]) -> bytes:

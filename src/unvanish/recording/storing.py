@@ -4,13 +4,12 @@ import contextlib
 import logging
 import sqlite3
 import time
-import zlib
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from unvanish.recording import layout
-from unvanish.recording.backlog import Item, Look, Packed
-from unvanish.recording.records import Event, TensorEntry
+from unvanish.recording.backlog import Item, Packed
+from unvanish.recording.rows import Rows
 from unvanish.recording.thinning import Thinning
 
 _log = logging.getLogger("unvanish")
@@ -65,8 +64,11 @@ class Store:
         self._check_place()
         for part in self._parts(items):
             with self._transaction():
-                rows = sum(self._tried(item) for item in part)
-                if self._thinning.turn(rows, 4 * self._tensors):
+                rows = self._insert(part)
+            # Apart from what was just written, which is safe by now.
+            if self._thinning.due():
+                with self._transaction():
+                    self._thinning.turn(rows)
                     self._say("thinned", self._thinning.levels)
         lost = {**lost, "refused": self._refused}
         if lost != self._lost:
@@ -124,46 +126,25 @@ class Store:
                 if not busy or time.monotonic() > until:
                     raise
 
-    def _tried(self, item: Item) -> int:
+    def _insert(self, items: Sequence[Item]) -> int:
+        """How many rows of readings were written."""
         try:
-            return self._insert(item)
+            return self._at_once(items)
         except (ValueError, TypeError, OverflowError) as error:  # nothing that a file can hold
+            if len(items) > 1:
+                return sum(self._insert([item]) for item in items)
             self._refused += 1
             _log.debug("not recorded: %s", error)
             return 0
 
-    def _insert(self, item: Item) -> int:
-        """Rows of readings that were written."""
-        execute = self._connection.execute
-        if isinstance(item, Packed):
-            return self._insert_step(item)
-        if isinstance(item, Event):
-            row = (item.step, item.kind, layout.to_json(item.plain()))
-            execute("INSERT INTO event (step, kind, said) VALUES (?, ?, ?)", row)
-        elif isinstance(item, Look):
-            packed = zlib.compress(item.diagnosis.encode("utf-8", "replace"), 6)
-            execute("INSERT OR REPLACE INTO look VALUES (?, ?)", (item.step, packed))
-        elif isinstance(item, TensorEntry):
-            shape = layout.to_json(list(item.shape))
-            row = (self._tensors, item.name, shape, item.dtype)
-            execute("INSERT INTO tensor VALUES (?, ?, ?, ?)", row)
-            self._tensors += 1
-        return 0
-
-    def _insert_step(self, item: Packed) -> int:
-        execute, many = self._connection.execute, self._connection.executemany
-        execute(
-            "INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (item.step, item.seconds, item.stage)
-        )
-        scalars = [(name, item.step, value) for name, value in item.scalars.items()]
-        many("INSERT OR REPLACE INTO scalar VALUES (?, ?, ?)", scalars)
-        numbers = [(name, item.step, blob) for name, blob in item.numbers.items()]
-        if item.histogram is not None:
-            packed = zlib.compress(item.histogram, 1)
-            numbers.append((layout.HISTOGRAM, item.step, packed))
-        many("INSERT OR REPLACE INTO reading VALUES (?, ?, ?)", numbers)
-        self.newest = item.step
-        return len(numbers)
+    def _at_once(self, items: Sequence[Item]) -> int:
+        rows = Rows(self._tensors)
+        for item in items:
+            rows.add(item)
+        rows.insert(self._connection)
+        self._tensors = rows.tensors
+        self.newest = self.newest if rows.newest is None else rows.newest
+        return len(rows.of["reading"])
 
     def _say(self, key: str, value: object) -> None:
         row = (key, layout.to_json(value))
