@@ -334,3 +334,11 @@ def test_import_alone_loads_no_torch() -> None:
     )
     assert done.stdout.split() == ["False", "False"]
     assert unvanish.observe is observe
+
+
+def test_loading_a_public_name_draws_no_random_number() -> None:
+    program = (
+        "import random, unvanish; random.seed(3); unvanish.diagnose, unvanish.watch, unvanish.treat; "
+        "drawn = random.random(); random.seed(3); assert drawn == random.random()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

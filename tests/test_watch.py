@@ -176,9 +176,9 @@ def test_an_alarm_is_one_line_in_the_log_and_calls_back(caplog: pytest.LogCaptur
     model = mlp(12, nn.Sigmoid)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     told = []
-    with caplog.at_level(logging.WARNING, "unvanish"):
-        with unvanish.watch(model, optimizer, on_alarm=told.append, strict=True):
-            train(model, optimizer, 3)
+    caplog.set_level(logging.WARNING, "unvanish")
+    with unvanish.watch(model, optimizer, on_alarm=told.append, strict=True):
+        train(model, optimizer, 3)
     assert [alarm.name for alarm in told] == ["depth-decay"]
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1

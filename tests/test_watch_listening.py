@@ -31,6 +31,9 @@ class Ear:
     def after_scaler_step(self, scaler: Any, optimizer: Any) -> None:
         self.heard.append("scaled")
 
+    def scale_updated(self, scaler: Any) -> None:
+        self.heard.append("updated")
+
 
 @pytest.fixture
 def ear() -> Any:
@@ -93,7 +96,7 @@ def test_the_loss_behind_a_scaler_is_heard_without_its_scale(ear: Ear) -> None:
     scaler.step(sgd)
     scaler.update()
     assert ear.heard[0] == ("backward", float(loss.detach()), 256.0)
-    assert ear.heard[-2:] == ["scaler", "scaled"]
+    assert ear.heard[-3:] == ["scaler", "scaled", "updated"]
 
 
 def test_torch_is_as_before_when_the_last_listener_goes() -> None:

@@ -119,9 +119,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(2):  # one module called twice
-            y = torch.relu_(self.layer(x))
+            y = self.layer(x)
             y += x
-            x = y
+            x = torch.relu_(y)
         return self.out(x)
 
 
@@ -263,7 +263,7 @@ def lbfgs(around: Around) -> Result:
                 loss.backward()
                 return loss
 
-            losses.append(float(optimizer.step(closure)))
+            losses.append(float(optimizer.step(closure).detach()))
     return losses, weights(model)
 
 

@@ -7,6 +7,7 @@ Everything here is loaded on first use: ``import unvanish`` does nothing else.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,7 +81,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'unvanish' has no attribute {name!r}")
-    home = importlib.import_module(_HOME[name])
+    generator = sys.modules.get("random")
+    state: Any = generator.getstate() if generator is not None else None
+    try:
+        home = importlib.import_module(_HOME[name])
+    finally:
+        if generator is not None:  # rich draws numbers while it is imported: they are not the user's
+            generator.setstate(state)
     return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
 
 

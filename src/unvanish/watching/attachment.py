@@ -7,7 +7,7 @@ there the closure is wrapped, and the gradients are those of its first call.
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -71,4 +71,4 @@ def innermost(optimizer: Any) -> Any:
         if not isinstance(inner, torch.optim.Optimizer):
             break
         optimizer = inner
-    return cast(Any, optimizer)
+    return optimizer

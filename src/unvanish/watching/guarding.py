@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unvanish.guard.policy import Act, Moment, Policy
+from unvanish.guard.policy import Act, Moment, Policy, ScalePolicy, ScaleUpdate
+from unvanish.recording import Event
 from unvanish.watching.reading import Pending
 from unvanish.watching.step_facts import StepFacts
 from unvanish.watching.watched import Watched
@@ -30,6 +31,7 @@ class Guarding:
         pending: Pending,
         facts: StepFacts,
         scale: float,
+        alarms: tuple[Event, ...],
     ) -> None:
         """Ask every policy, then skip the step or change its rate as they want."""
         moment = Moment(
@@ -41,6 +43,7 @@ class Guarding:
             loss_scale=scale,
             scaler=facts.scaler,
             model=self._model,
+            alarms=alarms,
         )
         for policy in self._policies:
             policy.before_step(moment)
@@ -78,6 +81,14 @@ class Guarding:
             group["lr"] = rate
         self._put_aside.clear()
         self._rates.clear()
+
+    def after_scale_update(self, step: int, scaler: Any) -> list[Act]:
+        """The loss scale was updated: what was done about it."""
+        update = ScaleUpdate(step=step, scaler=scaler)
+        for policy in self._policies:
+            if isinstance(policy, ScalePolicy):
+                policy.after_update(update)
+        return update.acts
 
     def close(self) -> None:
         """Undo whatever is still changed."""

@@ -7,7 +7,7 @@ somebody else exchanged one in the meantime, ours stays where it is and hands ev
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -37,22 +37,26 @@ class Listener(Protocol):
 
     def after_scaler_step(self, scaler: GradScaler, optimizer: Any) -> None: ...
 
+    def scale_updated(self, scaler: GradScaler) -> None: ...
+
 
 class _Place:
     """One function that can be exchanged: how to read it and how to write it."""
 
-    def __init__(self, read: Callable[[], Call], write: Callable[[Call], None], ours: Any) -> None:
-        self._read, self._write = read, write
-        self._make = ours
+    def __init__(
+        self, read: Callable[[], Call], write: Callable[[Call], None], make: Callable[[Call], Call]
+    ) -> None:
+        self._read, self._write, self._make = read, write, make
         self._original: Call | None = None
         self._exchanged: Call | None = None
 
     def exchange(self) -> None:
         if self._exchanged is not None:  # covered by somebody else's when we left: still in place
             return
-        self._original = self._read()
-        self._exchanged = self._make(self._original)
-        self._write(self._exchanged)
+        original = self._read()
+        exchanged = self._make(original)
+        self._write(exchanged)
+        self._original, self._exchanged = original, exchanged
 
     def put_back(self) -> None:
         if self._original is not None and self._read() is self._exchanged:
@@ -108,6 +112,7 @@ class _Listening:
             _attribute(torch.autograd, "backward", self._backward),
             _attribute(GradScaler, "scale", self._scale),
             _attribute(GradScaler, "step", self._scaler_step),
+            _attribute(GradScaler, "update", self._update),
         ]
         clips = torch.nn.utils
         found = [
@@ -117,7 +122,7 @@ class _Listening:
         return places + [place for place in found if place is not None]
 
     @contextmanager
-    def _outermost(self) -> Iterator[bool]:
+    def _outermost(self) -> Generator[bool]:
         """Whether this is no call from inside another one, in this thread."""
         depth: int = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1
@@ -177,6 +182,15 @@ class _Listening:
             return result
 
         return step
+
+    def _update(self, original: Call) -> Call:
+        def update(scaler: GradScaler, *arguments: Any, **options: Any) -> Any:
+            result = original(scaler, *arguments, **options)
+            for listener in self._listeners:
+                listener.scale_updated(scaler)
+            return result
+
+        return update
 
     def _clip_norm(self, original: Call) -> Call:
         read = _clip_arguments(original)

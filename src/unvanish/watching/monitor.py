@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unvanish.alarms import Alarms
 from unvanish.causes import CAUSES
 from unvanish.diagnosis import Diagnosis, rank
-from unvanish.guard.policy import Policy
+from unvanish.guard.policy import Act, Policy
 from unvanish.recording import Event
 from unvanish.recording.reader import Recording
 from unvanish.recording.writer import Writer
@@ -44,7 +44,7 @@ class Cost:
     """What watching has cost so far.
 
     ``seconds`` were spent in the watcher's own code inside of the training's thread (deep looks
-    included: ``looks``), out of ``training_seconds`` since the first step was over.
+    included: ``looks``), out of ``training_seconds`` since the watch began.
     """
 
     steps: int
@@ -54,7 +54,7 @@ class Cost:
 
     @property
     def share(self) -> float:
-        """Watcher's seconds over all seconds; 0 before the second step is over."""
+        """Watcher's seconds over all seconds; 0 before the first step is over."""
         return self.seconds / self.training_seconds if self.training_seconds else 0.0
 
 
@@ -96,8 +96,9 @@ class Monitor:
         self._current: Pending | None = None
         self._done: set[int] = set()
         self._wanted: set[str] = set()
+        self._new_alarms: tuple[Event, ...] = ()
         self._began = time.perf_counter()
-        self._last_step: float | None = None
+        self._last_step = self._began
         self._spent = self._spent_before = self._training = 0.0
         self._depth = threading.local()
         self.steps = 0
@@ -222,6 +223,13 @@ class Monitor:
                 self._read(optimizer)
                 self._finish(optimizer, skipped=1.0)
 
+    def scale_updated(self, scaler: Any) -> None:
+        """A loss scaler has chosen its next scale."""
+        with self._own():
+            if self._guarding and self._facts.scaler is scaler:
+                for act in self._guarding.after_scale_update(self.steps, scaler):
+                    self._tell_act(act)
+
     def _ready(self, optimizer: torch.optim.Optimizer) -> None:
         with self._own():
             self._read(optimizer)
@@ -239,7 +247,7 @@ class Monitor:
                 with self._costing("update"):
                     self._readers[id(optimizer)].after_step(self._current)
             for act in self._guarding.after_step():
-                self._tell(self._event("action", act.policy, act.detail, act.evidence, act.where))
+                self._tell_act(act)
             self._finish(optimizer, skipped=self._facts.found_nonfinite(optimizer))
 
     def _read(self, optimizer: torch.optim.Optimizer) -> None:
@@ -266,7 +274,8 @@ class Monitor:
         if not self._guarding or self._current is None:
             return
         scale = self._facts.remaining_scale(optimizer)
-        self._guarding.before_step(optimizer, self._current, self._facts, scale)
+        self._guarding.before_step(optimizer, self._current, self._facts, scale, self._new_alarms)
+        self._new_alarms = ()
 
     def _finish(self, optimizer: torch.optim.Optimizer, skipped: Number) -> None:
         assert self._current is not None
@@ -284,8 +293,7 @@ class Monitor:
         current.scalars |= self._facts.of_step()
         self._facts.start_step()
         now = time.perf_counter()
-        if self._last_step is not None:
-            current.scalars["step_seconds"] = now - self._last_step
+        current.scalars["step_seconds"] = now - self._last_step
         current.scalars["watch_seconds"] = self._spent - self._spent_before
         self._pending.append(current)
         self._drain()
@@ -294,11 +302,10 @@ class Monitor:
 
     def _pay(self, current: Pending, now: float) -> None:
         """Balance the budget over the time from the end of the last step to the end of this one."""
-        if self._last_step is not None:
-            took = now - self._last_step
-            self._training += took
-            self._budget.stepped(took, self._spent - self._spent_before)
-            self._looks.stepped(current.step, took)
+        took = now - self._last_step
+        self._training += took
+        self._budget.stepped(took, self._spent - self._spent_before)
+        self._looks.stepped(current.step, took)
         self._last_step, self._spent_before = now, self._spent
 
     def _drain(self, wait: bool = False) -> None:
@@ -329,12 +336,16 @@ class Monitor:
             self._writer.event(event)
         self._sinks.event(event)
         if event.kind == "alarm":
+            self._new_alarms = (*self._new_alarms, event)
             place = f" in {event.where[0]}" if event.where else ""
             more = f" and {len(event.where) - 1} more" if len(event.where) > 1 else ""
             why = f": {event.detail}" if event.detail else ""
             LOG.warning("step %d: %s%s%s%s", event.step, event.name, place, more, why)
         elif event.kind == "action":
             LOG.info("step %d: guard %s: %s", event.step, event.name, event.detail)
+
+    def _tell_act(self, act: Act) -> None:
+        self._tell(self._event("action", act.policy, act.detail, act.evidence, act.where))
 
     def _event(
         self,

@@ -1,6 +1,6 @@
 """One step of the training read: gradients of every optimizer's tensors, and what the step changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from unvanish.recording import StepReading
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
-from unvanish.watching.fused import GradientReadings, Passes
+from unvanish.watching.fused import GradientReadings, Passes, UpdateReadings
 from unvanish.watching.watched import Watched
 
 Number = float | Tensor
@@ -29,20 +29,20 @@ class Pending:
     gradients: list[tuple[list[int], GradientReadings]] = field(
         default_factory=list[tuple[list[int], GradientReadings]]
     )
-    updates: list[tuple[list[int], dict[str, Floats]]] = field(
-        default_factory=list[tuple[list[int], dict[str, Floats]]]
+    updates: list[tuple[list[int], UpdateReadings]] = field(
+        default_factory=list[tuple[list[int], UpdateReadings]]
     )
 
     def ready(self) -> bool:
         """Whether everything can be had without waiting for a device."""
-        return all(part.ready() for _, part in self.gradients)
+        gradients = all(part.ready() for _, part in self.gradients)
+        return gradients and all(part.ready() for _, part in self.updates)
 
     def reading(self) -> StepReading:
         """All of it as plain arrays, one entry for each watched tensor; NaN where nothing was read."""
         values: dict[str, Floats] = {}
         histogram: Counts | None = None
         for columns, part in self.gradients:
-            part.fetch()
             self._scatter(values, columns, part.values)
             if part.histogram is not None:
                 if histogram is None:
@@ -65,7 +65,7 @@ class Pending:
         )
 
     def _scatter(
-        self, values: dict[str, Floats], columns: list[int], part: dict[str, Floats]
+        self, values: dict[str, Floats], columns: list[int], part: Mapping[str, Floats]
     ) -> None:
         for name, numbers in part.items():
             if name not in values:
