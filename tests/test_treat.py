@@ -79,8 +79,8 @@ def test_nothing_is_done_to_a_healthy_net() -> None:
 
 def test_parameters_that_the_optimizer_does_not_have_are_given_to_it() -> None:
     model = deep(nn.ReLU, 3)
-    first = torch.optim.SGD([*model[:2].parameters(), *model[4:].parameters()], 0.1)
-    found = treat(model, optimizer=first, steps=100)
+    first = torch.optim.SGD([*model[:2].parameters(), *model[4:].parameters()], 0.2)
+    found = treat(model, optimizer=first, steps=200)
     assert [edit.action for edit in found.edits] == ["optimizer"]
     assert set(found.edits[0].where) == {"2.weight", "2.bias"}
     held = {id(p) for group in found.optimizer.param_groups for p in group["params"]}

@@ -55,6 +55,10 @@ def test_the_sign_test_by_lot_is_near_the_exact_one() -> None:
         ([-0.30, -0.32, -0.29, -0.31, -0.33], "worse"),
         ([0.8, 0.8, 0.79, 0.81, -0.01], "helped"),  # the control had luck once
         ([0.8, 0.8, 0.79, 0.0, 0.0], "undecided"),
+        ([0.22, 0.05, 0.06, 0.05, 0.8], "helped"),  # all seeds gain, one of them far more
+        ([-0.22, -0.05, -0.06, -0.05, -0.8], "worse"),
+        ([0.22, 0.05, 0.01, 0.05, 0.8], "undecided"),  # one gains less than matters
+        ([0.05, 0.06, 0.05, 0.8], "undecided"),  # four happen once in sixteen
         ([0.001, -0.002, 0.0, 0.001, 0.002], "no effect"),
         ([0.010, 0.011, 0.010, 0.011, 0.010], "no effect"),  # real, and too small to matter
         ([0.0, 0.0, 0.0, 0.0, 0.0], "no effect"),
@@ -87,5 +91,6 @@ def test_without_an_effect_help_is_rarely_claimed(heavy: bool) -> None:
     shape = (2000, 5)
     draws = generator.standard_cauchy(shape) if heavy else generator.standard_normal(shape)
     words = [decide(row, margin=0.1).word for row in draws.tolist()]
-    assert words.count("helped") / len(words) < 0.035
-    assert words.count("worse") / len(words) < 0.035
+    # One in 25 is promised for the normal one; three standard errors of 2000 draws are 0.013.
+    assert words.count("helped") / len(words) < 0.053
+    assert words.count("worse") / len(words) < 0.053

@@ -73,9 +73,45 @@ def depth(patient: Patient) -> int:
 
 
 def hidden_activations(patient: Patient) -> tuple[Activation, ...]:
-    """Activations between weighted layers: no gates and not what makes the output."""
+    """Activations between weighted layers: no gates and not what makes the output.
+
+    A softmax module that a weighted layer reads stands in the place of one, and counts as one.
+    """
     seen = patient.diagnosis.trace.activations
-    return tuple(a for a in seen if not a.gate and not a.feeds_loss)
+    hidden = [a for a in seen if not a.gate and not a.feeds_loss]
+    return (*hidden, *_softmaxes(patient))
+
+
+def _softmaxes(patient: Patient) -> Iterable[Activation]:
+    """Softmax modules between two weighted layers: shares of attention meet a product instead."""
+    every = patient.diagnosis.trace.operations
+    for index, operation in enumerate(every):
+        module = module_at(patient, operation.module)
+        if not isinstance(module, nn.Softmax | nn.Softmax2d) or operation.function != "softmax":
+            continue
+        feeders = [every[k] for k in operation.inputs if k is not None]
+        readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
+        if readers and all(op.parameters for op in (*feeders, *readers)):
+            yield _as_activation(operation, feeders[0].module if feeders else None)
+
+
+def _as_activation(operation: Operation, fed_by: str | None) -> Activation:
+    """An operation as an activation of which nothing was measured."""
+    return Activation(
+        module=operation.module,
+        call=operation.call,
+        function=operation.function,
+        input_rms=math.nan,
+        input_mean=math.nan,
+        output_rms=operation.output_rms if operation.output_rms is not None else math.nan,
+        derivative_rms=None,
+        saturated_share=None,
+        dead_share=None,
+        dead_units=None,
+        units=operation.output_shape[-1] if operation.output_shape else None,
+        elements=math.prod(operation.output_shape),
+        fed_by=fed_by,
+    )
 
 
 def is_own_module(patient: Patient, activation: Activation) -> bool:

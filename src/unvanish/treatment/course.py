@@ -1,6 +1,5 @@
 """The course of a treatment: fix the wiring, hold contests on what is left, compose what helps."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,20 +18,10 @@ from unvanish.treatment.contender import (
     operate,
 )
 from unvanish.treatment.contest import Contest
-from unvanish.trial.split import samples_in
+from unvanish.treatment.need import Need, tolerance
+from unvanish.treatment.supposed import supposed
 from unvanish.trial.task import Task
 
-SUPPOSED = tuple(
-    Finding(code="", name=name, severity="harmful", where=(), remedies=remedies, evidence=evidence)
-    for name, remedies, evidence in (
-        ("step-too-small", ("step-size",), {"better_rate": 100.0}),
-        ("step-too-small", ("step-size",), {"better_rate": 1000.0}),
-        ("step-too-large", ("step-size",), {"better_rate": 0.01}),
-        ("unscaled-input", ("scale-input",), {}),
-        ("depth-decay", ("reinitialize", "gate-bias", "recurrent-initialization"), {}),
-    )
-)
-"""What is tried without a finding: step sizes over five decades, scaled inputs, other initial values."""
 ROUNDS = 3
 """How many causes one on top of the other are looked for."""
 
@@ -51,7 +40,9 @@ class Course:
     clock: Clock
     make_contest: Callable[[], Contest]
     task: Task
+    need: Need
     base: Contender
+    missing: list[str] = field(default_factory=list[str])
     seen: list[Contender] = field(default_factory=list[Contender])
     ranked: list[Contender] = field(default_factory=list[Contender])
 
@@ -59,18 +50,29 @@ class Course:
         """Rounds until nothing harmful is left, nothing helps any more, or the time is up."""
         diagnosis = self.fix_wiring(self.patient.diagnosis)
         for _ in range(ROUNDS):
-            if diagnosis.healthy or self.clock.spent:
+            if self.clock.spent or (diagnosis.healthy and not self.suppose()):
                 return
-            best = self.contest(diagnosis)
+            best = self.contest(self._supposed(diagnosis) if diagnosis.healthy else diagnosis)
             if best is None:
                 return
             self.base = best
             diagnosis = self.diagnose(best)
 
+    def suppose(self) -> bool:
+        """Whether the base does not learn what is plainly there, so that the usual is to be tried."""
+        said = self.need.of(self.base)
+        if said is not None and said not in self.missing:
+            self.missing.append(said)
+        return said is not None
+
     def run_without_findings(self) -> None:
-        """One contest of what is usual where a net learns nothing though its gradient is fine."""
-        best = self.contest(replace(self.patient.diagnosis, findings=SUPPOSED))
+        """One contest of what is usual, from the unchanged base or what the wiring made of it."""
+        best = self.contest(self._supposed(self.diagnose(self.base)))
         self.base = best or self.base
+
+    def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:
+        patient = replace(self.patient, model=self.base.model)
+        return replace(diagnosis, findings=supposed(patient))
 
     def diagnose(self, contender: Contender) -> Diagnosis:
         """The whole diagnosis of a treated copy, as the patient's own was made."""
@@ -206,15 +208,3 @@ def _count(diagnosis: Diagnosis, names: Sequence[str]) -> int:
     """Places of these findings."""
     concerned: list[Finding] = [f for f in diagnosis.findings if f.name in names]
     return sum(max(len(f.where), 1) for f in concerned if f.severity != "note")
-
-
-def tolerance(task: Task, score: float) -> float:
-    """How far from the best score another is as good: what chance alone makes of that many answers.
-
-    Of an accuracy its binomial standard error on the validation part, of another metric 2 %.
-    """
-    if task.yardstick.kind != "accuracy":
-        return 0.02 * abs(score)
-    answers = sum(samples_in(batch) for batch in task.split.validation) or 1
-    share = min(max(score, 1 / (answers + 2)), 1 - 1 / (answers + 2))  # Laplace: never quite sure
-    return math.sqrt(share * (1 - share) / answers)

@@ -19,7 +19,8 @@ from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.treatment.clock import Clock, Progress
 from unvanish.treatment.contender import Contender
 from unvanish.treatment.contest import Contest
-from unvanish.treatment.course import Course, advice, harmful, tolerance
+from unvanish.treatment.course import Course, advice, harmful
+from unvanish.treatment.need import Need
 from unvanish.treatment.record import Treatment, helps
 from unvanish.trial import Running, Verdict, compare
 from unvanish.trial.task import prepare
@@ -174,14 +175,10 @@ class _Visit:
         base = self._unchanged()
         course = self._course(base)
         try:
-            if not before.healthy:
-                course.run()
-            elif self._learns_nothing(base):
-                said = f"the gradients are fine, and {self._steps} steps teach this net nothing"
-                self._notes.append(f"{said}: what is usual then was tried without a finding")
-                course.run_without_findings()
-            else:
+            course.run()
+            if before.healthy and not course.missing:
                 return self._finish(course, None, before, _FINE)
+            self._notes += [f"{said}: what is usual then was tried" for said in course.missing]
         except KeyboardInterrupt:
             return self._interrupted(course)
         return self._proved(course)
@@ -200,21 +197,12 @@ class _Visit:
             clock=self._clock,
             make_contest=lambda: Contest(self._patient, self._begin, self._steps, self._clock),
             task=self._task,
+            need=Need(self._task, self._begin, self._steps, self._seeds, self._clock),
             base=base,
         )
 
-    def _begin(self, contender: Contender) -> Running:
-        return Running(contender.arm, self._task)
-
-    def _learns_nothing(self, base: Contender) -> bool:
-        """Whether the model as it is ends no better than the best constant answer."""
-        zero = self._task.zero_skill
-        if zero is None or zero.metric is None or not self._task.split.unseen:
-            return False
-        self._clock.tell(f"does it learn? {self._steps} steps")
-        found = Running(base.arm, self._task).advance(self._steps).score()
-        least = zero.metric if self._task.yardstick.higher_is_better else -zero.metric
-        return found <= least + tolerance(self._task, least)
+    def _begin(self, contender: Contender, seed: int = 0) -> Running:
+        return Running(contender.arm, self._task, seed, control=self._unchanged().arm)
 
     def _proved(self, course: Course) -> Treatment:
         """The finalists on trial, one after the other, until one is shown to help."""

@@ -78,7 +78,9 @@ def count_training(chosen: Counted) -> dict[tuple[str, int], float]:
     return gone
 
 
-def smallest_margin(task: Task, counted: Mapping[tuple[str, int], float]) -> float | None:
+def smallest_margin(
+    task: Task, counted: Mapping[tuple[str, int], float], answers: int | None = None
+) -> float | None:
     """The smallest difference that matters.
 
     - Accuracy: one standard error of a share among the held-out samples, root(p(1 - p)/n) with p
@@ -86,11 +88,13 @@ def smallest_margin(task: Task, counted: Mapping[tuple[str, int], float]) -> flo
       other samples of the same kind would move the figure by as much.
     - Loss: 0.02 of the loss of the best constant answer, and where that is not known of the smaller
       mean loss. - The user's metric: 0.02 of the larger mean.
+
+    ``answers`` is how many an accuracy counts, those held out where nothing is said.
     """
     if not counted:
         return None
     if task.yardstick.kind == "accuracy":
-        size = task.split.samples
+        size = task.split.samples if answers is None else answers
         share = (statistics.fmean(counted.values()) * size + 2) / (size + 4)
         return math.sqrt(share * (1 - share) / (size + 4))
     means = [

@@ -1,6 +1,7 @@
-"""What a linear model of the same samples reaches: what is plainly there to be learned."""
+"""What a linear model says to samples that it has not seen: what is plainly there to be learned."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,22 +9,29 @@ from torch import Tensor
 
 from unvanish.batches import split_batch, tensors_in
 from unvanish.errors import UnvanishError
-from unvanish.trial.ridge import Ridge, fit_ridge
-from unvanish.trial.split import Split
+from unvanish.trial.ridge import left_out
+from unvanish.trial.split import Split, samples_in
 from unvanish.trial.yardstick import Score, Yardstick, class_axis
 
 MOST = 2048
 """Samples that are fitted at most: of more, the first ones that a training sees."""
 _ENTRIES = 2**27
 """Numbers of all samples together, a gigabyte in double precision."""
+_SURE = 1e-6
 
-Answer = Callable[[Any], Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearSkill:
+    """The samples that were asked for, and the score of a linear model fitted to the others each."""
+
+    batches: tuple[Any, ...]
+    score: Score
 
 
 def linear_skill(
-    yardstick: Yardstick, split: Split, judged: Sequence[Any], outputs: Any, steps: int
-) -> Score | None:
-    """The score on ``judged`` of a ridge regression on what a training sees; ``None``: it has none.
+    yardstick: Yardstick, split: Split, outputs: Any, steps: int
+) -> LinearSkill | None:
+    """The leave-one-out score of a ridge regression on what a training sees; ``None``: it has none.
 
     Inputs are flattened and standardised; classes are asked for by their indicators, the largest
     answer is the class. There is such a model where each sample has floating-point inputs of one
@@ -33,36 +41,35 @@ def linear_skill(
     Args:
         yardstick: what scores are taken with.
         split: the data; batches must be (inputs, targets) pairs.
-        judged: the batches to answer.
         outputs: what the net says to a batch, for the shape.
         steps: of the training, which bounds what is seen of the data.
     """
     if yardstick.forward is not None and yardstick.metric is None:
         return None
     try:
-        seen = [split_batch(batch) for batch in _seen(split, steps)]
-        inputs = torch.cat([_flat(given) for given, _ in seen])
-        wanted = torch.cat([targets.detach().cpu() for _, targets in seen])
-        if not bool(inputs.isfinite().all()) or len(inputs) != len(wanted):
+        batches = _seen(split, steps)
+        pairs = [split_batch(batch) for batch in batches]
+        inputs = torch.cat([_flat(given) for given, _ in pairs])
+        wanted = torch.cat([targets.detach().cpu() for _, targets in pairs])
+        if len(inputs) < 3 or len(inputs) != len(wanted) or not bool(inputs.isfinite().all()):
             return None
-        answers = _answers(inputs, wanted, outputs)
-        if not answers:
-            return None
-        found = min(answers, key=lambda answer: _loss(yardstick, answer, seen))
-        with torch.no_grad():
-            return yardstick.judge(found, judged)
+        scores = [_judged(yardstick, said, batches) for said in _said(inputs, wanted, outputs)]
     except (UnvanishError, RuntimeError, TypeError, ValueError, IndexError, AttributeError):
         return None  # a reference that cannot be taken is left out, and stops nobody
+    known = [score for score in scores if score is not None and score.metric is not None]
+    if not known:
+        return None
+    least = min(known, key=lambda score: score.loss if score.loss is not None else 0.0)
+    return LinearSkill(batches=tuple(batches), score=least)
 
 
 def _seen(split: Split, steps: int) -> list[Any]:
     """The batches of the first epoch under seed 0, as far as the steps and the limits go."""
     first = split.batch(0, 0)
-    whole = sum(len(t) for t in tensors_in(split.training[0])[:1]) if split.size else 0
-    epoch = whole // split.size if split.size else len(split.training)
-    inputs = _flat(split_batch(first)[0])
-    most = min(MOST, max(_ENTRIES // inputs.shape[1], 2))
-    count = min(epoch, steps, max(most // max(len(inputs), 1), 1))
+    size = samples_in(first)
+    epoch = samples_in(split.training[0]) // size if split.size else len(split.training)
+    features = _flat(split_batch(first)[0]).shape[1]
+    count = min(epoch, steps, max(min(MOST, _ENTRIES // features) // size, 1))
     return [split.batch(0, step) for step in range(count)]
 
 
@@ -79,43 +86,29 @@ def _flat(inputs: Any) -> Tensor:
     return torch.cat([t.detach().cpu().float().flatten(1) for t in tensors], dim=1)
 
 
-def _answers(inputs: Tensor, targets: Tensor, outputs: Any) -> list[Answer]:
-    """Linear models that answer in the net's way; none where a sample has several answers."""
+def _said(inputs: Tensor, targets: Tensor, outputs: Any) -> Iterable[Tensor]:
+    """Answers in the net's way, to be chosen from; none where a sample has several."""
     if not isinstance(outputs, Tensor) or targets[0].numel() != 1:
-        return []
-    if class_axis(outputs[:1].cpu(), targets[:1]) == 1 and outputs.dim() == 2:
-        known = targets >= 0
+        return
+    if outputs.dim() == 2 and class_axis(outputs[:1].cpu(), targets[:1]) == 1:
         classes = torch.arange(outputs.shape[1])
-        indicators = (targets[known][:, None] == classes).double()
-        return [_said(fit_ridge(inputs[known], indicators), outputs)]
+        yield left_out(inputs, (targets[:, None] == classes).double()).to(outputs)
+        return
     if not targets.is_floating_point() or outputs[0].numel() != 1:
-        return []
-    model = fit_ridge(inputs, targets.reshape(-1, 1))
-    found = [_said(model, outputs)]
-    if float(targets.min()) >= 0 and float(targets.max()) <= 1:
-        shares: Callable[[Tensor], Tensor] = lambda said: said.clamp(1e-6, 1 - 1e-6)  # noqa: E731
-        found += [_said(model, outputs, shares)]
-        found += [_said(model, outputs, lambda said: torch.logit(shares(said)))]
-    return found
+        return
+    found = left_out(inputs, targets.reshape(-1, 1)).reshape(-1, *outputs.shape[1:])
+    yield found.to(outputs)
+    if float(targets.min()) >= 0 and float(targets.max()) <= 1:  # shares, or their logits
+        yield found.clamp(_SURE, 1 - _SURE).to(outputs)
+        yield torch.logit(found, eps=_SURE).to(outputs)
 
 
-def _said(model: Ridge, outputs: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Answer:
-    """Its predictions in the shape, type and place of the net's outputs."""
-
-    def answer(inputs: Any) -> Tensor:
-        said = model(_flat(inputs))
-        said = said if change is None else change(said)
-        return said.reshape(-1, *outputs.shape[1:]).to(outputs)
-
-    return answer
-
-
-def _loss(yardstick: Yardstick, answer: Answer, seen: Sequence[tuple[Any, Any]]) -> float:
-    """The mean loss on what was fitted; infinite where the loss refuses such answers."""
-    if yardstick.loss is None:
-        return 0.0
+def _judged(yardstick: Yardstick, said: Tensor, batches: Sequence[Any]) -> Score | None:
+    """The score of these answers; ``None`` where the loss refuses such ones."""
+    parts = iter(said.split([samples_in(batch) for batch in batches]))
+    answer: Callable[[Any], Any] = lambda _: next(parts)  # noqa: E731
     try:
-        losses = [float(yardstick.loss(answer(x), y).detach()) for x, y in seen]
+        with torch.no_grad():
+            return yardstick.judge(answer, batches)
     except (RuntimeError, ValueError):
-        return float("inf")
-    return sum(losses) / len(losses)
+        return None

@@ -32,14 +32,18 @@ def decide(differences: Sequence[float], margin: float, resolution: float = 0.0)
 
     - ``"no effect"``: the whole interval lies within ± ``margin``.
     - ``"helped"``: the interval lies above zero, the mean reaches the margin, and the sign-flip test
-      agrees. ``"worse"``: the same below zero.
+      agrees; or every one of five or more differences reaches the margin. ``"worse"``: the same
+      below zero.
     - ``"undecided"``: anything else, and always with a single seed.
 
     The interval (Student's t on the differences, 95 %) supposes that they are nearly normal, which
     few seeds cannot show; the sign-flip test supposes only that without an effect each difference
     would as well have come with the other sign. Both must agree, so that neither one lucky seed nor
-    a small spread by chance makes a verdict: if there is no effect, "helped" comes out of at most
-    one comparison in ten whatever the distribution, and of one in forty where it is normal.
+    a small spread by chance makes a verdict. The smallest of n differences is an exact lower bound
+    of their median, at a confidence of 1 - 2^-n whatever the distribution: where a cure rescues some
+    seeds from far lower than others, the spread of the gain is no doubt about it. If there is no
+    effect, "helped" comes out of at most one comparison in ten whatever the distribution, and of one
+    in twenty-five where it is normal.
 
     Args:
         differences: one a seed.
@@ -65,7 +69,16 @@ def decide(differences: Sequence[float], margin: float, resolution: float = 0.0)
         word = "no effect"
     elif p <= GUARD and abs(mean) >= margin and (low > 0 or high < 0):
         word = "helped" if low > 0 else "worse"
+    elif _all_reach(differences, margin):
+        word = "helped" if mean > 0 else "worse"
     return Decision(word=word, difference=mean, interval=(low, high), p=p)
+
+
+def _all_reach(differences: Sequence[float], margin: float) -> bool:
+    """Whether the nearest to zero of the differences, all of one sign, bounds the median."""
+    sure = 1 - 2.0 ** -len(differences) >= CONFIDENCE
+    same = min(differences) > 0 or max(differences) < 0
+    return sure and same and min(abs(d) for d in differences) >= margin
 
 
 def paired_interval(

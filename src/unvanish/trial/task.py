@@ -116,7 +116,8 @@ def prepare(
     rule = Yardstick(
         kind="loss" if metric is None else "metric", loss=loss, forward=forward, metric=metric
     )
-    outputs = _outputs(plain, split, forward is not None and metric is None)
+    plain_outputs = forward is None or metric is not None
+    outputs = outputs_of(plain, split) if plain_outputs else None
     answers = 0
     if outputs is not None and metric is None:
         targets = split_batch(split.held_out[0])[1]
@@ -129,10 +130,8 @@ def prepare(
     )
 
 
-def _outputs(model: nn.Module, split: Split, only_loss: bool) -> Any:
+def outputs_of(model: nn.Module, split: Split) -> Any:
     """What the model says to the first held-out batch; ``None`` where it has no plain outputs."""
-    if only_loss:
-        return None
     inputs, _ = split_batch(split.held_out[0])
     twin = copied_model(model).eval()
     with preserved(twin, 0), eager(), torch.no_grad():

@@ -95,6 +95,8 @@ class Yardstick:
             return Score(metric=None, loss=loss)
         if self.metric is None:
             return Score(metric=_accuracy(outputs, targets), loss=loss)
+        if any(_overflows(t) for t in floats):
+            return Score(metric=None, loss=loss)
         return Score(metric=_own_metric(self.metric, outputs, targets), loss=loss)
 
 
@@ -139,6 +141,11 @@ def _accuracy(outputs: Sequence[Any], targets: Sequence[Any]) -> float:
         right += int(((said.argmax(axis) == wanted) & real).sum())
         counted += int(real.sum())
     return right / max(counted, 1)
+
+
+def _overflows(outputs: Tensor) -> bool:
+    """Whether the squares of these are beyond their type: a metric can only say infinity or NaN."""
+    return bool(outputs.numel()) and not bool(outputs.square().isfinite().all())
 
 
 def _own_metric(metric: Metric, outputs: Sequence[Any], targets: Sequence[Any]) -> float:

@@ -1,0 +1,104 @@
+"""Does a net learn what is plainly there? Beside the best constant and a linear model."""
+
+import math
+from collections.abc import Callable
+
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import Contender
+from unvanish.trial import Running, Task
+from unvanish.trial.counting import smallest_margin, worst_of
+from unvanish.trial.linear_skill import LinearSkill, linear_skill
+from unvanish.trial.split import samples_in
+from unvanish.trial.statistics import decide
+from unvanish.trial.task import outputs_of
+
+Begin = Callable[[Contender, int], Running]
+
+
+class Need:
+    """Whether a net that trained its steps has learned, judged without a limit of anybody's choice.
+
+    It has not where it is no better on unseen samples than the best constant answer, and where even
+    on the samples that it was trained on it answers worse than a linear model answers each of them
+    without having seen it (:mod:`unvanish.trial.linear_skill`). The odds are the net's, so that a
+    sound one that generalises less well than a line is left alone; and "worse" is what a trial would
+    call it, were the linear model the treated arm: every seed another draw, a paired interval, and
+    at least the smallest difference that matters.
+    """
+
+    def __init__(self, task: Task, begin: Begin, steps: int, seeds: int, clock: Clock) -> None:
+        self._task, self._begin, self._steps = task, begin, steps
+        self._seeds, self._clock = seeds, clock
+        self._linear: LinearSkill | None = None
+        self._asked = False
+
+    def of(self, contender: Contender) -> str | None:
+        """What it has not learned, as a sentence goes on; ``None``: nothing is known to be missing.
+
+        The run of seed 0 that a contest took to its end is taken as it stands.
+        """
+        first = contender.running
+        if first is None or len(first.losses) < self._steps:
+            self._clock.tell(f"does it learn? {self._steps} steps")
+            first = self._begin(contender, 0).advance(self._steps)
+        if self._is_constant(first):
+            return f"{self._steps} steps teach this net nothing"
+        linear = self._reference(contender, first)
+        if linear is None or not self._below(linear, [first]):
+            return None
+        runs = [first]
+        for seed in range(1, self._seeds):
+            if self._clock.spent:
+                return None
+            self._clock.tell(f"does it learn? seed {seed}")
+            runs.append(self._begin(contender, seed).advance(self._steps))
+        if not self._below(linear, runs):
+            return None
+        return (
+            f"after {self._steps} steps this net answers the samples it was trained on worse than a "
+            "linear model answers them unseen"
+        )
+
+    def _is_constant(self, run: Running) -> bool:
+        """Whether it ends no better than the best constant answer."""
+        zero = self._task.zero_skill
+        if zero is None or zero.metric is None or not self._task.split.unseen:
+            return False
+        least = zero.metric if self._task.yardstick.higher_is_better else -zero.metric
+        return run.score() <= least + tolerance(self._task, least)
+
+    def _reference(self, contender: Contender, run: Running) -> LinearSkill | None:
+        if not self._asked:
+            task, self._asked = self._task, True
+            outputs = outputs_of(contender.model, task.split)
+            if outputs is not None:
+                self._linear = linear_skill(task.yardstick, task.split, outputs, self._steps)
+        return self._linear
+
+    def _below(self, linear: LinearSkill, runs: list[Running]) -> bool:
+        """Whether the linear model is better: of one run by what matters, of more as a trial says."""
+        measured = [None if r.diverged else r.measure(linear.batches).metric for r in runs]
+        sign = 1.0 if self._task.yardstick.higher_is_better else -1.0
+        line = sign * (linear.score.metric or 0.0)
+        worst = sign * worst_of(self._task, [*measured, linear.score.metric])
+        counted = [worst if m is None else max(sign * m, worst) for m in measured]
+        sides = {("control", k): value for k, value in enumerate(counted)}
+        sides |= {("treated", k): line for k in range(len(runs))}
+        asked = sum(samples_in(batch) for batch in linear.batches)
+        margin = smallest_margin(self._task, sides, asked) or 0.0
+        differences = [line - value for value in counted]
+        if len(runs) == 1:
+            return differences[0] > margin
+        return decide(differences, margin, 1 / asked).word == "helped"
+
+
+def tolerance(task: Task, score: float) -> float:
+    """How far from the best score another is as good: what chance alone makes of that many answers.
+
+    Of an accuracy its binomial standard error on the validation part, of another metric 2 %.
+    """
+    if task.yardstick.kind != "accuracy":
+        return 0.02 * abs(score)
+    answers = sum(samples_in(batch) for batch in task.split.validation) or 1
+    share = min(max(score, 1 / (answers + 2)), 1 - 1 / (answers + 2))  # Laplace: never quite sure
+    return math.sqrt(share * (1 - share) / answers)
