@@ -24,6 +24,7 @@ _KEPT: Final[dict[str, float]] = {
     "update": math.nan,  # update to weight, when it was last read and finite
     "update_step": -math.inf,  # the step of that
     "update_most": 0.0,  # the largest so far
+    "large_step": -math.inf,  # the last step whose update replaces the tensor soon
     "large_since": math.nan,  # step since which every update read replaces the tensor soon
 }
 
@@ -108,6 +109,7 @@ class Columns:
             known, np.maximum(update, kept["update_most"]), kept["update_most"]
         )
         large = known & self.matrix & (update >= LARGE)
+        kept["large_step"] = np.where(large, step, kept["large_step"])
         started = np.where(np.isnan(kept["large_since"]), step, kept["large_since"])
         kept["large_since"] = np.where(large, started, np.where(known, np.nan, kept["large_since"]))
         self.updates_read += 1

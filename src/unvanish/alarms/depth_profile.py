@@ -1,5 +1,7 @@
 """UV301 depth-decay, UV302 depth-growth: front and back of the net part, and so do their steps."""
 
+import math
+
 import numpy as np
 
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
@@ -10,6 +12,8 @@ from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, RESOLUTION
 
 SUSTAINED = 10
 """Judged steps in a row: batches differ, a slope over depth does not come and go with them."""
+SMALLEST = 1e-45
+"""The smallest float32, for an update of exactly zero."""
 
 
 class _Parting:
@@ -52,10 +56,11 @@ class _Parting:
         if not len(front) or not len(back):
             return None
         starved, fed = (front, back) if self._sign > 0 else (back, front)
-        small, large = float(np.median(starved)), float(np.median(fed))
+        # The last third itself may fall over ten decades: the best of it shows what a step can do.
+        small, large = float(np.median(starved)), float(fed.max())
         if small < RESOLUTION <= large / 10:
-            return max(np.log10(large / max(small, 1e-45)), HARMFUL_DECADES)
-        return float(np.log10(large / small)) if small > 0 and large > 0 else 0.0
+            return max(math.log10(large / max(small, SMALLEST)), HARMFUL_DECADES)
+        return math.log10(large / small) if small > 0 and large > 0 else 0.0
 
     def _signed(self, moment: Moment, profile: Profile, behind: float) -> Sign:
         size, columns = len(moment.columns), moment.columns

@@ -20,10 +20,11 @@ READINGS = 3
 class _Underflow:
     """The wall at 2^-24 over the loss scale: zeros on one side, the rest piled up on the other.
 
-    Three things for a tensor, in three readings of the histogram in a row: not one magnitude
-    below the wall; more than half of the entries zero; more than half of the others within three
-    octaves of the wall. Magnitudes spread over many octaves whatever the net; only a number
-    format cuts them off at a power of two. Zeros of dead or unused units have no wall beside them.
+    Three things in three readings of the histogram in a row: no weight matrix of the net has one
+    magnitude below the wall; more than half of a tensor's entries are zero; more than half of the
+    others lie within three octaves of the wall. Magnitudes spread over many octaves whatever the
+    net; only a number format cuts them off at a power of two. Zeros of dead or unused units have
+    no wall beside them.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,9 @@ class _Underflow:
         there = counts.sum(axis=1)
         piled = counts[:, lowest : lowest + COARSE].sum(axis=1)
         lost = columns.matrix & columns.reached & (there > 0) & (2 * there < columns.elements)
-        lost &= (counts[:, :lowest].sum(axis=1) == 0) & (2 * piled > there)
+        lost &= 2 * piled > there
+        # All of the net ends at the wall, or it is none: 1 - tanh^2 has steps of 2^-24 in float32.
+        lost &= counts[columns.matrix, :lowest].sum() == 0
         if self._run.count(bool(lost.any()), moment.step) < READINGS:
             return UNSEEN if self._run.length else AWAY
         return self._sign(moment, lost, there, scale)

@@ -66,9 +66,8 @@ class _TooLarge:
 
 
 def _thrown(moment: Moment, since: float) -> Mask:
-    """Matrices whose update, read after that step, replaces them soon."""
-    columns = moment.columns
-    return columns.matrix & (columns["update"] >= LARGE) & (columns["update_step"] >= since)
+    """Matrices with an update since that step that replaces them soon."""
+    return moment.columns["large_step"] >= since
 
 
 def _thrown_for_long(moment: Moment) -> Mask:
@@ -100,7 +99,7 @@ def _decades_up(logs: np.ndarray) -> float:
 
 def _sign(moment: Moment, thrown: Mask, onset: int, said: str, severity: str = "") -> Sign:
     columns, course = moment.columns, moment.course
-    update = columns["update"][thrown]
+    update = columns["update_most"][thrown]
     latest = course.loss.last(LATEST)
     first = course.first_loss
     evidence = {

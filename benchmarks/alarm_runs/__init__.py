@@ -1,0 +1,1 @@
+"""Small real trainings for the alarms: healthy ones that look suspicious, and injected faults."""
