@@ -86,8 +86,7 @@ class LiveLook:
         return None
 
     def _start(self, module: nn.Module, arguments: tuple[Any, ...]) -> Any:
-        for handle in self._handles:
-            handle.remove()
+        self._remove_handles()
         self._pass = LivePass(self._model, self, self._locating)
         self._pass.start()
         self._handles = [
@@ -108,6 +107,8 @@ class LiveLook:
         seen = self._pass
         if self._over or seen is None or id(module) not in self._names or not seen.here:
             self._release()
+            return
+        if self._depth:  # recomputed in a backward pass
             return
         error = sys.exc_info()[1]
         with self.own():
@@ -212,8 +213,13 @@ class LiveLook:
             return
         self._pass = None
         leave(self)
+        self._remove_handles()
+
+    def _remove_handles(self) -> None:
         for handle in self._handles:
             handle.remove()
+            # torch forgets to: its handle knows of one further dictionary only.
+            torch_module._global_forward_hooks_with_kwargs.pop(handle.id, None)
         self._handles.clear()
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import (
     TorchFunctionMode,
@@ -11,7 +12,6 @@ from torch.overrides import (
     _pop_mode,  # pyright: ignore[reportPrivateUsage]
     _push_mode,  # pyright: ignore[reportPrivateUsage]
 )
-from torch.utils._device import DeviceContext
 
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.backward import Own
@@ -82,10 +82,13 @@ class LiveRecorder(ForwardRecorder):
         """Lie below every mode of this thread, but above the default device, as torch wants it."""
         if self.on:
             return
-        below = _get_current_function_mode_stack()[:1]
-        _rebuild(
-            lambda stack: [self, *stack] if not _device(below) else [stack[0], self, *stack[1:]]
-        )
+        default = _default_device()
+
+        def change(stack: list[Any]) -> list[Any]:
+            lowest = int(bool(stack) and stack[0] is default)
+            return [*stack[:lowest], self, *stack[lowest:]]
+
+        _rebuild(change)
         self._thread = threading.get_ident()
 
     def take_off(self) -> bool:
@@ -106,8 +109,9 @@ class LiveRecorder(ForwardRecorder):
         )
 
 
-def _device(below: list[Any]) -> bool:
-    return bool(below) and isinstance(below[0], DeviceContext)
+def _default_device() -> Any:
+    """The mode of ``torch.set_default_device``, which insists on the lowest place; or ``None``."""
+    return getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
 
 
 def _rebuild(change: Callable[[list[Any]], list[Any]]) -> None:
