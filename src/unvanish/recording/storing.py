@@ -144,7 +144,9 @@ class Store:
         rows.insert(self._connection)
         self._tensors = rows.tensors
         self.newest = self.newest if rows.newest is None else rows.newest
-        return len(rows.of["reading"])
+        readings = rows.of["reading"]
+        self._thinning.wrote(len(rows.of["step"]), sum(len(row[2]) for row in readings))
+        return len(readings)
 
     def _say(self, key: str, value: object) -> None:
         row = (key, layout.to_json(value))

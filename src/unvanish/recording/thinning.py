@@ -73,6 +73,7 @@ class Thinning:
         self._connection = connection
         self._limit = limit
         self._running = False
+        self._steps_written = self._bytes = 0.0
         self._sweeps: dict[str, dict[str, Sweep]] = {kind: {} for kind in KINDS}
         self.levels: dict[str, int] = dict.fromkeys(KINDS, 0)
 
@@ -80,6 +81,14 @@ class Thinning:
         """The file is too large, or was and is not yet small enough."""
         self._running = self._used() > (END_AT if self._running else BEGIN_AT) * self._limit
         return self._running
+
+    def wrote(self, steps: int, size: int) -> None:
+        """Learn what a step takes: of the last thousand or two that were written."""
+        self._steps_written += steps
+        self._bytes += size
+        if self._steps_written > 2 * LAST_STEPS:
+            self._steps_written /= 2
+            self._bytes /= 2
 
     def turn(self, rows_written: int) -> None:
         """Delete for a tenth of a second, and at least twice what was just written."""
@@ -89,8 +98,8 @@ class Thinning:
         while (rows > 0 or time.monotonic() < until) and self.due():
             place = self._unfinished(moment)
             if place is None:
-                if self.levels["readings"] >= MOST_LEVEL:
-                    return
+                if 1 << self.levels["readings"] > moment.last:
+                    return  # of the old steps only the first is left
                 self._next_level()
             else:
                 rows -= self._chunk(*place, moment)
@@ -162,25 +171,13 @@ class Thinning:
         newest = self._steps("SELECT step FROM step ORDER BY step DESC LIMIT ?", LAST_STEPS)
         if not newest:
             return _Moment(0, 1)
-        statistics = self._statistics()
-        total = sum(self._bytes(statistic, newest[-1]) for statistic in statistics)
-        step_bytes = max(total / len(newest), 1.0)
+        step_bytes = max(self._bytes / max(self._steps_written, 1), 1.0)
         fit = max(int(LAST_SHARE * self._limit / step_bytes), FEWEST_LAST_STEPS)
         every = 1
         events = self._number("SELECT total(id) FROM (SELECT max(id) AS id FROM event)")
         while events / every * step_bytes > EVENTS_SHARE * self._limit:
             every *= 2
-        return _Moment(newest[min(fit, len(newest)) - 1], every, statistics)
-
-    def _bytes(self, statistic: str, since: int) -> float:
-        """About how many bytes there are of a statistic since a step."""
-        query = "SELECT count(*) FROM reading WHERE statistic = ? AND step >= ?"
-        rows = self._number(query, statistic, since)
-        query = (
-            "SELECT total(size) / max(count(*), 1) FROM (SELECT length(numbers) AS size "
-            "FROM reading WHERE statistic = ? AND step >= ? ORDER BY step DESC LIMIT 16)"
-        )
-        return rows * self._number(query, statistic, since)
+        return _Moment(newest[min(fit, len(newest)) - 1], every, self._statistics())
 
     def _sparser_looks(self) -> None:
         """Diagnoses, and the acts of a guard that acts at every step, are bounded too."""
