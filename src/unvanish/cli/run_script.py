@@ -109,10 +109,17 @@ def _conclude(watching: "Everything") -> None:
     for monitor in watching.monitors:
         click.echo(f"unvanish: {_verdict(monitor)}", err=True)
         if monitor.path is not None:
-            click.echo(f"unvanish: recorded in {monitor.path}", err=True)
-            click.echo(f"unvanish: look with: unvanish show {monitor.path.parent}", err=True)
+            path = _near(monitor.path)
+            click.echo(f"unvanish: recorded in {path}", err=True)
+            click.echo(f"unvanish: look with: unvanish show {path.parent}", err=True)
     if watching.left_out:
         click.echo(f"unvanish: {watching.left_out} more trainings were not watched.", err=True)
+
+
+def _near(path: Path) -> Path:
+    """The path as it is seen from here, where that is shorter."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
 
 
 def _verdict(monitor: "Monitor") -> str:
