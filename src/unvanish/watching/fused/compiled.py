@@ -12,7 +12,9 @@ from unvanish.recording.records import Counts
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused.finish import SUMS, Wide, first_edge
 
-Indices = NDArray[np.int64]
+Rows = NDArray[np.int64] | slice
+
+_DOUBLE = 3
 
 
 class Compiled:
@@ -23,9 +25,12 @@ class Compiled:
     """
 
     def __init__(self, dtypes: set[torch.dtype]) -> None:
-        from unvanish.watching.fused import kernels
+        from unvanish.watching.fused import change_kernels, double_kernels, kernels
 
-        self._kernels: Any = kernels
+        self._single: Any = kernels.read_single
+        self._double: Any = double_kernels.read_double
+        self._change_single: Any = change_kernels.change_single
+        self._change_double: Any = change_kernels.change_double
         self._kinds = {
             torch.float32: kernels.FLOAT32,
             torch.bfloat16: kernels.BFLOAT16,
@@ -45,40 +50,32 @@ class Compiled:
         sums = np.zeros((many, SUMS), np.float64)
         counts = np.zeros((many if histogram else 0, HISTOGRAM_BINS), np.uint32)
         addresses, sizes, kinds = self._table(tensors)
-        single, double = self._split(kinds)
-        if len(single) == many:
-            edge = np.int32(first_edge(scale, 127, 23))
-            self._kernels.read_single(addresses, sizes, kinds, sums, counts, edge)
-        else:
-            for rows in (single, double):
-                part = np.zeros((len(rows), SUMS), np.float64)
-                bins = np.zeros((len(rows) if histogram else 0, HISTOGRAM_BINS), np.uint32)
-                given = addresses[rows], sizes[rows]
-                if rows is single:
-                    edge = np.int32(first_edge(scale, 127, 23))
-                    self._kernels.read_single(*given, kinds[rows], part, bins, edge)
-                else:
-                    edge = np.int64(first_edge(scale, 1023, 52))
-                    self._kernels.read_double(*given, part, bins, edge)
-                sums[rows] = part
-                if histogram:
-                    counts[rows] = bins
+        for rows, double in _by_width(kinds):
+            given = addresses[rows], sizes[rows]
+            part = np.zeros((len(given[0]), SUMS), np.float64)
+            bins = np.zeros((len(given[0]) if histogram else 0, HISTOGRAM_BINS), np.uint32)
+            if double:
+                edge = np.int64(first_edge(scale, 1023, 52))
+                self._double(*given, part, bins, edge)
+            else:
+                edge = np.int32(first_edge(scale, 127, 23))
+                self._single(*given, kinds[rows], part, bins, edge)
+            sums[rows] = part
+            if histogram:
+                counts[rows] = bins
         return sums, counts if histogram else None
 
     def changes(self, tensors: Sequence[Tensor], copies: NDArray[np.uint64], *, keep: bool) -> Wide:
         """(tensors, 2): l2 norms of what changed against ``copies`` (addresses), and of those."""
         addresses, sizes, kinds = self._table(tensors)
-        single, double = self._split(kinds)
         norms = np.zeros((len(tensors), 2), np.float64)
-        for rows in (single, double):
-            if not len(rows):
-                continue
-            part = np.zeros((len(rows), 2), np.float64)
+        for rows, double in _by_width(kinds):
             given = addresses[rows], copies[rows], sizes[rows]
-            if rows is single:
-                self._kernels.change_single(*given, kinds[rows], part, keep)
+            part = np.zeros((len(given[0]), 2), np.float64)
+            if double:
+                self._change_double(*given, part, int(keep))
             else:
-                self._kernels.change_double(*given, part, keep)
+                self._change_single(*given, kinds[rows], part, int(keep))
             norms[rows] = part
         return norms
 
@@ -92,6 +89,11 @@ class Compiled:
             np.array([kinds[tensor.dtype] for tensor in tensors], np.uint8),
         )
 
-    def _split(self, kinds: NDArray[np.uint8]) -> tuple[Indices, Indices]:
-        double = kinds == self._kernels.FLOAT64
-        return np.flatnonzero(~double), np.flatnonzero(double)
+
+def _by_width(kinds: NDArray[np.uint8]) -> list[tuple[Rows, bool]]:
+    """Rows of tensors that are not float64, and of those that are; parts without any left out."""
+    double = kinds == _DOUBLE
+    if not double.any():
+        return [(slice(None), False)] if len(kinds) else []
+    parts = [(np.flatnonzero(~double), False), (np.flatnonzero(double), True)]
+    return [(rows, wide) for rows, wide in parts if len(rows)]
