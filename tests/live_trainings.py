@@ -6,6 +6,7 @@ there, and at its end everything of it can be compared bit for bit.
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,20 +50,19 @@ Training = Callable[[State], Steps]
 def told(look: LiveLook, state: State | None = None) -> Iterator[None]:
     """Tell a look of the backward calls of this process, as a watcher does."""
     original = torch.autograd.backward
-    depth = 0
+    inside = threading.local()
 
     def backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
-        nonlocal depth
-        depth += 1
+        if getattr(inside, "backward", False):  # a checkpoint that recomputes
+            return original(tensors, *arguments, **options)
+        inside.backward = True
         scaler = None if state is None else state.scaler
         try:
-            if depth == 1:
-                look.before_backward(tensors, scaler.get_scale() if scaler is not None else None)
+            look.before_backward(tensors, scaler.get_scale() if scaler is not None else None)
             return original(tensors, *arguments, **options)
         finally:
-            depth -= 1
-            if depth == 0:
-                look.after_backward()
+            inside.backward = False
+            look.after_backward()
 
     torch.autograd.backward = backward
     try:

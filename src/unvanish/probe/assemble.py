@@ -4,7 +4,7 @@ import dataclasses
 import math
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from unvanish.probe.parameter_records import parameter_records
 from unvanish.probe.prediction import with_predictions
 from unvanish.probe.profiles import profiles
 from unvanish.probe.sight import Sight
+from unvanish.probe.steps_as_depth import without_steps
 from unvanish.probe.strangers import stranger_records
 from unvanish.trace import (
     Conditions,
@@ -58,6 +59,7 @@ def assemble(
         norms = {n: p.weight_norm for p in parameters for n in p.names if len(p.shape) >= 2}
         spreads = _spreads(first, index_of)
         layers = find_layers(ops, points, segments, norms, spreads, inside)
+        layers = layers if first.inputs else without_steps(layers, first.flow)
         layers = _with_likeness(layers, ops, first, index_of)
     readings = activation_readings(activations, first.flow)
     layers = with_predictions(layers, parameters, readings)
@@ -77,7 +79,7 @@ def assemble(
         operations=tuple(_operation(call) for call in first.flow.calls),
         loss_operation=first.flow.loss_call,
         conditions=_conditions(model, sights, conditions),
-        unseen=_unseen(first, points, layers),
+        unseen=_unseen(first, ops, points, layers),
         gate=gate(layers, _outputs(layers, first, index_of)),
     )
 
@@ -155,7 +157,7 @@ def _nonfinite_backward(
             if edge.target is not None and edge.nonfinite:
                 mine |= names.get(edge.target, set())
         names[op.index] = mine
-    for node, limits, zeros in sight.first_bad:
+    for node, limits, zeros in sight.first_bad or _first_bad(sight, ops):
         if node not in index_of or not names[index_of[node]]:
             continue
         op = ops[index_of[node]]
@@ -174,6 +176,15 @@ def _nonfinite_backward(
             )
         ]
     return []
+
+
+def _first_bad(
+    sight: Sight, ops: Sequence[Op]
+) -> Iterator[tuple[int, tuple[float, float] | None, int]]:
+    """Ops that got a finite gradient and passed on one that is not, where nobody looked closer."""
+    for op in ops:
+        if op.nonfinite == 0 and any(edge.nonfinite for edge in op.edges):
+            yield sight.order[op.index], None, 0
 
 
 def _conditions(model: nn.Module, sights: list[Sight], given: dict[str, Any]) -> Conditions:
@@ -197,7 +208,17 @@ def _conditions(model: nn.Module, sights: list[Sight], given: dict[str, Any]) ->
     )
 
 
-def _unseen(sight: Sight, points: Sequence[TrunkPoint], layers: Sequence[Layer]) -> tuple[str, ...]:
+def _trained(ops: Sequence[Op]) -> int:
+    """How many ops have a weight of their own: of fewer than two there is no depth to speak of."""
+    return sum(
+        op.role in ("weight", "recurrent") and any(e.side == "parameter" for e in op.edges)
+        for op in ops
+    )
+
+
+def _unseen(
+    sight: Sight, ops: Sequence[Op], points: Sequence[TrunkPoint], layers: Sequence[Layer]
+) -> tuple[str, ...]:
     unseen: list[str] = []
     silent = [
         n.kind
@@ -214,7 +235,7 @@ def _unseen(sight: Sight, points: Sequence[TrunkPoint], layers: Sequence[Layer])
     )
     if custom:
         unseen.append(f"inside custom autograd functions: {', '.join(custom)}")
-    if len(points) < 3 or not layers:
+    if (len(points) < 3 or not layers) and (sight.inputs or _trained(ops) > 1):
         unseen.append("no trunk: the loss and the input meet in too few tensors to speak of depth")
     for reading in sight.sequences:
         if reading.norms is None:

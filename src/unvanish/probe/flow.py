@@ -23,6 +23,7 @@ class Call:
 
     ``data`` says that data flowed into it: not only parameters, buffers and plain numbers;
     ``foreign`` how many of its tensors came from nowhere: not the batch, not an earlier call.
+    ``fresh`` says that it read data that carries no gradient.
     ``node`` is the autograd node of its output, by thread and number.
     ``makers`` and ``input_shapes`` go with its tensor arguments, one by one.
     """
@@ -44,6 +45,7 @@ class Call:
     foreign: int = 0
     channels_first: bool = False
     checkpointed: bool = False
+    fresh: bool = False
     makers: tuple[int | None, ...] = ()
     input_shapes: tuple[tuple[int, ...], ...] = ()
     output_shape: tuple[int, ...] = ()

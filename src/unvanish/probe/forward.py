@@ -173,6 +173,9 @@ class ForwardRecorder(TorchFunctionMode):
         )
         call.data = any(self._from_data(tensor) for tensor in inputs)
         call.foreign = self._foreign(inputs, index)
+        call.fresh = any(
+            t.is_floating_point() and not t.requires_grad and self._from_data(t) for t in inputs
+        )
         call.checkpointed = call.grad_in and not call.grad_out and in_reentrant_checkpoint()
         call.channels_first = name.startswith("conv") or (
             bool(sources[0])

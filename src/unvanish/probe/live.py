@@ -60,11 +60,11 @@ class LiveLook:
         """Record the next forward pass, until a backward pass reaches it."""
         if not self._over or self._trace is not None:
             return
-        self.reason = cannot_be_seen(self._model)
-        if self.reason is not None:
-            return
-        self._over = False
         with self.own():
+            self.reason = cannot_be_seen(self._model)
+            if self.reason is not None:
+                return
+            self._over = False
             self._names = {id(module) for module in self._model.modules()}
             self._handles = [torch_module.register_module_forward_pre_hook(self._armed)]
             listen(self)
@@ -131,7 +131,7 @@ class LiveLook:
 
     def compiled(self) -> None:
         """Called before compiled code runs, which is not to be compiled again for our sake."""
-        if not self._over and (self._pass is None or self._pass.here):
+        if not self._over:
             self.stop("not available: compiled code runs in this step")
 
     def recomputes(self, tensors: Any) -> None:
@@ -163,7 +163,7 @@ class LiveLook:
 
     def after_backward(self) -> None:
         """Take everything off if that pass was the one, and read what was seen."""
-        if self._over or self._pass is None or not self._depth:
+        if self._over or self._pass is None or not self._pass.here or not self._depth:
             return
         self._depth -= 1
         if self._depth:

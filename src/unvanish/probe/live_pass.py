@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unvanish.probe.live import LiveLook
 
 _BRANCHING = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
-"""In eval mode they take another path, with other roundings, where a function mode is on."""
+"""They have a fused path, with roundings of its own, that a function mode would keep them from."""
 
 
 class LivePass:
@@ -83,10 +83,12 @@ class LivePass:
                     return self._look.start_again(module, arguments)
                 self._calls += 1
                 self._takes(tensors_in(arguments))
-            if isinstance(module, _BRANCHING) and not module.training and self._blind is None:
+            if self._blind is None and _takes_another_path(module, arguments):
                 self._blind = module
                 self.recorder.take_off()
-                self._notes.append(f"not seen: what happens inside of {path} (in eval mode)")
+                self._notes.append(
+                    f"not seen: what happens inside of {path} (frozen, in eval mode)"
+                )
             # An input that needs no gradient gets one of its own, by a name of its own: dL/dx over
             # time. Where nothing of the module trains, its output would require grad for our sake.
             if isinstance(module, nn.RNNBase) and any(p.requires_grad for p in module.parameters()):
@@ -202,3 +204,11 @@ class LivePass:
         self._before.clear()
         self.error_before = None
         return self.recorder.take_off()
+
+
+def _takes_another_path(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
+    """Whether this call may take a fused path: torch does where nothing asks for a gradient."""
+    if not isinstance(module, _BRANCHING) or module.training:
+        return False
+    tensors = [*module.parameters(), *tensors_in(arguments)]
+    return not any(tensor.requires_grad for tensor in tensors)
