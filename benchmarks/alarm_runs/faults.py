@@ -136,7 +136,7 @@ def underflow(seed: int) -> Training:
     training = half_scaler(2000)(seed)
     training.scaler = None
     clean = training.loss
-    training.loss = lambda step: clean(step) * 1e-4
+    training.loss = lambda step: clean(step) * 1e-5
     return training
 
 
@@ -166,7 +166,8 @@ def unscaled_data(seed: int) -> Training:
 
 
 SIGMOIDS = partial(mlp, (64, *[32] * 15, 10), nn.Sigmoid)
-EIGHT = partial(mlp, (64, *[32] * 7, 10), nn.Sigmoid)
+FOUR = partial(mlp, (64, *[32] * 4, 10), nn.Sigmoid)
+CHAOTIC = partial(mlp, (64, *[32] * 40, 10), nn.Tanh)
 TANHS = partial(mlp, (64, *[32] * 10, 10), nn.Tanh)
 DEEP = partial(mlp, (64, *[32] * 20, 10))
 
@@ -185,13 +186,14 @@ FAULTS: dict[str, Fault] = {
         build=every_step(train(TANHS, SGD, 0.05), grow(0.93)), names=("depth-decay",)
     ),
     "sigmoid weights grow by and by": Fault(
-        build=every_step(train(EIGHT, MOMENTUM, 0.1), grow(1.1)), names=("depth-decay",)
+        build=every_step(train(FOUR, MOMENTUM, 0.1), grow(1.15)),
+        names=("step-too-large", "depth-growth"),
     ),
     "weights of a plain net x 0.5 at the start": Fault(
         build=scaled_weights(train(DEEP, SGD, 0.1), 0.5), names=("depth-decay",), at=0
     ),
-    "weights of a plain net x 3 at the start": Fault(
-        build=scaled_weights(train(DEEP, SGD, 0.01), 3.0),
+    "40 chaotic tanhs": Fault(
+        build=scaled_weights(train(CHAOTIC, SGD, 1e-9), 6.0),
         names=("depth-growth", "step-too-large"),
         at=0,
     ),

@@ -1,10 +1,9 @@
 """UV703 always-clipped: with plain gradient descent, clipping has taken over the step size."""
 
-import numpy as np
-
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import Moment
 from unvanish.alarms.pace import WINDOW, updates
+from unvanish.alarms.series import middle
 from unvanish.causes import always_clipped
 
 PROPORTIONAL = frozenset(("SGD", "ASGD"))
@@ -32,11 +31,11 @@ class _Clipped:
         if len(factors) < WINDOW:
             return UNSEEN
         share = float((factors < 1 - BITES).mean())
-        divided = 1 / max(float(np.median(factors)), 1e-30)
+        divided = 1 / max(middle(factors), 1e-30)
         if share < NEARLY_ALL or divided < FEW:
             return AWAY
         moved = updates(moment.columns)
-        typical = float(np.median(moved)) if len(moved) else None
+        typical = middle(moved) if len(moved) else None
         slow = typical is not None and typical < SLOW <= typical * divided * 10
         return Sign(
             severity="harmful" if slow else "note",

@@ -6,7 +6,7 @@ import numpy as np
 
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.moment import Course
-from unvanish.alarms.series import Series
+from unvanish.alarms.series import Series, middle
 
 JUST_BEFORE = 20
 """Steps before the onset in which a change is worth telling."""
@@ -70,9 +70,9 @@ def _loss(onset: int, course: Course) -> tuple[dict[str, float], str]:
     near = (steps >= onset - 1) & (steps <= onset + 1)
     if len(old) < 10 or not near.any():
         return {}, ""
-    middle = float(np.median(old))
-    spread = NORMAL * float(np.median(np.abs(old - middle)))
-    deviations = (values[near].max() - middle) / spread if spread > 0 else 0.0
+    usual = middle(old)
+    spread = NORMAL * middle(np.abs(old - usual))
+    deviations = (values[near].max() - usual) / spread if spread > 0 else 0.0
     if deviations < OUTLIER:
         return {}, ""
     step = int(steps[near][int(values[near].argmax())])

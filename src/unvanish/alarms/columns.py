@@ -21,15 +21,20 @@ _KEPT: Final[dict[str, float]] = {
     "zero_run": 0.0,  # steps in a row with a gradient of exactly zero while weights moved
     "none_run": 0.0,  # steps in a row with None
     "log_weight": math.nan,  # log10 of the l2 norm of the tensor, when it was last read
+    "log_weight_lately": math.nan,  # the same, twenty steps or more ago
+    "log_weight_next": math.nan,  # what it will be compared to later
     "update": math.nan,  # update to weight, when it was last read and finite
     "update_step": -math.inf,  # the step of that
     "update_most": 0.0,  # the largest so far
+    "born": -math.inf,  # the last step that changed it from zero to something
     "large_step": -math.inf,  # the last step whose update replaces the tensor soon
     "large_since": math.nan,  # step since which every update read replaces the tensor soon
 }
 
 LARGE: Final = 1 / math.sqrt(20)
 """Twenty steps of this update to weight, in any directions, add up to the tensor's own size."""
+YOUNG: Final = 20
+"""Steps after which a weight that was zero is judged by its updates as any other."""
 
 
 class Columns:
@@ -44,7 +49,7 @@ class Columns:
         self.nonfinite: Mask = np.zeros(0, dtype=bool)
         self.reached: Mask = np.zeros(0, dtype=bool)
         self.zero: Mask = np.zeros(0, dtype=bool)
-        self.updates_read = 0
+        self._compared_step = -YOUNG
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,8 +102,16 @@ class Columns:
             known = np.isfinite(weight)
             logs = np.log10(weight) + 0.5 * np.log10(self.elements)
             kept["log_weight"] = np.where(known, logs, kept["log_weight"])
+            self._remember_weights(reading.step)
         if "update_to_weight" in reading.values:
             self._remember_updates(self._aligned(reading.values["update_to_weight"]), reading.step)
+
+    def _remember_weights(self, step: int) -> None:
+        kept = self._kept
+        if step - self._compared_step >= YOUNG:
+            self._compared_step = step
+            kept["log_weight_lately"] = kept["log_weight_next"]
+            kept["log_weight_next"] = kept["log_weight"]
 
     def _remember_updates(self, update: Doubles, step: int) -> None:
         kept = self._kept
@@ -108,11 +121,17 @@ class Columns:
         kept["update_most"] = np.where(
             known, np.maximum(update, kept["update_most"]), kept["update_most"]
         )
-        large = known & self.matrix & (update >= LARGE)
+        # What starts at zero passes through large updates on its way and is not thrown away.
+        kept["born"] = np.where(known | np.isnan(update), kept["born"], step)
+        large = known & self.matrix & (update >= LARGE) & (step - kept["born"] > YOUNG)
         kept["large_step"] = np.where(large, step, kept["large_step"])
         started = np.where(np.isnan(kept["large_since"]), step, kept["large_since"])
         kept["large_since"] = np.where(large, started, np.where(known, np.nan, kept["large_since"]))
-        self.updates_read += 1
+
+    def grown(self) -> Mask:
+        """Matrices that have doubled in the last twenty to sixty steps, but not out of nothing."""
+        grown = self._kept["log_weight"] - self._kept["log_weight_lately"]
+        return self.matrix & (grown >= math.log10(2)) & np.isfinite(grown)
 
     def named(self, mask: Mask, most: int = 8, backwards: bool = False) -> tuple[str, ...]:
         """Names of the tensors of a mask, in order or from the end."""

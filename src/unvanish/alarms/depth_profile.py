@@ -6,7 +6,8 @@ import numpy as np
 
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
 from unvanish.alarms.moment import Moment
-from unvanish.alarms.profile import Profile, read_profile
+from unvanish.alarms.profile import Profile
+from unvanish.alarms.series import middle
 from unvanish.causes import depth_decay, depth_growth
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, RESOLUTION
 
@@ -32,7 +33,7 @@ class _Parting:
         self._compounds = False
 
     def see(self, moment: Moment) -> Sign | Absence:
-        profile = read_profile(moment.columns)
+        profile = moment.profile
         if profile is None:
             return UNSEEN
         apart = profile.fall * self._sign
@@ -57,7 +58,7 @@ class _Parting:
             return None
         starved, fed = (front, back) if self._sign > 0 else (back, front)
         # The last third itself may fall over ten decades: the best of it shows what a step can do.
-        small, large = float(np.median(starved)), float(fed.max())
+        small, large = middle(starved), float(fed.max())
         if small < RESOLUTION <= large / 10:
             return max(math.log10(large / max(small, SMALLEST)), HARMFUL_DECADES)
         return math.log10(large / small) if small > 0 and large > 0 else 0.0

@@ -7,12 +7,22 @@ import numpy as np
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
 from unvanish.alarms.moment import Moment
 from unvanish.alarms.pace import WINDOW, falls
+from unvanish.alarms.series import middle
 from unvanish.causes import epsilon_dominated
 
 EPSILON = 1e-8
 """What Adam adds unless it is told otherwise."""
 SWALLOWED = 0.1
 """Moving by a tenth of the rate means that epsilon is nine times the gradient's own size."""
+
+
+def swallowed(moment: Moment) -> bool:
+    """Whether it is one of Adam's kin, with gradients below epsilon in most matrices."""
+    columns = moment.columns
+    dense = columns.matrix & columns.reached
+    if moment.optimizer not in epsilon_dominated.FAMILY or not dense.any():
+        return False
+    return middle(columns["gradient"][dense] / np.sqrt(columns.elements[dense])) < EPSILON
 
 
 class _Swallowed:
@@ -67,8 +77,8 @@ class _Swallowed:
         if not known.any():
             return False, None
         size = columns["gradient"][known] / np.sqrt(columns.elements[known])
-        moved = float(np.median(step[known]))
-        return float(np.median(size)) < EPSILON, moved if math.isfinite(moved) else None
+        moved = middle(step[known])
+        return middle(size) < EPSILON, moved if math.isfinite(moved) else None
 
 
 DETECTOR = Detector(

@@ -40,14 +40,16 @@ class _Underflow:
         if not 1 <= lowest <= HISTOGRAM_BINS - COARSE:
             return AWAY
         columns = moment.columns
-        counts = np.zeros((len(columns), HISTOGRAM_BINS))
+        counts = np.zeros((len(columns), HISTOGRAM_BINS), dtype=np.uint32)
         counts[: len(histogram)] = histogram[: len(columns)]
-        there = counts.sum(axis=1)
-        piled = counts[:, lowest : lowest + COARSE].sum(axis=1)
+        # All of the net ends at the wall, or it is none: 1 - tanh^2 has steps of 2^-24 in float32.
+        if counts[columns.matrix, :lowest].any():
+            self._run.count(False, moment.step)
+            return AWAY
+        there = counts.sum(axis=1, dtype=np.float64)
+        piled = counts[:, lowest : lowest + COARSE].sum(axis=1, dtype=np.float64)
         lost = columns.matrix & columns.reached & (there > 0) & (2 * there < columns.elements)
         lost &= 2 * piled > there
-        # All of the net ends at the wall, or it is none: 1 - tanh^2 has steps of 2^-24 in float32.
-        lost &= counts[columns.matrix, :lowest].sum() == 0
         if self._run.count(bool(lost.any()), moment.step) < READINGS:
             return UNSEEN if self._run.length else AWAY
         return self._sign(moment, lost, there, scale)
@@ -70,4 +72,8 @@ class _Underflow:
         )
 
 
-DETECTOR = Detector(card=half_precision_underflow.CARD, watcher=_Underflow)
+DETECTOR = Detector(
+    card=half_precision_underflow.CARD,
+    watcher=_Underflow,
+    explains=("dead-units", "depth-decay", "step-too-small", "epsilon-dominated"),
+)

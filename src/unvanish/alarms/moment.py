@@ -1,12 +1,13 @@
 """What a detector looks at: this step, every tensor so far, and the last steps of the whole."""
 
 import math
-import statistics
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from unvanish.alarms.columns import Columns
+from unvanish.alarms.profile import Profile, read_profile
 from unvanish.alarms.rising import Rise
 from unvanish.alarms.series import Series
 from unvanish.recording import StepReading
@@ -27,14 +28,9 @@ class Course:
     jump: Series = field(default_factory=lambda: Series(WINDOW))
     jumped: Series = field(default_factory=lambda: Series(WINDOW))
     rise: Rise = field(default_factory=Rise)
-    first_losses: list[float] = field(default_factory=list[float])
+    first_loss: float = math.nan
     highest_rate: float = 0.0
     steps: int = 0
-
-    @property
-    def first_loss(self) -> float:
-        """Size of the loss at the start, the middle of three steps; NaN where there is none."""
-        return abs(statistics.median_high(self.first_losses)) if self.first_losses else math.nan
 
     def remember_settings(self, step: int, scalars: dict[str, float]) -> None:
         """What the step was taken with, or skipped with."""
@@ -54,8 +50,7 @@ class Course:
         loss = scalars.get("loss", math.nan)
         if math.isfinite(loss):
             self.loss.append(step, loss)
-            if len(self.first_losses) < 3:
-                self.first_losses.append(loss)
+            self.first_loss = loss if math.isnan(self.first_loss) else self.first_loss
             self.rise.see(self.loss)
         total = scalars.get("gradient_l2", math.nan)
         if not math.isfinite(total):
@@ -73,7 +68,7 @@ class Course:
             self.jumped.append(step, float(place))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moment:
     """One step as the detectors see it.
 
@@ -92,6 +87,11 @@ class Moment:
     @property
     def step(self) -> int:
         return self.reading.step
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The gradient over the order of the weight matrices."""
+        return read_profile(self.columns)
 
     def scalar(self, name: str) -> float:
         """One of the step's numbers; NaN where it was not read."""

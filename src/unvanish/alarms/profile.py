@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unvanish.alarms.columns import Columns, Mask
-from unvanish.alarms.series import Doubles
+from unvanish.alarms.series import Doubles, middle
 from unvanish.slopes import theil_sen
 
 FEWEST = 4
@@ -74,9 +74,7 @@ def read_profile(columns: Columns) -> Profile | None:
         return None
     height = height[places]
     third = _third(len(places))
-    return Profile(
-        places, height, float(np.median(height[:third])), float(np.median(height[-third:]))
-    )
+    return Profile(places, height, middle(height[:third]), middle(height[-third:]))
 
 
 def _came_down(columns: Columns, logs: Doubles) -> Mask:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from unvanish.alarms.series import Series
+from unvanish.alarms.series import Series, middle
 
 LATEST = 10
 """Values that must all stand above what came before."""
-BEFORE = 40
-"""Values before them that they are compared to."""
+BEFORE = 20
+"""Values before them that they are compared to: not more, since a loss that fell was higher once."""
 FEWEST = 10
 """Fewer values before them prove nothing: of 10 and 10 alike, C(20, 10) = 184,756 orders are."""
 
@@ -16,8 +16,8 @@ class Rise:
     """Whether the newest values are above the older ones, and stay there.
 
     Were the last k and the m before them alike in any order, the last k would all be above all
-    but the j largest of the others with probability C(k + j, k) / C(m + k, k): 3e-7 for k = 10,
-    m = 40, j = 4, 6e-5 for 10 against 10 with j = 1. No size and no unit enters, so that noisy,
+    but the j largest of the others with probability C(k + j, k) / C(m + k, k): 2e-6 for k = 10,
+    m = 20, j = 2, 6e-5 for 10 against 10 with j = 1. No size and no unit enters, so that noisy,
     negative and rescaled losses are judged alike. A tenth of the older values may be higher: a
     spike some time ago must not hide the rise.
 
@@ -37,7 +37,7 @@ class Rise:
         """Judge the series anew; called once for each value appended."""
         latest = series.last(LATEST)
         if self.reference is not None:
-            if float(np.median(latest)) <= self.reference:
+            if middle(latest) <= self.reference:
                 self.reference = None
             return
         before = series.last(BEFORE, LATEST)

@@ -6,6 +6,16 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 
 
+def middle(values: Doubles) -> float:
+    """The upper median of finite values; several times cheaper than numpy's for short arrays.
+
+    >>> middle(np.array([4.0, 1.0, 3.0, 9.0]))
+    4.0
+    """
+    half = len(values) // 2
+    return float(np.partition(values, half)[half])
+
+
 class Series:
     """A window over the last ``length`` values and the steps they belong to.
 

@@ -9,6 +9,7 @@ from unvanish.alarms.columns import LARGE, Mask
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import Moment
 from unvanish.alarms.rising import LATEST
+from unvanish.alarms.series import middle
 from unvanish.causes import step_too_large
 from unvanish.causes.cause import HARMFUL_DECADES
 
@@ -24,11 +25,11 @@ class _TooLarge:
     """The mechanism and the consequence, both.
 
     The mechanism: an update to weight of 1/sqrt(20) or more replaces a weight matrix within twenty
-    steps, in whatever directions. The consequence, one of three: the loss stands above what it was
-    (see rising.py); it is no lower than at the start after twenty such steps; it is no number any
-    more, after the learning rate was raised so far, or the loss or the gradient had risen by
-    decades. A loss 10^3.6 times the first one leaves no trace of the weights it began with and
-    needs no other proof.
+    steps, in whatever directions; or the matrix has doubled. The consequence, one of four: the loss
+    stands above what it was (see rising.py); it is a fifth above the first one after twenty steps;
+    it is no lower than that after twenty such steps; it is no number any more, after the learning
+    rate was raised so far, or the loss or the gradient had risen by decades. A loss 10^3.6 times
+    the first one leaves no trace of the weights it began with and needs no other proof.
     """
 
     def see(self, moment: Moment) -> Sign | Absence:
@@ -40,10 +41,17 @@ class _TooLarge:
         if not course.loss.count:
             return UNSEEN
         rise = course.rise
-        thrown = _thrown(moment, max(rise.since, 0) - JUST_BEFORE if rise.met else math.inf)
+        if rise.met:
+            thrown = _thrown(moment, rise.since - JUST_BEFORE) | moment.columns.grown()
+        else:
+            thrown = _nothing(moment)
         if rise.met and (thrown.any() or _beyond(moment)):
             said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
             return _sign(moment, thrown, rise.since, said)
+        if course.steps >= SETTLED and _above_first(moment):
+            thrown = _thrown(moment, 0.0)
+            if thrown.any():
+                return _sign(moment, thrown, 0, "the loss stands above the one it began with")
         idle = _thrown_for_long(moment)
         if idle.any() and _did_not_fall(moment):
             said = "the loss is no lower than at the start"
@@ -55,7 +63,7 @@ class _TooLarge:
         change = largest_factor(course.learning_rate, moment.step)
         known = columns["update"][columns.matrix]
         known = known[~np.isnan(known)]
-        usual = float(np.median(known)) if len(known) else CUSTOMARY
+        usual = middle(known) if len(known) else CUSTOMARY
         raised = change is not None and change[0] > 1 and usual * change[0] >= LARGE
         grown = max(_decades_up(course.total.last(32)), _decades_up(_logs(course.loss.last(32))))
         thrown = _thrown(moment, moment.step - JUST_BEFORE)
@@ -70,6 +78,10 @@ def _thrown(moment: Moment, since: float) -> Mask:
     return moment.columns["large_step"] >= since
 
 
+def _nothing(moment: Moment) -> Mask:
+    return np.zeros(len(moment.columns), dtype=bool)
+
+
 def _thrown_for_long(moment: Moment) -> Mask:
     # Asked of every reading since: a matrix that starts at zero passes through large updates too.
     since = moment.columns["large_since"]
@@ -77,15 +89,20 @@ def _thrown_for_long(moment: Moment) -> Mask:
 
 
 def _did_not_fall(moment: Moment) -> bool:
-    first, latest = moment.course.first_losses, moment.course.loss.last(LATEST)
-    start = sorted(first)[len(first) // 2]
-    return start - float(np.median(latest)) < FELL * abs(start)
+    first, latest = moment.course.first_loss, moment.course.loss.last(LATEST)
+    return first - middle(latest) < FELL * abs(first)
+
+
+def _above_first(moment: Moment) -> bool:
+    """Whether, early in training, all of the last losses are a fifth above the first one."""
+    first, latest = moment.course.first_loss, moment.course.loss.last(LATEST)
+    return moment.course.steps <= 2 * SETTLED and float(latest.min()) > first + FELL * abs(first)
 
 
 def _beyond(moment: Moment) -> bool:
     """Whether the loss is beyond what leaves a trace of the weights that the training began with."""
     latest = moment.course.loss.last(LATEST)
-    return float(latest.min()) > 10**HARMFUL_DECADES * moment.course.first_loss
+    return float(latest.min()) > 10**HARMFUL_DECADES * abs(moment.course.first_loss)
 
 
 def _logs(values: np.ndarray) -> np.ndarray:
@@ -105,10 +122,10 @@ def _sign(moment: Moment, thrown: Mask, onset: int, said: str, severity: str = "
     evidence = {
         "update_to_weight": float(update.max()) if len(update) else math.nan,
         "initial": first,
-        "final": float(np.median(latest)) if len(latest) else math.nan,
+        "final": middle(latest) if len(latest) else math.nan,
         "learning_rate": moment.scalar("learning_rate"),
     }
-    worse = len(latest) > 0 and float(np.median(latest)) > first
+    worse = len(latest) > 0 and middle(latest) > first
     return Sign(
         severity=severity or ("broken" if worse else "harmful"),
         where=columns.named(thrown) or ("(model)",),

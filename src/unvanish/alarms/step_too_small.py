@@ -1,10 +1,10 @@
 """UV702 step-too-small: the weights stand still from the start, and no schedule says why."""
 
-import numpy as np
-
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
+from unvanish.alarms.epsilon_dominated import swallowed
 from unvanish.alarms.moment import Moment
 from unvanish.alarms.pace import WINDOW, falls, steady_rate, updates
+from unvanish.alarms.series import middle
 from unvanish.causes import step_too_small
 from unvanish.causes.cause import RESOLUTION
 
@@ -24,16 +24,17 @@ class _TooSmall:
 
     def __init__(self) -> None:
         self._run = Run()
+        self._typical: float | None = None
+        self._still = False
 
     def see(self, moment: Moment) -> Sign | Absence:
-        moved = updates(moment.columns)
-        if not len(moved) or not moment.course.learning_rate.count:
+        if "update_to_weight" in moment.reading.values:
+            self._read(moment)
+        typical = self._typical
+        if typical is None or not moment.course.learning_rate.count:
             return UNSEEN
-        most = moment.columns["update_most"][moment.columns.matrix]
-        typical = float(np.median(moved))
-        still = typical < STANDING and float(most.max()) < SOME
-        if self._run.count(still, moment.step) < WINDOW:
-            return UNSEEN if still else AWAY
+        if self._run.count(self._still, moment.step) < WINDOW:
+            return UNSEEN if self._still else AWAY
         if not steady_rate(moment.course):
             return AWAY
         falling = falls(moment.course) if self._run.length % 10 == 0 else None
@@ -52,6 +53,15 @@ class _TooSmall:
             },
             detail=f"weights change by {typical:.2g} of their size a step at learning rate {rate:.3g}",
         )
+
+    def _read(self, moment: Moment) -> None:
+        moved = updates(moment.columns)
+        if not len(moved) or swallowed(moment):
+            self._typical = None
+            return
+        self._typical = middle(moved)
+        most = moment.columns["update_most"][moment.columns.matrix]
+        self._still = self._typical < STANDING and float(most.max()) < SOME
 
 
 DETECTOR = Detector(card=step_too_small.CARD, watcher=_TooSmall)

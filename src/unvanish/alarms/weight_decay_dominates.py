@@ -7,7 +7,7 @@ import numpy as np
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import Moment
 from unvanish.alarms.pace import falls
-from unvanish.alarms.series import Doubles
+from unvanish.alarms.series import Doubles, middle
 from unvanish.causes import weight_decay_dominates
 
 GONE = 10.0
@@ -50,8 +50,8 @@ class _Shrinking:
         known = columns.matrix & columns.reached & np.isfinite(lost) & (columns["update"] > 0)
         if not known.any():
             return UNSEEN
-        share = float(np.median(lost[known] / columns["update"][known]))
-        gone = float(np.median(self._start[known] - now[known]))
+        share = middle(lost[known] / columns["update"][known])
+        gone = middle(self._start[known] - now[known])
         if share < RADIAL:
             self._radial = 0
             return AWAY
@@ -61,7 +61,7 @@ class _Shrinking:
             return UNSEEN
         if falls(moment.course) is not False:
             return UNSEEN
-        return self._sign(moment, share, gone, float(np.median(lost[known])))
+        return self._sign(moment, share, gone, middle(lost[known]))
 
     def _sign(self, moment: Moment, share: float, gone: float, shrink: float) -> Sign:
         columns = moment.columns
