@@ -1,0 +1,100 @@
+"""Nets that learn badly though no finding says why, and those that must be left alone."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_wine
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import unvanish
+from unvanish.remedies.chart import hidden_activations
+from unvanish.remedies.remedy import Patient
+
+PIXELS, LABELS = load_digits(return_X_y=True)
+DIGITS = (torch.tensor(PIXELS[:320], dtype=torch.float32) / 16, torch.tensor(LABELS[:320]))
+NOTE = "worse than a linear model answers them unseen"
+
+
+def stack(*widths: int, activation: Any = nn.ReLU) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for inside, outside in pairwise(widths):
+        layers += [nn.Linear(inside, outside), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def treat(model: nn.Module, data: Any, rate: float = 3e-3, **more: Any) -> unvanish.Treatment:
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    return unvanish.treat(model, data, F.cross_entropy, optimizer, **more)
+
+
+def test_features_in_their_own_units_are_scaled_though_no_gradient_is_ill() -> None:
+    inputs, targets = load_wine(return_X_y=True)
+    data = torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets)
+    found = treat(stack(13, 16, 16, 3), data, steps=80, keep="layers")
+    assert any(NOTE in note for note in found.notes)
+    assert found.cured
+    assert found.verdict is not None
+    assert (found.verdict.means[1] or 0) > 0.9  # linear discriminants have 0.98
+
+
+def test_a_softmax_between_layers_gives_way_to_an_activation() -> None:
+    model = stack(64, 32, 32, 10, activation=lambda: nn.Softmax(-1))
+    found = treat(model, DIGITS, steps=60, keep="layers")
+    assert found.cured
+    assert found.changes_architecture
+    assert not any(isinstance(module, nn.Softmax) for module in found.model.modules())
+
+
+class Attends(nn.Module):
+    """The shares of a softmax module multiply values: no activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key, self.value, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.shares = nn.Softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.unflatten(1, (8, 8))
+        shares = self.shares(self.key(tokens) @ tokens.mT)
+        return self.out((shares @ self.value(tokens)).mean(1))
+
+
+@pytest.mark.parametrize(("hidden", "count"), [(True, 2), (False, 0)])
+def test_only_a_softmax_that_a_layer_reads_counts_as_one(hidden: bool, count: int) -> None:
+    model = stack(64, 48, 48, 4, activation=lambda: nn.Softmax(-1)) if hidden else Attends()
+    data = DIGITS[0], DIGITS[1] % 4
+    diagnosis = unvanish.diagnose(model, data, F.cross_entropy)
+    patient = Patient(
+        model=model,
+        batches=[data],
+        loss=F.cross_entropy,
+        forward=None,
+        optimizer=None,
+        diagnosis=diagnosis,
+    )
+    found = [a for a in hidden_activations(patient) if a.function == "softmax"]
+    assert len(found) == count
+
+
+def test_a_net_that_learned_by_heart_is_left_alone_where_a_line_generalises_better() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(320, 60, generator=generator)
+    targets = (inputs @ torch.randn(60, generator=generator) > 0).long()
+    found = treat(stack(60, 64, 64, 2, activation=nn.Tanh), (inputs, targets), 1e-2, steps=100)
+    assert found.before.healthy
+    assert found.said.startswith("nothing to treat")
+    assert found.notes == ()
+
+
+def test_a_task_that_no_line_can_do_is_no_accusation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * torch.pi * torch.rand(320, generator=generator)
+    labels = torch.arange(320) % 2
+    radius = 1.0 + labels
+    points = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+    learned = treat(stack(2, 32, 32, 2), (points, labels), 1e-2, steps=200)
+    assert learned.said.startswith("nothing to treat")
