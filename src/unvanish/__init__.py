@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unvanish.prediction import Prediction as Prediction
     from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
+    from unvanish.recording import sinks as sinks
     from unvanish.recording.reader import Recording as Recording
     from unvanish.trace import Trace as Trace
     from unvanish.treatment.record import Treatment as Treatment
@@ -50,6 +51,7 @@ _HOME = {
     "nn": "unvanish.nn",
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
+    "sinks": "unvanish.recording",
     "theory": "unvanish.theory",
     "treat": "unvanish.treatment.treat",
     "watch": "unvanish.watching.watch",
@@ -72,6 +74,7 @@ __all__ = [
     "nn",
     "observe",
     "predict",
+    "sinks",
     "theory",
     "treat",
     "watch",
