@@ -3,13 +3,14 @@
 import difflib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unvanish.errors import BadInput
-from unvanish.recording import layout, opening
+from unvanish.recording import export, layout, opening
 from unvanish.recording.facts import Facts
 from unvanish.recording.queries import Steps, integers, number, parsed
 from unvanish.recording.records import Counts, Floats
@@ -108,12 +109,7 @@ class Recording(Facts):
             )
         with self._file.snapshot():
             _known(statistic, self.statistics, "statistic")
-            steps = self._file.steps(
-                "SELECT step FROM reading WHERE statistic = ? AND step BETWEEN ? AND ? ORDER BY step",
-                statistic,
-                -(2**63) if first is None else int(first),
-                2**63 - 1 if last is None else int(last),
-            )
+            steps = self.steps_of(statistic, first, last)
             if at_most is not None and len(steps) > at_most:
                 places = np.linspace(0, len(steps) - 1, max(int(at_most), 1)).round().astype(int)
                 steps = steps[places]
@@ -124,6 +120,48 @@ class Recording(Facts):
                 numbers = layout.floats_from_bytes(blob, f"{statistic} at step {step}")
                 row[: len(numbers)] = numbers[: len(row)]
         return steps, table
+
+    def steps_of(self, statistic: str, first: int | None = None, last: int | None = None) -> Steps:
+        """The steps at which a statistic was read of any tensor, from ``first`` to ``last``."""
+        return self._file.steps(
+            "SELECT step FROM reading WHERE statistic = ? AND step BETWEEN ? AND ? ORDER BY step",
+            statistic,
+            -(2**63) if first is None else int(first),
+            2**63 - 1 if last is None else int(last),
+        )
+
+    def histogram(self, step: int) -> Counts:
+        """The histograms of all tensors at one step, (tensors, 64) uint32.
+
+        Raises:
+            BadInput: none was read at this step.
+        """
+        with self._file.snapshot():
+            query = "SELECT numbers FROM reading WHERE statistic = ? AND step = ?"
+            rows = self._file.rows(query, layout.HISTOGRAM, int(step))
+            if not rows:
+                raise BadInput(
+                    f"no histogram was read at step {step}; steps_of({layout.HISTOGRAM!r}) has those."
+                )
+            tensors = len(self.tensors)
+        return layout.counts_from_bytes(rows[0][0], tensors, f"{layout.HISTOGRAM} at step {step}")
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a row for each step and tensor, a column for each statistic but the histogram.
+
+        Raises:
+            BadInput: the file cannot be written.
+        """
+        export.to_csv(self, Path(path))
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write the same table as Parquet, with histograms; facts and events are its metadata.
+
+        Raises:
+            MissingExtra: pyarrow is not installed.
+            BadInput: the file cannot be written.
+        """
+        export.to_parquet(self, Path(path))
 
     def scalars(self, name: str) -> tuple[Steps, NDArray[np.float64]]:
         """What a step has only one of, over the steps.
