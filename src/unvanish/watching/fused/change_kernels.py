@@ -1,23 +1,20 @@
-"""The pass over weights after a step, compiled by numba: what changed, against a copy.
-
-The copy can be brought up to date in the same pass, while its lines are in the cache anyway.
-"""
+"""The pass over weights after a step, compiled by numba: what changed, against a copy."""
 
 # numba has no type annotations; pyright would ask for them in every line below.
 # pyright: basic, reportPrivateImportUsage=false
 import numpy as np
 
-from unvanish.watching.fused.compiling import as_double, as_float, as_int16, compiled
+from unvanish.watching.fused.compiling import as_double, as_float, compiled
 from unvanish.watching.fused.double_kernels import add_squares, norm
 from unvanish.watching.fused.kernels import FLOAT32, widen
 from unvanish.watching.fused.vectors import BLOCK, vector_change
 
 
 @compiled
-def _change_block(address, copy, count, keep):
+def _change_block(address, copy, count):
     """Squares of (now - copy) and of copy of a float32 block."""
     whole = count // 16
-    change, weight = vector_change(address, copy, whole, keep)
+    change, weight = vector_change(address, copy, whole)
     done = np.uint64(whole * 64)
     now = as_float(address + done, count - whole * 16)
     then = as_float(copy + done, count - whole * 16)
@@ -26,17 +23,15 @@ def _change_block(address, copy, count, keep):
         moved = np.float64(now[i]) - old
         change += moved * moved
         weight += old * old
-        if keep:
-            then[i] = now[i]
     return change, weight
 
 
 @compiled
-def change_single(addresses, copies, sizes, kinds, norms, keep):
+def change_single(addresses, copies, sizes, kinds, norms):
     """l2 norms of change and of weight before, (tensors, 2), for float32, bfloat16 and half.
 
-    ``copies`` are the addresses of the weights before the step; with ``keep`` (1, not 0) they are
-    brought up to date. A NaN or Inf in either makes the norm NaN or Inf.
+    ``copies`` are the addresses of the weights before the step. A NaN or Inf in either makes the
+    norm NaN or Inf.
     """
     new = np.empty(BLOCK, np.int32)
     old = np.empty(BLOCK, np.int32)
@@ -51,17 +46,15 @@ def change_single(addresses, copies, sizes, kinds, norms, keep):
                 widen(addresses[t] + np.uint64(2 * start), count, kinds[t], new)
                 widen(copies[t] + np.uint64(2 * start), count, kinds[t], old)
                 here, copy = np.uint64(new.ctypes.data), np.uint64(old.ctypes.data)
-            one, two = _change_block(here, copy, count, keep)
+            one, two = _change_block(here, copy, count)
             change += one
             weight += two
-        if narrow and keep:
-            as_int16(copies[t], sizes[t])[:] = as_int16(addresses[t], sizes[t])
         norms[t, 0] = np.sqrt(change)
         norms[t, 1] = np.sqrt(weight)
 
 
 @compiled
-def change_double(addresses, copies, sizes, norms, keep):
+def change_double(addresses, copies, sizes, norms):
     """Like :func:`change_single`, for float64, from the smallest number to the largest."""
     moved = np.empty(BLOCK, np.float64)
     changes = np.zeros(3, np.float64)
@@ -81,7 +74,5 @@ def change_double(addresses, copies, sizes, norms, keep):
                 largest = max(largest, abs(then[i]))
             add_squares(moved[:count], most, changes)
             add_squares(then, largest, weights)
-            if keep:
-                then[:] = now
         norms[t, 0] = norm(changes)
         norms[t, 1] = norm(weights)

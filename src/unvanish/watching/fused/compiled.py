@@ -40,7 +40,7 @@ class Compiled:
         for dtype in dtypes:
             one = torch.zeros(1, dtype=dtype if dtype in self._kinds else torch.float64)
             self.sums([one], histogram=True, scale=1.0)
-            self.changes([one], np.array([one.data_ptr()], np.uint64), keep=True)
+            self.changes([one], np.array([one.data_ptr()], np.uint64))
 
     def sums(
         self, tensors: Sequence[Tensor], *, histogram: bool, scale: float
@@ -65,7 +65,7 @@ class Compiled:
                 counts[rows] = bins
         return sums, counts if histogram else None
 
-    def changes(self, tensors: Sequence[Tensor], copies: NDArray[np.uint64], *, keep: bool) -> Wide:
+    def changes(self, tensors: Sequence[Tensor], copies: NDArray[np.uint64]) -> Wide:
         """(tensors, 2): l2 norms of what changed against ``copies`` (addresses), and of those."""
         addresses, sizes, kinds = self._table(tensors)
         norms = np.zeros((len(tensors), 2), np.float64)
@@ -73,9 +73,9 @@ class Compiled:
             given = addresses[rows], copies[rows], sizes[rows]
             part = np.zeros((len(given[0]), 2), np.float64)
             if double:
-                self._change_double(*given, part, int(keep))
+                self._change_double(*given, part)
             else:
-                self._change_single(*given, kinds[rows], part, int(keep))
+                self._change_single(*given, kinds[rows], part)
             norms[rows] = part
         return norms
 

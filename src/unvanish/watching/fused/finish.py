@@ -29,15 +29,19 @@ def gradient_statistics(
     ``entries`` is the number of entries of each. Norm, mean and magnitude are divided by
     ``scale``. A tensor without a finite entry has no mean: NaN, like those in ``unsigned``.
     """
-    norm, total, largest, zeros, nonfinite = sums.T
-    finite = entries - nonfinite
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        mean = total / finite
+    norm, total, largest, _, nonfinite = sums.T
+    moments = np.empty((4, len(sums)))
+    moments[0] = norm
+    moments[3] = largest
+    with np.errstate(all="ignore"):
+        np.divide(norm, np.sqrt(np.maximum(entries, 1.0)), out=moments[1])
+        np.divide(total, entries - nonfinite, out=moments[2])
+        if scale != 1.0:
+            moments /= scale
     if unsigned:
-        mean[unsigned] = np.nan
-    moments = np.stack((norm, norm / np.sqrt(np.maximum(entries, 1.0)), mean, largest))
-    kept = storable(moments / scale if scale != 1.0 else moments)
-    counts = np.stack((zeros, nonfinite)).astype(np.float32)
+        moments[2, unsigned] = np.nan
+    kept = storable(moments)
+    counts = sums[:, 3:].T.astype(np.float32)
     return {
         "gradient_l2": kept[0],
         "gradient_rms": kept[1],
@@ -68,11 +72,12 @@ def storable(numbers: Wide) -> Floats:
     >>> storable(np.array([1e300, -1e-300, 0.0, 2.0])).tolist()
     [3.4028234663852886e+38, -1.401298464324817e-45, 0.0, 2.0]
     """
-    kept = np.clip(numbers, -_LARGEST, _LARGEST).astype(np.float32)
+    with np.errstate(all="ignore"):
+        kept = numbers.astype(np.float32)
     lost = (kept == 0) & (numbers != 0)
     if lost.any():
         kept[lost] = np.copysign(_SMALLEST, numbers[lost])
-    return kept
+    return np.clip(kept, -_LARGEST, _LARGEST, out=kept)
 
 
 def first_edge(scale: float, exponent_bias: int, mantissa_bits: int) -> int:

@@ -10,7 +10,7 @@ float64. Every kernel takes addresses: nothing here owns, copies or keeps a tens
 import numpy as np
 
 from unvanish.watching.fused.compiling import as_int16, as_int32, compiled
-from unvanish.watching.fused.vectors import BLOCK, vector_pairs, vector_sums
+from unvanish.watching.fused.vectors import AHEAD, BLOCK, call_for, vector_pairs, vector_sums
 
 _FEW = 4096
 """Tensors of fewer entries are counted in 64 bins, longer ones in 64 x 64 bins for pairs."""
@@ -44,10 +44,10 @@ def _add_each(address, count, sums):
 
 
 @compiled
-def _add_block(address, count, sums):
+def _add_block(address, count, ahead, sums):
     """Add a block of float32 to (squares, sum, _, zeros, non-finite); its largest bit pattern."""
     whole = count // 16
-    total, squares, largest, zeros = vector_sums(address, whole)
+    total, squares, largest, zeros = vector_sums(address, whole, ahead)
     if largest >= np.int32(0x7F800000):
         return _add_each(address, count, sums)
     sums[0] += squares
@@ -69,14 +69,18 @@ def _count_each(address, count, edge, bins):
 
 
 @compiled
-def _count_pairs(halves, groups, tables):
-    """Count pairs, in two tables in turn: an increment need not wait for the one before it."""
+def _count_pairs(halves, lines, following, tables):
+    """Count pairs, in two tables in turn: an increment need not wait for the one before it.
+
+    Sixteen entries, a line of memory, at a time; the same line of the block that is next, at
+    ``following``, comes nearer meanwhile.
+    """
     one = np.uint16(1)
-    for i in range(groups):
-        tables[0, halves[8 * i]] += one
-        tables[1, halves[8 * i + 2]] += one
-        tables[0, halves[8 * i + 4]] += one
-        tables[1, halves[8 * i + 6]] += one
+    for i in range(lines):
+        call_for(following + np.uint64(64 * i))
+        for j in range(16 * i, 16 * i + 16, 4):
+            tables[0, halves[j]] += one
+            tables[1, halves[j + 2]] += one
 
 
 @compiled
@@ -93,23 +97,24 @@ def _empty_tables(tables, bins):
 
 
 @compiled
-def _count_block(address, count, edge, pairs, tables, bins):
+def _count_block(address, count, following, edge, pairs, tables, bins):
     """Count a block by pairs, and what does not fill a vector one by one."""
     whole = count // 32
     halves = pairs.view(np.uint16)
     upper = np.int16(edge >> np.int32(16))
     vector_pairs(address, whole, upper, np.uint64(pairs.ctypes.data))
-    _count_pairs(halves, whole * 4, tables)
+    _count_pairs(halves, whole * 2, following, tables)
     if whole * 32 < count:
         _count_each(address + np.uint64(whole * 128), count - whole * 32, edge, bins)
 
 
 @compiled
-def _read_block(address, count, way, edge, pairs, tables, sums, bins):
+def _read_block(address, count, following, way, edge, pairs, tables, sums, bins):
     """Everything of one block of float32; its largest bit pattern."""
-    largest = _add_block(address, count, sums)
+    ahead = np.uint64(0 if way == BY_PAIRS else AHEAD)
+    largest = _add_block(address, count, ahead, sums)
     if way == BY_PAIRS:
-        _count_block(address, count, edge, pairs, tables, bins)
+        _count_block(address, count, following, edge, pairs, tables, bins)
     elif way == EACH:
         _count_each(address, count, edge, bins)
     return largest
@@ -182,10 +187,12 @@ def read_single(addresses, sizes, kinds, sums, histogram, edge):
             count = min(sizes[t] - start, BLOCK)
             if kinds[t] == FLOAT32:
                 here = addresses[t] + np.uint64(4 * start)
+                following = here + np.uint64(4 * count)
             else:
-                widen(addresses[t] + np.uint64(2 * start), count, kinds[t], wide)
+                following = addresses[t] + np.uint64(2 * start)
+                widen(following, count, kinds[t], wide)
                 here = np.uint64(wide.ctypes.data)
-            one = _read_block(here, count, way, edge, pairs, tables, sums[t], bins)
+            one = _read_block(here, count, following, way, edge, pairs, tables, sums[t], bins)
             largest = max(largest, one)
             if way == BY_PAIRS and (start + BLOCK) % _MANY == 0:
                 _empty_tables(tables, bins)

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn import Parameter
 
 COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
-PLAIN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-"""The dtypes that are read as they are; every other one is converted before it is read."""
+# The dtypes that are read as they are; every other one is converted before it is read.
+_PLAIN = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
+_ORDINARY = frozenset((Tensor, Parameter))
 
 
 @dataclass(slots=True)
 class Stored:
     """What is stored of one tensor.
 
-    ``tensor`` is dense in memory, of a dtype in :data:`PLAIN`. ``unstored`` entries are zeros that
+    ``tensor`` is dense in memory, of a dtype that is read as it is. ``unstored`` entries are zeros that
     a sparse layout leaves out. ``local``: only this process's shard. ``unsigned``: magnitudes of
     complex entries, so that a mean with sign does not exist.
     """
@@ -67,7 +68,7 @@ def _unwrapped(tensor: Tensor) -> Tensor | None:
     """An ordinary tensor over the same memory; ``None`` where a subclass keeps it elsewhere."""
     if hasattr(tensor, "to_local"):
         tensor = local_shard(tensor)
-    if type(tensor) is not Tensor and type(tensor) is not Parameter:
+    if type(tensor) not in _ORDINARY:
         dispatch = cast(Any, type(tensor)).__torch_dispatch__
         if dispatch is not cast(Any, Tensor).__torch_dispatch__:
             return None
@@ -86,7 +87,7 @@ def _plain(tensor: Tensor) -> Tensor:
         return tensor.to(torch.complex128).abs()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
-    return tensor if tensor.dtype in PLAIN else tensor.to(torch.float32)
+    return tensor if tensor.dtype in _PLAIN else tensor.to(torch.float32)
 
 
 def dense_in_memory(tensor: Tensor) -> Tensor:
@@ -118,11 +119,24 @@ def flat(tensor: Tensor) -> Tensor:
     return tensor.as_strided((tensor.numel(),), (1,))
 
 
+def is_simple(tensor: Tensor) -> bool:
+    """An ordinary contiguous CPU tensor, to be read as it is: what nearly every one on a CPU is."""
+    return (
+        type(tensor) in _ORDINARY
+        and tensor.is_cpu
+        and tensor.dtype in _PLAIN
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+    )
+
+
 def weights_of(parameter: Tensor) -> Tensor | None:
     """The entries of a weight as real numbers that are dense in memory; ``None`` if not readable.
 
     Complex entries become two real ones, so that a difference of two weights can be taken.
     """
+    if is_simple(parameter):
+        return parameter
     plain = _unwrapped(parameter)
     if plain is None or plain.layout != torch.strided:
         return None

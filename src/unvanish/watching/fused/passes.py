@@ -13,7 +13,7 @@ from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused.compiled import Compiled
 from unvanish.watching.fused.finish import NARROW_SCALES, SUMS, Wide, gradient_statistics
-from unvanish.watching.fused.memory import PLAIN, Stored, stored
+from unvanish.watching.fused.memory import Stored, is_simple, stored
 from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import GradientReadings, UpdateReadings
 from unvanish.watching.fused.ring import Seat
@@ -144,7 +144,7 @@ class _Found:
         for column, gradient in enumerate(gradients):
             if gradient is None:
                 continue
-            if _is_simple(gradient):
+            if is_simple(gradient):
                 self.columns.append(column)
                 self.tensors.append(gradient)
                 self.entries.append(gradient.numel())
@@ -176,18 +176,6 @@ class _Found:
         for place, tensor in enumerate(self.tensors):
             places.setdefault(tensor.device, []).append(place)
         return places
-
-
-def _is_simple(tensor: Tensor) -> bool:
-    """An ordinary contiguous CPU tensor: what nearly every gradient on a CPU is."""
-    return (
-        type(tensor) is Tensor
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and tensor.dtype in PLAIN
-        and tensor.is_contiguous()
-        and not tensor.is_neg()
-    )
 
 
 def _set(

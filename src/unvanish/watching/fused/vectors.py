@@ -18,8 +18,8 @@ from numba import types
 
 from unvanish.watching.fused.compiling import in_vectors
 
-AHEAD = 4096
-"""Bytes that are called for ahead of a loop that reads once."""
+AHEAD = 8192
+"""Bytes that a loop that reads once calls for ahead of itself."""
 
 BLOCK = 2048
 """Entries that are looked at several times before the next are: they fit the nearest cache."""
@@ -56,9 +56,9 @@ def _call(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any
     return builder.call(function, arguments)
 
 
-def _prefetch(builder: Any, address: Any, *, write: bool = False) -> None:
+def _prefetch(builder: Any, address: Any) -> None:
     pointer = builder.inttoptr(address, _I8.as_pointer())
-    flags = [ir.Constant(_I32, flag) for flag in (int(write), 3, 1)]
+    flags = [ir.Constant(_I32, flag) for flag in (0, 2, 1)]
     _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *flags])
 
 
@@ -106,20 +106,21 @@ def _widened(builder: Any, address: Any) -> list[Any]:
 
 
 @in_vectors
-def vector_sums(_context: Any, _address: Any, _vectors: Any) -> Any:
+def vector_sums(_context: Any, _address: Any, _vectors: Any, _ahead: Any) -> Any:
     """(sum, squares, largest bit pattern of a magnitude, zeros) of ``vectors`` x 16 float32.
 
-    The sums say nothing if the pattern is that of NaN or Inf.
+    The sums say nothing if the pattern is that of NaN or Inf. Memory is called for ``ahead`` bytes
+    ahead.
     """
     result = types.Tuple((types.float64, types.float64, types.int32, types.int32))
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        base, turns = arguments
+        base, turns, ahead = arguments
 
         def body(turn: Any, carried: list[Any]) -> list[Any]:
             low, high, low_squares, high_squares, largest, zeros = carried
             here = builder.add(base, builder.shl(turn, ir.Constant(_I64, 6)))
-            _prefetch(builder, _plus(builder, here, AHEAD))
+            _prefetch(builder, builder.add(here, ahead))
             one, two = _widened(builder, here)
             bits = builder.and_(_load(builder, here, _WORDS), _all(_WORDS, 0x7FFFFFFF))
             zero = builder.sext(builder.icmp_signed("==", bits, _all(_WORDS, 0)), _WORDS)
@@ -142,7 +143,7 @@ def vector_sums(_context: Any, _address: Any, _vectors: Any) -> Any:
         ]
         return context.make_tuple(builder, signature.return_type, numbers)
 
-    return result(types.uint64, types.int64), build
+    return result(types.uint64, types.int64, types.uint64), build
 
 
 @in_vectors
@@ -162,8 +163,6 @@ def vector_pairs(_context: Any, _address: Any, _vectors: Any, _edge: Any, _pairs
 
         def body(turn: Any, _carried: list[Any]) -> list[Any]:
             here = builder.add(base, builder.shl(turn, ir.Constant(_I64, 7)))
-            _prefetch(builder, _plus(builder, here, 4 * BLOCK))
-            _prefetch(builder, _plus(builder, here, 4 * BLOCK + 64))
             one = builder.lshr(_load(builder, here, _WORDS), _all(_WORDS, 16))
             two = _load(builder, _plus(builder, here, 64), _WORDS)
             both = builder.or_(one, builder.and_(two, _all(_WORDS, -65536)))
@@ -183,25 +182,30 @@ def vector_pairs(_context: Any, _address: Any, _vectors: Any, _edge: Any, _pairs
 
 
 @in_vectors
-def vector_change(_context: Any, _address: Any, _copy: Any, _vectors: Any, _keep: Any) -> Any:
-    """(squares of now - copy, squares of copy) of ``vectors`` x 16 float32.
+def call_for(_context: Any, _address: Any) -> Any:
+    """Let memory bring the line of 64 bytes at an address nearer, without waiting; any address."""
 
-    With ``keep`` (1, not 0) the copy becomes what is now, in the same pass.
-    """
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        _prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), build
+
+
+@in_vectors
+def vector_change(_context: Any, _address: Any, _copy: Any, _vectors: Any) -> Any:
+    """(squares of now - copy, squares of copy) of ``vectors`` x 16 float32."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        base, copy, turns, keep = arguments
-        kept = builder.icmp_signed("!=", keep, ir.Constant(_I64, 0))
+        base, copy, turns = arguments
 
         def body(turn: Any, carried: list[Any]) -> list[Any]:
             moved_low, moved_high, held_low, held_high = carried
             offset = builder.shl(turn, ir.Constant(_I64, 6))
             here, there = builder.add(base, offset), builder.add(copy, offset)
             _prefetch(builder, _plus(builder, here, AHEAD))
-            _prefetch(builder, _plus(builder, there, AHEAD), write=True)
+            _prefetch(builder, _plus(builder, there, AHEAD))
             now, then = _widened(builder, here), _widened(builder, there)
-            with builder.if_then(kept):
-                _store(builder, _load(builder, here, _WORDS), there)
             low, high = (builder.fsub(*pair) for pair in zip(now, then, strict=True))
             return [
                 _squares(builder, low, moved_low),
@@ -215,4 +219,4 @@ def vector_change(_context: Any, _address: Any, _copy: Any, _vectors: Any, _keep
         return context.make_tuple(builder, signature.return_type, numbers)
 
     result = types.UniTuple(types.float64, 2)
-    return result(types.uint64, types.uint64, types.int64, types.int64), build
+    return result(types.uint64, types.uint64, types.int64), build

@@ -1,16 +1,17 @@
-"""What a step really changed: the weights before it, kept, and compared with those after it.
+"""What a step really changed: the weights before it, copied, and compared with those after it.
 
-Compiled, the copy is persistent: the pass that compares weight and copy also brings the copy up
-to date, so at the next step nothing has to be copied first. A weight that was changed between two
-steps (an average swapped in, a checkpoint loaded, weights clipped) is copied anew.
+They are copied right before every step that is measured. A copy kept up to date from one step to
+the next would save a third of the work, but a weight that is changed between steps (clipped, an
+average swapped in, a row set to zero) through ``.data`` or numpy leaves no mark on its version,
+and would pass for an update.
 """
 
 import ctypes
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unvanish.recording.records import Floats
@@ -22,7 +23,7 @@ from unvanish.watching.fused.readings import UpdateReadings
 from unvanish.watching.fused.ring import Seat
 
 _ALIGNED = 64
-_Key = tuple[int, int, torch.dtype, tuple[int, ...], int]
+_Kind = tuple[torch.dtype, int, tuple[int, ...] | None]
 
 
 def turns(sizes: Sequence[int], limit: int) -> list[list[int]]:
@@ -60,17 +61,17 @@ class Weights:
         self._turns = turns([_room(p) for p in parameters], limit)
         self._turn = -1
         self._now: list[int] = []
-        self._persistent = _Persistent(compiled) if compiled is not None else None
+        self._here = _CopiesHere(compiled) if compiled is not None else None
         self._copies: dict[int, Tensor] = {}
 
     def before_step(self) -> None:
-        """Copy the weights whose turn it is, those that are not known already."""
+        """Copy the weights whose turn it is."""
         self._turn = (self._turn + 1) % len(self._turns)
         self._now = self._turns[self._turn]
         readable = {c: w for c in self._now if (w := weights_of(self._parameters[c])) is not None}
-        if self._persistent is not None:
+        if self._here is not None:
             here = {c: w for c, w in readable.items() if w.is_cpu}
-            self._persistent.before_step(here, self._parameters)
+            self._here.before_step(here)
             readable = {c: w for c, w in readable.items() if c not in here}
         self._copies = {c: self._copied(c, w) for c, w in readable.items()}
 
@@ -83,8 +84,8 @@ class Weights:
     def after_step(self) -> UpdateReadings:
         """Compare; what was not copied before the step, or changed its kind in it, is NaN."""
         norms = np.full((len(self._parameters), 2), np.nan)
-        if self._persistent is not None:
-            self._persistent.after_step(self._parameters, norms)
+        if self._here is not None:
+            self._here.after_step(self._parameters, norms)
         by_device: dict[torch.device, tuple[list[int], list[Tensor]]] = {}
         for column, copy in self._copies.items():
             weight = weights_of(self._parameters[column])
@@ -110,74 +111,57 @@ class Weights:
         """Let go of every copy."""
         self._copies = {}
         self._now = []
-        if self._persistent is not None:
-            self._persistent.release()
+        if self._here is not None:
+            self._here.release()
 
 
-class _Persistent:
-    """Copies of CPU weights in one buffer, brought up to date by the pass that compares them."""
+class _CopiesHere:
+    """Copies of CPU weights in one buffer that stays, compared by the compiled pass."""
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._buffer = np.empty(0, np.uint8)
-        self._columns: list[int] = []
-        self._copies = np.empty(0, np.uint64)
-        self._known: dict[int, _Key] = {}
+        self._sizes: list[int] = []
+        self._kinds: dict[int, _Kind] = {}
+        self._copies: list[int] = []
 
-    def before_step(self, weights: dict[int, Tensor], parameters: Sequence[Tensor]) -> None:
-        columns = list(weights)
-        if columns != self._columns or not len(self._buffer):
-            self._make_room(columns, list(weights.values()))
-        for place, (column, weight) in enumerate(weights.items()):
-            key = _key(parameters[column], weight)
-            size = weight.numel() * weight.element_size()
-            ctypes.memmove(int(self._copies[place]), weight.data_ptr(), size)
-            self._known[column] = key
+    def before_step(self, weights: dict[int, Tensor]) -> None:
+        sizes = [weight.nbytes for weight in weights.values()]
+        if sizes != self._sizes or not len(self._buffer):
+            self._make_room(sizes)
+        for weight, size, copy in zip(weights.values(), sizes, self._copies, strict=True):
+            ctypes.memmove(copy, weight.data_ptr(), size)
+        self._kinds = {column: _kind(weight) for column, weight in weights.items()}
 
-    def _make_room(self, columns: list[int], weights: list[Tensor]) -> None:
-        sizes = [-(-w.numel() * w.element_size() // _ALIGNED) * _ALIGNED for w in weights]
-        if sum(sizes) + _ALIGNED > len(self._buffer):
-            self._buffer = np.empty(sum(sizes) + _ALIGNED, np.uint8)
+    def _make_room(self, sizes: list[int]) -> None:
+        rooms = [-(-size // _ALIGNED) * _ALIGNED for size in sizes]
+        if sum(rooms) + _ALIGNED > len(self._buffer):
+            self._buffer = np.empty(sum(rooms) + _ALIGNED, np.uint8)
         start = -(-self._buffer.ctypes.data // _ALIGNED) * _ALIGNED
-        self._copies = np.array([start, *sizes], np.uint64).cumsum()[:-1].astype(np.uint64)
-        self._columns = columns
-        self._known = {}
+        self._copies = list(itertools.accumulate(rooms, initial=start))[:-1]
+        self._sizes = sizes
 
     def after_step(self, parameters: Sequence[Tensor], norms: Wide) -> None:
         weights: list[Tensor] = []
         columns: list[int] = []
-        places: list[int] = []
-        for place, column in enumerate(self._columns):
+        copies: list[int] = []
+        for (column, kind), copy in zip(self._kinds.items(), self._copies, strict=False):
             weight = weights_of(parameters[column])
-            known = self._known.pop(column, None)
-            if weight is None or known is None or _kind(weight) != known[2:]:
-                continue
-            weights.append(weight)
-            columns.append(column)
-            places.append(place)
-        if not weights:
-            return
-        copies: NDArray[np.uint64] = self._copies[places]
-        norms[columns] = self._compiled.changes(weights, copies, keep=True)
-        for column, weight in zip(columns, weights, strict=True):
-            self._known[column] = _key(parameters[column], weight)
+            if weight is not None and _kind(weight) == kind:
+                weights.append(weight)
+                columns.append(column)
+                copies.append(copy)
+        self._kinds = {}
+        if weights:
+            norms[columns] = self._compiled.changes(weights, np.array(copies, np.uint64))
 
     def release(self) -> None:
         self._buffer = np.empty(0, np.uint8)
-        self._columns = []
-        self._known = {}
+        self._kinds = {}
 
 
-def _kind(weight: Tensor) -> tuple[torch.dtype, tuple[int, ...], int]:
-    return weight.dtype, weight.stride(), weight.numel()
-
-
-def _key(parameter: Tensor, weight: Tensor) -> _Key:
-    try:
-        version = parameter._version
-    except RuntimeError:  # made in inference mode: changes are not counted
-        version = -1
-    return (weight.data_ptr(), version, *_kind(weight))
+def _kind(weight: Tensor) -> _Kind:
+    return weight.dtype, weight.numel(), None if weight.is_contiguous() else weight.stride()
 
 
 def _room(parameter: Tensor) -> int:
