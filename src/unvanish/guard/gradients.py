@@ -24,6 +24,12 @@ def present(moment: Moment) -> dict[str, Tensor]:
     return {name: gradient for name, gradient in found.items() if gradient is not None}
 
 
+def loss_scaler(moment: Moment) -> Any:
+    """The loss scaler that is in charge of this step, or None; one that is switched off is none."""
+    scaler = moment.scaler
+    return scaler if scaler is not None and scaler.is_enabled() else None
+
+
 def nonfinite(moment: Moment) -> tuple[str, ...]:
     """Names of the parameters whose gradient has a NaN or an Inf."""
     counts = moment.reading.values.get("gradient_nonfinite")

@@ -39,6 +39,7 @@ class LossScaleRescue:
         self._peak = 0.0
         self._row = 0
         self._held = False
+        self._setting = False
         self._fallback = 0.0
         """Where to return to if no step was taken since the last return: half of that."""
 
@@ -51,7 +52,7 @@ class LossScaleRescue:
 
         This waits for the device, as every GradScaler does in its step.
         """
-        if not update.scaler.is_enabled():
+        if self._setting or not update.scaler.is_enabled():
             return
         scale = float(update.scaler.get_scale())
         before, self._scale = self._scale, scale
@@ -98,5 +99,10 @@ class LossScaleRescue:
         update.say(self.name, words, {"scale": wanted})
 
     def _set(self, update: ScaleUpdate, scale: float) -> None:
-        update.scaler.update(float(scale))
+        # The scaler's own update is what calls this policy: this one is no news to it.
+        self._setting = True
+        try:
+            update.scaler.update(float(scale))
+        finally:
+            self._setting = False
         self._scale = float(scale)

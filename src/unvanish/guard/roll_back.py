@@ -27,10 +27,10 @@ class RollBack:
 
     A state is good if the loss that was just computed with it is a usual one and its gradients are
     finite. Divergence is that of :class:`LossTrend`; the step in which it is seen is left out, as its
-    gradients belong to the lost weights, and the rate is cut (:class:`ReducedRate`). A second
-    divergence before a new good state takes the older one. A batch with non-finite gradients
-    while the weights are finite is left out, three times in a row at most; with a loss scaler that
-    is the scaler's business.
+    gradients belong to the lost weights, and the rate is cut (:class:`ReducedRate`). Where two
+    returns to a state have failed the next goes to the older one. A batch with non-finite gradients
+    while the weights are finite and the loss was a usual one is left out, three times in a row
+    at most; with a loss scaler that is the scaler's business.
 
     When it harms: the loss of a GAN or of reinforcement learning may rise for good reasons. A task that
     changes by plan (a curriculum, new data) looks like divergence: after ``most`` returns the policy lets
@@ -77,7 +77,8 @@ class RollBack:
         self._trend = LossTrend()
         self._reach = Reach(self.name, by_loss=True)
         self._taken_at: int | None = None
-        self._fresh = False
+        self._failed = 0
+        self._well = True
         self._row = 0
         self._scale: dict[str, object] | None = None
 
@@ -90,12 +91,9 @@ class RollBack:
         why = self._why(moment, spoilt)
         if why is not None:
             self._return(moment, why)
-        elif spoilt and moment.scaler is None and not moment.skip and self._row < _ROW:
-            self._row += 1
-            moment.skip = True
-            words = "step left out: its gradients are not finite, the weights are"
-            moment.say(self.name, words, {"in_a_row": self._row}, spoilt)
-        elif not spoilt and not moment.skip:
+        elif spoilt:
+            self._leave_out(moment, spoilt)
+        elif not moment.skip:
             self._row = 0
             self._keep(moment)
         moment.rate_factor *= self._rate.advance(highest_rate(moment.optimizer))
@@ -112,15 +110,27 @@ class RollBack:
         """Why to go back, if that is called for."""
         loss = moment.loss
         if spoilt or (loss is not None and not math.isfinite(loss)):
-            if spoilt and self._row >= _ROW:
-                return f"gradients of {len(spoilt)} parameters not finite for {_ROW + 1} steps"
+            scaled = gradients.loss_scaler(moment) is not None
+            if spoilt and not scaled and (self._row >= _ROW or not self._well):
+                return f"gradients of {len(spoilt)} parameters are not finite, nor was it a single batch"
             own = gradients.stepped(moment)
             lost = [n for n, p in own.items() if not bool(torch.isfinite(p).all())]
             return f"weights of {len(lost)} parameters are not finite" if lost else None
-        if loss is not None and self._trend.feed(loss):
-            level, _ = self._trend.level()
-            return f"the loss diverges ({self._trend.now:.3g} after {level:.3g})"
+        if loss is not None:
+            diverged = self._trend.feed(loss)
+            self._well = self._trend.within(loss)
+            if diverged:
+                level, _ = self._trend.level()
+                return f"the loss diverges ({self._trend.now:.3g} after {level:.3g})"
         return None
+
+    def _leave_out(self, moment: Moment, spoilt: tuple[str, ...]) -> None:
+        if moment.skip or gradients.loss_scaler(moment) is not None or self._row >= _ROW:
+            return
+        self._row += 1
+        moment.skip = True
+        words = "step left out: its gradients are not finite, the weights are"
+        moment.say(self.name, words, {"in_a_row": self._row}, spoilt)
 
     def _keep(self, moment: Moment) -> None:
         due = self._taken_at is None or moment.step - self._taken_at >= self.every
@@ -139,7 +149,7 @@ class RollBack:
         self._taken_at = moment.step
         try:
             self._shelf.put(snapshot.take(moment), room)
-            self._fresh = True
+            self._failed = 0
         except OSError as error:
             self._reach.once(moment, f"could not write a state: {error}")
 
@@ -147,15 +157,17 @@ class RollBack:
         if self.returns >= self.most:
             self._reach.once(moment, f"lets go after {self.most} returns: {why}")
             return
-        if not self._fresh:
+        if self._failed >= _TRIES:
             self._shelf.drop_newest()
+            self._failed = 0
         state = self._shelf.newest()
         if state is None:
             self._reach.once(moment, f"{why}, and there is no good state to return to")
             return
         unfit = snapshot.put_back(state, moment)
-        self._scale = state.scaler if moment.scaler is not None else None
-        self._fresh, self._row = False, 0
+        self._scale = state.scaler if gradients.loss_scaler(moment) is not None else None
+        self._failed += 1
+        self._row, self._well = 0, True
         self.returns += 1
         self._taken_at = moment.step
         self._trend.judge_anew()
@@ -174,3 +186,5 @@ class RollBack:
 
 _ROW = 3
 """Non-finite steps in a row that are only left out."""
+_TRIES = 2
+"""Returns to the same state, each at a lower rate, before an older one is tried."""

@@ -44,7 +44,7 @@ class SkipNonfinite:
     def before_step(self, moment: Moment) -> None:
         if moment.skip or not self._reach.covers(moment):
             return
-        if moment.scaler is not None:
+        if gradients.loss_scaler(moment) is not None:
             self._reach.once(moment, "leaves non-finite steps to the loss scaler, which skips them")
             return
         where = gradients.nonfinite(moment)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from unvanish.guard.gradients import stepped
+from unvanish.guard.gradients import loss_scaler, stepped
 from unvanish.guard.policy import Moment
 
 
@@ -45,6 +45,7 @@ def size_of(moment: Moment) -> int:
 
 def take(moment: Moment) -> Snapshot:
     """Copy the state to the host. On an accelerator this waits for the device."""
+    scaler = loss_scaler(moment)
     return Snapshot(
         step=moment.step,
         tensors={name: _copied(tensor) for name, tensor in _tensors(moment).items()},
@@ -52,7 +53,7 @@ def take(moment: Moment) -> Snapshot:
             place: {key: _copied(value) for key, value in state.items() if _plain(value)}
             for place, state in _states(moment).items()
         },
-        scaler=dict(moment.scaler.state_dict()) if moment.scaler is not None else None,
+        scaler=None if scaler is None else dict(scaler.state_dict()),
     )
 
 

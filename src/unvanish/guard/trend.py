@@ -17,7 +17,9 @@ class LossTrend:
 
     The first condition says that it is no noise, the second that it matters; shifting or
     scaling the loss changes neither. One bad batch among five does not move a median; a loss
-    that stays up is seen after three. In the first 20 steps nothing is judged.
+    that stays up is seen after three. In the first 20 steps nothing is judged. What lies
+    more than three deviations above the level does not become part of it before a hundred steps
+    have passed: a training that gets worse by and by does not make that usual.
 
     Args:
         recent: losses that must agree.
@@ -35,14 +37,14 @@ class LossTrend:
         self._lost = lost
         self._start = math.nan
         self._lowest = math.inf
+        self._apart = 0
         self.outside = 0
         """Steps since the loss left its trend; 0 while it is inside."""
 
     def feed(self, loss: float) -> bool:
         """Take in one finite loss; whether the recent ones have diverged."""
         full = len(self._recent) == self._recent.maxlen
-        if full and not self.outside:
-            # Only what has been judged well becomes part of what "usual" means.
+        if full and not self.outside and self._usual():
             self._reference.append(self._recent[0])
         self._recent.append(loss)
         if len(self._reference) < _FEWEST:
@@ -57,6 +59,14 @@ class LossTrend:
         out = ready and rise > self._deviations * spread and rise > self._lost * gained
         self.outside = self.outside + 1 if out or (self.outside and not ready) else 0
         return out
+
+    def _usual(self) -> bool:
+        """Whether the recent losses may become part of what "usual" means."""
+        if len(self._reference) < _FEWEST:
+            return True
+        level, spread = self.level()
+        self._apart = self._apart + 1 if self.now > level + 3 * spread else 0
+        return self._apart == 0 or self._apart > _LONG
 
     @property
     def now(self) -> float:
@@ -87,8 +97,10 @@ class LossTrend:
         """Forget what is usual: the training is another one now."""
         self._recent.clear()
         self._reference.clear()
-        self._start, self._lowest, self.outside = math.nan, math.inf, 0
+        self._start, self._lowest, self._apart, self.outside = math.nan, math.inf, 0, 0
 
 
 _FEWEST = 15
 """Losses in the reference from which on it is judged: with the recent five, 20 steps."""
+_LONG = 100
+"""Steps after which losses somewhat above the level are taken as usual after all."""

@@ -17,13 +17,16 @@ class ZClip:
         |g| ← μ + (z_most² / z) · σ    where z > z_most,
 
     so that the further out, the stronger. The clipped norm is what enters the means: a spike does
-    not teach the policy that spikes are usual. Non-finite gradients are neither clipped nor
-    remembered. The fixed limit of 1 that the authors' program applies besides is left out: it is
-    another method, and acts at every step of many healthy trainings.
+    not teach the policy that spikes are usual. But for the same reason the means cannot follow norms
+    that have risen for good (μ moves by 3 % of what is left over of the excess, and σ
+    shrinks): the published rule then clips every step from there on. Here, when ``warm_up`` steps in a
+    row were clipped, that is no spike, and their own norms make μ and σ anew. Non-finite gradients
+    are neither clipped nor remembered. The fixed limit of 1 that the authors' program applies besides
+    is left out: it is another method, and acts at every step of many healthy trainings.
 
-    When it harms: hardly ever; norms are no normal distribution, and one step in some
-    dozens is shortened a little. It cannot hold back a rise that takes many steps, and is blind in
-    its warm-up: a spike there raises σ for a long time.
+    When it harms: norms are no normal distribution, and healthy steps are shortened, most of all
+    where the norm rises from a plateau. It cannot hold back a rise that lasts, and is
+    blind in its warm-up: a spike there raises σ for a long time.
 
     Args:
         z_most: 2.5, the paper's best of 2 to 3.
@@ -39,6 +42,7 @@ class ZClip:
         self.warm_up = count(self.name, "warm_up", warm_up, least=2)
         self._reach = Reach(self.name)
         self._first: list[float] = []
+        self._row: list[float] = []
         self._mean = math.nan
         self._variance = math.nan
 
@@ -61,7 +65,14 @@ class ZClip:
                 f"gradient norm {norm:.3g} is {z:.3g} deviations out: brought down to {limit:.3g}"
             )
             moment.say(self.name, words, {"norm": norm, "limit": limit, "z": z})
+            self._row.append(norm)
+            if len(self._row) == self.warm_up:
+                self._learn(self._row)
+                self._row = []
+                return
             norm = limit
+        else:
+            self._row = []
         self._mean = self.decay * self._mean + (1 - self.decay) * norm
         apart = (norm - self._mean) ** 2
         self._variance = self.decay * self._variance + (1 - self.decay) * apart
@@ -73,5 +84,8 @@ class ZClip:
     def _start(self, norm: float) -> None:
         self._first.append(norm)
         if len(self._first) == self.warm_up:
-            self._mean = math.fsum(self._first) / self.warm_up
-            self._variance = math.fsum((x - self._mean) ** 2 for x in self._first) / self.warm_up
+            self._learn(self._first)
+
+    def _learn(self, norms: list[float]) -> None:
+        self._mean = math.fsum(norms) / len(norms)
+        self._variance = math.fsum((x - self._mean) ** 2 for x in norms) / len(norms)
