@@ -7,7 +7,7 @@ from typing import Any
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import LEVELS, Candidate, candidates
+from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates
 from unvanish.remedies.remedy import Keep, Level, Patient
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import (
@@ -30,8 +30,9 @@ ROUNDS = 3
 class Course:
     """One treatment under way.
 
-    ``base`` is the best so far, at first the patient's unchanged copy; ``ranked`` are the finalists
-    of the last contest, the one to choose first.
+    ``base`` is the best so far, at first the patient's unchanged copy; ``wired`` the copy with exact
+    faults fixed, from which contests start; ``missing`` says what a net without findings has not
+    learned; ``ranked`` are the finalists of the last contest, the one to choose first.
     """
 
     patient: Patient
@@ -42,6 +43,7 @@ class Course:
     task: Task
     need: Need
     base: Contender
+    wired: Contender | None = None
     missing: list[str] = field(default_factory=list[str])
     seen: list[Contender] = field(default_factory=list[Contender])
     ranked: list[Contender] = field(default_factory=list[Contender])
@@ -49,6 +51,7 @@ class Course:
     def run(self) -> None:
         """Rounds until nothing harmful is left, nothing helps any more, or the time is up."""
         diagnosis = self.fix_wiring(self.patient.diagnosis)
+        self.wired = self.base
         for _ in range(ROUNDS):
             if self.clock.spent or (diagnosis.healthy and not self.suppose()):
                 return
@@ -65,10 +68,26 @@ class Course:
             self.missing.append(said)
         return said is not None
 
-    def run_without_findings(self) -> None:
-        """One contest of what is usual, from the unchanged base or what the wiring made of it."""
+    def run_without_findings(self) -> bool:
+        """One contest of what is usual, after plans for the findings have failed; whether it helps.
+
+        Not where a finding has no plan that ``keep`` allows, though there is one: that one cause is
+        known, and a way around it is no cure.
+        """
+        self.base, self.ranked = self.wired or self.base, []
+        if not self._may_be_treated() or self.clock.spent or not self.suppose():
+            return False
         best = self.contest(self._supposed(self.diagnose(self.base)))
         self.base = best or self.base
+        return best is not None
+
+    def _may_be_treated(self) -> bool:
+        """Whether some plan is allowed, or there is none for anybody."""
+        allowed, possible = (
+            [c for c in candidates(self.patient, keep) if c.level != "advice"]
+            for keep in (self.keep, KEEPS[-1])
+        )
+        return bool(allowed) or not possible
 
     def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:
         patient = replace(self.patient, model=self.base.model)

@@ -1,34 +1,22 @@
 """treat: find the smallest change that measurably helps, prove it, hand it back."""
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss, check_arguments, take_batches
-from unvanish.diagnosis import Diagnosis, diagnose
-from unvanish.errors import BadInput, UnvanishError
+from unvanish.diagnosis import diagnose
+from unvanish.errors import BadInput
 from unvanish.probe.observe import unwrapped
-from unvanish.remedies.ordering import KEEPS, candidates
+from unvanish.remedies.ordering import KEEPS
 from unvanish.remedies.remedy import Keep, Patient
-from unvanish.surgery import apply
-from unvanish.surgery.optimizers import carried
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.treatment.clock import Clock, Progress
-from unvanish.treatment.contender import Contender
-from unvanish.treatment.contest import Contest
-from unvanish.treatment.course import Course, advice, harmful
-from unvanish.treatment.need import Need
-from unvanish.treatment.record import Treatment, helps
-from unvanish.trial import Running, Verdict, compare
-from unvanish.trial.task import prepare
+from unvanish.treatment.record import Treatment
+from unvanish.treatment.visit import Visit
 from unvanish.trial.yardstick import Metric
-
-_FINE = "nothing to treat: the gradients are fine."
-PROOFS = 2
-"""So many finalists are put on trial before a treatment says that it found nothing."""
 
 
 def treat(
@@ -85,7 +73,7 @@ def treat(
     _check(model, loss, forward, optimizer, steps, seeds, keep, seed)
     batches = data if isinstance(data, tuple) else take_batches(data, max(4, 2 * steps))
     patient = _admit(model, batches, loss, forward, optimizer, seed, min(steps, 20), clock)
-    visit = _Visit(patient, batches, steps, seeds, keep, metric, jobs, clock)
+    visit = Visit(patient, batches, steps, seeds, keep, metric, jobs, clock)
     treatment = visit.treat()
     treatment.program = program
     return treatment
@@ -139,149 +127,3 @@ def _admit(
         diagnosis=diagnosis,
         seed=seed,
     )
-
-
-class _Visit:
-    """One call of :func:`treat`."""
-
-    def __init__(
-        self,
-        patient: Patient,
-        data: Any,
-        steps: int,
-        seeds: int,
-        keep: Keep,
-        metric: Metric | None,
-        jobs: int,
-        clock: Clock,
-    ) -> None:
-        self._patient, self._data, self._steps, self._seeds = patient, data, steps, seeds
-        self._keep: Keep = keep
-        self._metric, self._jobs, self._clock = metric, jobs, clock
-        self._task = prepare(
-            patient.model,
-            data,
-            patient.loss,
-            patient.forward,
-            metric,
-            steps=steps,
-            validation=True,
-        )
-        self._notes: list[str] = []
-
-    def treat(self) -> Treatment:
-        """Diagnosis, course, proof."""
-        before = self._patient.diagnosis
-        base = self._unchanged()
-        course = self._course(base)
-        try:
-            course.run()
-            if before.healthy and not course.missing:
-                return self._finish(course, None, before, _FINE)
-            self._notes += [f"{said}: what is usual then was tried" for said in course.missing]
-        except KeyboardInterrupt:
-            return self._interrupted(course)
-        return self._proved(course)
-
-    def _unchanged(self) -> Contender:
-        patient = self._patient
-        model = apply(patient.model, ())
-        optimizer = carried(patient.optimizer, patient.model, model, ())
-        return Contender((), "wiring", (), model, optimizer)
-
-    def _course(self, base: Contender) -> Course:
-        return Course(
-            patient=self._patient,
-            keep=self._keep,
-            looked=min(self._steps, 20),
-            clock=self._clock,
-            make_contest=lambda: Contest(self._patient, self._begin, self._steps, self._clock),
-            task=self._task,
-            need=Need(self._task, self._begin, self._steps, self._seeds, self._clock),
-            base=base,
-        )
-
-    def _begin(self, contender: Contender, seed: int = 0) -> Running:
-        return Running(contender.arm, self._task, seed, control=self._unchanged().arm)
-
-    def _proved(self, course: Course) -> Treatment:
-        """The finalists on trial, one after the other, until one is shown to help."""
-        finalists = [course.base, *(c for c in course.ranked if c is not course.base)]
-        finalists = [c for c in finalists if c.edits][:PROOFS]
-        verdicts: list[Verdict] = []
-        for contender in finalists:
-            try:
-                verdicts.append(self._compare(contender))
-            except KeyboardInterrupt:
-                return self._interrupted(course)
-            # Without a finding only unseen samples can say that there was anything to cure.
-            told = verdicts[-1].basis == "held-out" or not self._patient.diagnosis.healthy
-            if told and helps(verdicts[-1]):
-                course.base = contender
-                return self._cured(course, contender, verdicts[-1])
-        course.base = self._unchanged()
-        verdict = verdicts[0] if verdicts else None
-        if not finalists:
-            said = "no cure was found among the changes that keep= allows; the model is unchanged."
-        else:
-            said = "nothing that was tried measurably helps; the model is unchanged."
-        return self._finish(course, verdict, self._patient.diagnosis, said)
-
-    def _compare(self, contender: Contender) -> Verdict:
-        patient, clock = self._patient, self._clock
-        return compare(
-            self._unchanged().arm,
-            contender.arm,
-            self._data,
-            patient.loss,
-            steps=self._steps,
-            seeds=self._seeds,
-            forward=patient.forward,
-            metric=self._metric,
-            jobs=self._jobs,
-            budget_s=clock.left,
-            progress=lambda doing, _: clock.tell(f"trial: {doing}"),
-        )
-
-    def _cured(self, course: Course, contender: Contender, verdict: Verdict) -> Treatment:
-        after = course.diagnose(contender)
-        left = harmful(after)
-        said = f"cured by {' + '.join(contender.remedies)}"
-        said += f"; still there: {', '.join(left)}." if left else "; nothing harmful is left."
-        return self._finish(course, verdict, after, said)
-
-    def _interrupted(self, course: Course) -> Treatment:
-        """The best so far, said to be unproved."""
-        ended = [c for c in course.seen if c.out is None and c.losses]
-        if not course.base.edits and ended:
-            most = max(max(c.losses) for c in ended)
-            course.base = min((c for c in ended if most in c.losses), key=lambda c: c.loss_at(most))
-        said = "interrupted: this is the best so far, and no trial has shown that it helps."
-        if not course.base.edits:
-            said = "interrupted before anything was found; the model is unchanged."
-        return self._finish(course, None, self._patient.diagnosis, said)
-
-    def _finish(
-        self, course: Course, verdict: Verdict | None, after: Diagnosis, said: str
-    ) -> Treatment:
-        base, patient = course.base, self._patient
-        try:
-            still = replace(patient, model=base.model, optimizer=base.optimizer, diagnosis=after)
-            found = () if after.healthy else candidates(still, self._keep)
-        except UnvanishError:
-            found = ()
-        return Treatment(
-            model=base.model,
-            optimizer=base.optimizer,
-            edits=base.edits,
-            verdict=verdict,
-            trials=tuple(c.tried() for c in course.seen),
-            before=patient.diagnosis,
-            after=after,
-            said=said,
-            remedies=base.remedies,
-            advice=advice(found),
-            notes=tuple(self._notes),
-            seconds=self._clock.seconds,
-            original=patient.model,
-        )

@@ -1,0 +1,170 @@
+"""One visit: the course of a treatment, the proof of what came of it, and the record."""
+
+from dataclasses import replace
+from typing import Any
+
+from unvanish.diagnosis import Diagnosis
+from unvanish.errors import UnvanishError
+from unvanish.remedies.ordering import candidates
+from unvanish.remedies.remedy import Keep, Patient
+from unvanish.surgery import apply
+from unvanish.surgery.optimizers import carried
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import Contender
+from unvanish.treatment.contest import Contest
+from unvanish.treatment.course import Course, advice, harmful
+from unvanish.treatment.need import Need
+from unvanish.treatment.record import Treatment, helps
+from unvanish.trial import Running, Verdict, compare
+from unvanish.trial.task import prepare
+from unvanish.trial.yardstick import Metric
+
+_FINE = "nothing to treat: the gradients are fine."
+PROOFS = 2
+"""So many finalists of a course are put on trial before it is said that nothing was found."""
+
+
+class Visit:
+    """One call of :func:`unvanish.treat`, from the diagnosis on."""
+
+    def __init__(
+        self,
+        patient: Patient,
+        data: Any,
+        steps: int,
+        seeds: int,
+        keep: Keep,
+        metric: Metric | None,
+        jobs: int,
+        clock: Clock,
+    ) -> None:
+        self._patient, self._data, self._steps, self._seeds = patient, data, steps, seeds
+        self._keep: Keep = keep
+        self._metric, self._jobs, self._clock = metric, jobs, clock
+        self._task = prepare(
+            patient.model,
+            data,
+            patient.loss,
+            patient.forward,
+            metric,
+            steps=steps,
+            validation=True,
+        )
+        self._notes: list[str] = []
+        self._verdicts: list[Verdict] = []
+
+    def treat(self) -> Treatment:
+        """Course and proof; where no finding led to a cure, once more with what is usual."""
+        before = self._patient.diagnosis
+        course = self._course(self._unchanged())
+        try:
+            course.run()
+            if before.healthy and not course.missing:
+                return self._finish(course, None, before, _FINE)
+            proved = self._proved(course)
+            if proved is None and not course.missing and course.run_without_findings():
+                proved = self._proved(course)
+        except KeyboardInterrupt:
+            return self._interrupted(course)
+        self._notes += [f"{said}: what is usual then was tried" for said in course.missing]
+        return self._unproved(course) if proved is None else self._cured(course, *proved)
+
+    def _unchanged(self) -> Contender:
+        patient = self._patient
+        model = apply(patient.model, ())
+        optimizer = carried(patient.optimizer, patient.model, model, ())
+        return Contender((), "wiring", (), model, optimizer)
+
+    def _course(self, base: Contender) -> Course:
+        return Course(
+            patient=self._patient,
+            keep=self._keep,
+            looked=min(self._steps, 20),
+            clock=self._clock,
+            make_contest=lambda: Contest(self._patient, self._begin, self._steps, self._clock),
+            task=self._task,
+            need=Need(self._task, self._begin, self._steps, self._seeds, self._clock),
+            base=base,
+        )
+
+    def _begin(self, contender: Contender, seed: int = 0) -> Running:
+        return Running(contender.arm, self._task, seed, control=self._unchanged().arm)
+
+    def _proved(self, course: Course) -> tuple[Contender, Verdict] | None:
+        """The finalists on trial, one after the other, until one is shown to help."""
+        finalists = [course.base, *(c for c in course.ranked if c is not course.base)]
+        for contender in [c for c in finalists if c.edits][:PROOFS]:
+            verdict = self._compare(contender)
+            self._verdicts.append(verdict)
+            # Without a finding only unseen samples can say that there was anything to cure.
+            told = verdict.basis == "held-out" or not self._patient.diagnosis.healthy
+            if told and helps(verdict):
+                return contender, verdict
+        return None
+
+    def _unproved(self, course: Course) -> Treatment:
+        course.base = self._unchanged()
+        said = "no cure was found among the changes that keep= allows; the model is unchanged."
+        if self._verdicts:
+            said = "nothing that was tried measurably helps; the model is unchanged."
+        verdict = self._verdicts[0] if self._verdicts else None
+        return self._finish(course, verdict, self._patient.diagnosis, said)
+
+    def _compare(self, contender: Contender) -> Verdict:
+        patient, clock = self._patient, self._clock
+        return compare(
+            self._unchanged().arm,
+            contender.arm,
+            self._data,
+            patient.loss,
+            steps=self._steps,
+            seeds=self._seeds,
+            forward=patient.forward,
+            metric=self._metric,
+            jobs=self._jobs,
+            budget_s=clock.left,
+            progress=lambda doing, _: clock.tell(f"trial: {doing}"),
+        )
+
+    def _cured(self, course: Course, contender: Contender, verdict: Verdict) -> Treatment:
+        course.base, after = contender, course.diagnose(contender)
+        left = harmful(after)
+        said = f"cured by {' + '.join(contender.remedies)}"
+        said += f"; still there: {', '.join(left)}." if left else "; nothing harmful is left."
+        return self._finish(course, verdict, after, said)
+
+    def _interrupted(self, course: Course) -> Treatment:
+        """The best so far, said to be unproved."""
+        ended = [c for c in course.seen if c.out is None and c.losses]
+        if not course.base.edits and ended:
+            most = max(max(c.losses) for c in ended)
+            course.base = min((c for c in ended if most in c.losses), key=lambda c: c.loss_at(most))
+        said = "interrupted: this is the best so far, and no trial has shown that it helps."
+        if not course.base.edits:
+            said = "interrupted before anything was found; the model is unchanged."
+        return self._finish(course, None, self._patient.diagnosis, said)
+
+    def _finish(
+        self, course: Course, verdict: Verdict | None, after: Diagnosis, said: str
+    ) -> Treatment:
+        base, patient = course.base, self._patient
+        try:
+            still = replace(patient, model=base.model, optimizer=base.optimizer, diagnosis=after)
+            found = () if after.healthy else candidates(still, self._keep)
+        except UnvanishError:
+            found = ()
+        return Treatment(
+            model=base.model,
+            optimizer=base.optimizer,
+            edits=base.edits,
+            verdict=verdict,
+            trials=tuple(c.tried() for c in course.seen),
+            before=patient.diagnosis,
+            after=after,
+            said=said,
+            remedies=base.remedies,
+            advice=advice(found),
+            notes=tuple(self._notes),
+            seconds=self._clock.seconds,
+            original=patient.model,
+        )
