@@ -180,6 +180,17 @@ def test_own_failure_ends_the_look_and_not_the_training(
     assert not any(look.complete for look in looks)
 
 
+def test_own_failure_at_a_recurrent_input_is_none_of_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise MemoryError("too long")
+
+    monkeypatch.setattr("unvanish.probe.sequences.norms_along", fail)
+    _, looks = run(TRAININGS["lstm"], looked_at=True)
+    assert {look.reason for look in looks} == {"the look itself failed: too long (MemoryError)"}
+
+
 MOMENTS: dict[str, Callable[[LiveLook, nn.Module], Any]] = {
     "before it begins": lambda look, model: None,
     "armed": lambda look, model: look.begin(),

@@ -47,7 +47,7 @@ class Instruments:
         constants = {id(buffer) for buffer in model.buffers()}
         self.leaves = Leaves(names, model)
         self.watch = NodeWatch(self.leaves, keep_leaf, locating, on_leaf, own)
-        self.sequences = SequenceReader(self.leaves)
+        self.sequences = SequenceReader(self.leaves, own)
         self.spans = ModuleSpans(model, None, keep_module)
         self.recorder = make_recorder(self.spans, names, constants, before_write, activations)
         self._again = make_recorder(self.spans, names, constants, before_write, None)

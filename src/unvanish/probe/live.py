@@ -147,6 +147,7 @@ class LiveLook:
             roots: what ``torch.autograd.backward`` is called on.
             scale: the loss scale that was multiplied in, where there is a loss scaler.
         """
+        self._release()
         seen = self._pass
         if self._over or seen is None or not seen.here or running_node() is not None:
             return
@@ -168,8 +169,8 @@ class LiveLook:
         self._depth -= 1
         if self._depth:
             return
-        error = sys.exc_info()[1]
-        if error is not None and error is not self._error:
+        error, before, self._error = sys.exc_info()[1], self._error, None
+        if error is not None and error is not before:
             self.stop(f"the backward pass raised {type(error).__name__}")
         elif not self._reached:
             self.come_back()

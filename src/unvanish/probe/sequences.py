@@ -4,6 +4,7 @@ A weight gradient is a sum over steps and stays normal while every early step ha
 it; the input of the sequence shows each step by itself, fused kernel or not.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unvanish.probe.backward import Own
 from unvanish.probe.inputs import Leaves
 from unvanish.signals import norms_along
 
@@ -27,8 +29,9 @@ class SequenceReading:
 class SequenceReader:
     """Sets a tensor hook on the input of every recurrent module call; owns and removes them."""
 
-    def __init__(self, leaves: Leaves) -> None:
+    def __init__(self, leaves: Leaves, own: Own = contextlib.nullcontext) -> None:
         self.readings: list[SequenceReading] = []
+        self._own = own
         self._leaves = leaves
         self._handles: list[Any] = []
 
@@ -52,7 +55,7 @@ class SequenceReader:
         self.readings.append(reading)
         sizes = source.batch_sizes.tolist() if isinstance(source, PackedSequence) else None
         time = 1 if module.batch_first and data.dim() == 3 else 0
-        self._handles.append(data.register_hook(_StepHook(reading, sizes, time)))
+        self._handles.append(data.register_hook(_StepHook(reading, sizes, time, self._own)))
         return replaced
 
     def close(self) -> None:
@@ -62,10 +65,16 @@ class SequenceReader:
 
 
 class _StepHook:
-    def __init__(self, reading: SequenceReading, sizes: list[int] | None, time: int) -> None:
-        self.reading, self.sizes, self.time = reading, sizes, time
+    def __init__(
+        self, reading: SequenceReading, sizes: list[int] | None, time: int, own: Own
+    ) -> None:
+        self.reading, self.sizes, self.time, self.own = reading, sizes, time, own
 
     def __call__(self, gradient: Tensor) -> None:
+        with self.own():
+            self._read(gradient)
+
+    def _read(self, gradient: Tensor) -> None:
         if self.sizes is None:
             self.reading.norms = norms_along(gradient, self.time)
         else:  # packed: rows of all samples of step 0, then of step 1, ...
