@@ -32,7 +32,7 @@ class Block:
         self.sent = True
         if self.held.device.type != "cpu":
             self._event = torch.Event(self.held.device)
-            self._event.record()
+            self._event.record(torch.accelerator.current_stream(self.held.device))
 
     def landed(self) -> bool:
         """Whether the copy is complete; never waits."""
