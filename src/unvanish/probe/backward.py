@@ -16,6 +16,7 @@ from unvanish.errors import BadInput
 from unvanish.kinds import role_of
 from unvanish.probe.graph import BackwardGraph, is_reentrant_checkpoint
 from unvanish.probe.inputs import Leaves
+from unvanish.probe.known_figures import known_figure, once
 from unvanish.signals import Measure, extremes, measure, norms_along
 
 Own = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -159,7 +160,7 @@ class NodeWatch:
         if handed is not None and handed[:2] == (gradient.data_ptr(), gradient._version):
             known.append((gradient, handed[2]))
             return handed[2]
-        return _once(gradient, known)
+        return once(gradient, known)
 
     def _departure(
         self, index: int, number: int, gradient: Tensor, known: list[tuple[Tensor, Measure]]
@@ -174,9 +175,9 @@ class NodeWatch:
             node.inside is not None or self.graph.nodes[target].leaf is not None
         )
         if later or self.graph.consumers[target, slot] > 1:
-            self.left[index, number] = _once(gradient, known)
+            self.left[index, number] = once(gradient, known)
             return
-        figure = _known(gradient, known)
+        figure = known_figure(gradient, known)
         if figure is not None:
             self._handed[target, slot] = (gradient.data_ptr(), gradient._version, figure)
 
@@ -224,36 +225,6 @@ class _LeafHook(_NodeHook):
     def __call__(self, arrived: Any) -> None:  # type: ignore[override]
         super().__call__((), arrived)
         self.watch.reached(self.index, arrived)
-
-
-def _once(gradient: Tensor, known: list[tuple[Tensor, Measure]]) -> Measure:
-    """Measure a tensor, or reuse the figure of one with the same memory and size (views)."""
-    figure = _known(gradient, known)
-    if figure is None:
-        figure = measure(gradient)
-        if gradient.layout == torch.strided:
-            known.append((gradient, figure))
-    return figure
-
-
-def _known(gradient: Tensor, known: list[tuple[Tensor, Measure]]) -> Measure | None:
-    if gradient.layout != torch.strided:
-        return None
-    for other, figure in known:
-        same_place = gradient.data_ptr() == other.data_ptr() and gradient.dtype == other.dtype
-        if same_place and _same_elements(gradient, other):
-            return figure
-    return None
-
-
-def _same_elements(left: Tensor, right: Tensor) -> bool:
-    """Whether two tensors with one start visit the same memory, in whatever order."""
-    whole = left.numel() == right.numel() and left.is_contiguous() and right.is_contiguous()
-    return whole or _steps(left) == _steps(right)
-
-
-def _steps(tensor: Tensor) -> list[tuple[int, int]]:
-    return sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape, strict=True) if n != 1)
 
 
 def _saved_input(handle: Any) -> Tensor | None:

@@ -19,6 +19,8 @@ from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
 from unvanish.probe.functions import (
     Arguments,
     dim_of,
+    few_features,
+    same_memory,
     tensor_arguments,
     writes_in_place,
     written_to,
@@ -198,7 +200,7 @@ class ForwardRecorder(TorchFunctionMode):
     ) -> None:
         if not output.is_floating_point() or not output.numel() or output.layout != torch.strided:
             return
-        twin = None if in_place else _same_memory(output, inputs)
+        twin = None if in_place else same_memory(output, inputs)
         if twin is not None:
             source = self.producer(twin)
             if source is not None:
@@ -211,7 +213,7 @@ class ForwardRecorder(TorchFunctionMode):
             if not _finite(call.output_rms):
                 self._note_bad(index, inputs, output)
             elif call.grad_out and output.dim() >= 2:
-                call.spread = spread_between_samples(_few_features(output))
+                call.spread = spread_between_samples(few_features(output))
                 if index < MOST_LIKENESSES:
                     call.likeness = likeness(output)
 
@@ -244,20 +246,6 @@ class ForwardRecorder(TorchFunctionMode):
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
-
-
-def _same_memory(output: Tensor, inputs: list[Tensor]) -> Tensor | None:
-    for tensor in inputs:
-        whole = tensor.layout == torch.strided and tensor.numel() == output.numel()
-        if whole and tensor.data_ptr() == output.data_ptr():
-            return tensor
-    return None
-
-
-def _few_features(output: Tensor, most: int = 4096) -> Tensor:
-    """At most about ``most`` entries a sample: enough to tell alike from different."""
-    flat = output.detach().reshape(output.shape[0], -1)
-    return flat[:, :: max(flat.shape[1] // most, 1)]
 
 
 def _finite(value: float) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from unvanish.batches import tensors_in
@@ -45,6 +46,21 @@ def tensor_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[
             yield value
         elif isinstance(value, tuple | list):
             yield from (t for t in cast(list[Any], value) if isinstance(t, Tensor))
+
+
+def same_memory(output: Tensor, inputs: list[Tensor]) -> Tensor | None:
+    """The input that an output is a view of the whole of, if one is."""
+    for tensor in inputs:
+        whole = tensor.layout == torch.strided and tensor.numel() == output.numel()
+        if whole and tensor.data_ptr() == output.data_ptr():
+            return tensor
+    return None
+
+
+def few_features(output: Tensor, most: int = 4096) -> Tensor:
+    """At most about ``most`` entries a sample: enough to tell alike from different."""
+    flat = output.detach().reshape(output.shape[0], -1)
+    return flat[:, :: max(flat.shape[1] // most, 1)]
 
 
 def dim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:

@@ -5,9 +5,7 @@ and the recorder read are the program's own tensors, and only while they exist a
 """
 
 import sys
-import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch.nn.modules import module as torch_module
 
 from unvanish.probe.checkpoints import see_through
 from unvanish.probe.live_calls import capturing, leave, listen
+from unvanish.probe.live_own_work import OwnWork
 from unvanish.probe.live_pass import LivePass
 from unvanish.probe.live_reasons import cannot_be_seen
 from unvanish.probe.spans import running_node
@@ -69,9 +68,9 @@ class LiveLook:
             self._handles = [torch_module.register_module_forward_pre_hook(self._armed)]
             listen(self)
 
-    def own(self) -> "_Own":
+    def own(self) -> OwnWork:
         """What our own work is done inside of: it is timed, and what it raises ends the look."""
-        return _Own(self)
+        return OwnWork(self)
 
     def _armed(self, module: nn.Module, arguments: tuple[Any, ...]) -> Any:
         """Before every module call, until one of the model's own comes with gradients on."""
@@ -222,35 +221,3 @@ class LiveLook:
             # torch forgets to: its handle knows of one further dictionary only.
             torch_module._global_forward_hooks_with_kwargs.pop(handle.id, None)
         self._handles.clear()
-
-
-class _Own:
-    """Our own work: timed, unseen by function modes, and what it raises ends the look only."""
-
-    __slots__ = ("_look", "_quiet", "_started")
-
-    def __init__(self, look: LiveLook) -> None:
-        self._look, self._quiet = look, torch._C.DisableTorchFunction()
-        self._started: float | None = None
-
-    def __enter__(self) -> None:
-        if not self._look.working:  # work inside of work is timed already
-            self._look.working = True
-            self._started = time.perf_counter()
-        self._quiet.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        self._quiet.__exit__(kind, error, traceback)
-        if self._started is not None:
-            self._look.working = False
-            self._look.seconds += time.perf_counter() - self._started
-        if not isinstance(error, Exception):
-            return False
-        said = (str(error).strip().splitlines() or [""])[0]
-        self._look.stop(f"the look itself failed: {said} ({kind.__name__ if kind else ''})")
-        return True
