@@ -17,6 +17,7 @@ from unvanish.causes import (
     stale_gradients,
     stuck_saddle,
 )
+from unvanish.recording import Event
 
 CONFIRMED: dict[str, tuple[Card, str]] = {
     detached.CARD.name: (detached.CARD, "broken"),
@@ -29,22 +30,47 @@ CONFIRMED: dict[str, tuple[Card, str]] = {
 
 FEWEST = 3
 """Steps in a row in which the stream must have seen what the look says."""
+PATIENCE = 50
+"""Steps in which it must not be seen any more."""
 
 
-def confirm(name: str, where: tuple[str, ...], columns: Columns, step: int) -> Sign | None:
-    """The sign of a finding that the stream agrees with; ``None`` where it does not, or cannot."""
-    named = _named(where, columns)
-    run = _runs(name, columns)[named] if named.any() else np.zeros(0)
-    if name != stale_gradients.CARD.name and (not len(run) or float(run.max()) < FEWEST):
-        return None
-    steps = float(run.max()) if len(run) else 0.0
-    return Sign(
-        severity=CONFIRMED[name][1],
-        where=where,
-        onset=max(step - int(steps) + 1, 0) if steps else step,
-        evidence={"tensors": float(named.sum()), "steps": steps},
-        detail=CONFIRMED[name][0].title,
-    )
+class Confirmations:
+    """Alarms of this kind that are on, by name."""
+
+    def __init__(self) -> None:
+        self.alarms: dict[str, Event] = {}
+        self._away: dict[str, int] = {}
+
+    def agree(self, name: str, where: tuple[str, ...], columns: Columns, step: int) -> Sign | None:
+        """The sign of a finding that the readings agree with; ``None``: they do not, or cannot."""
+        if name not in CONFIRMED or name in self.alarms:
+            return None
+        steps = _longest(name, where, columns)
+        if name != stale_gradients.CARD.name and steps < FEWEST:
+            return None
+        card, severity = CONFIRMED[name]
+        return Sign(
+            severity=severity,
+            where=where,
+            onset=max(step - int(steps) + 1, 0) if steps else step,
+            evidence={"tensors": float(_named(where, columns).sum()), "steps": steps},
+            detail=card.title,
+        )
+
+    def over(self, columns: Columns) -> list[Event]:
+        """Those that the readings have not agreed with for a while; they are off from now on."""
+        ended: list[Event] = []
+        for name, alarm in list(self.alarms.items()):
+            there = name == stale_gradients.CARD.name or _longest(name, alarm.where, columns) > 0
+            self._away[name] = 0 if there else self._away.get(name, 0) + 1
+            if self._away[name] >= PATIENCE:
+                ended.append(self.alarms.pop(name))
+        return ended
+
+
+def _longest(name: str, where: tuple[str, ...], columns: Columns) -> float:
+    """For how many steps in a row the readings have said the same of any tensor there."""
+    return float(_runs(name, columns)[_named(where, columns)].max(initial=0.0))
 
 
 def _runs(name: str, columns: Columns) -> np.ndarray:

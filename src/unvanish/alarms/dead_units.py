@@ -40,10 +40,14 @@ class _Dead:
             return AWAY if not columns.zero.any() else UNSEEN
         if not (columns.reached & ~columns.zero).any():
             return self._all(moment, long)
-        dead = _nothing_in(columns, long) | _nothing_back(columns, long)
+        proven = _nothing_in(columns, long)
+        dead = proven | _nothing_back(columns, long)
         if not dead.any():
             return AWAY
-        return _sign(moment, dead, f"{int(dead.sum())} tensors get a gradient of exactly zero")
+        said = f"{int(dead.sum())} tensors get a gradient of exactly zero"
+        # What ended in the middle of training may have been switched off on purpose.
+        off = not proven.any() and bool(columns["alive"][dead].any())
+        return _sign(moment, dead, said, "harmful" if off else "broken")
 
     def _all(self, moment: Moment, long: Mask) -> Sign | Absence:
         if moment.scalar("loss") == 0 or not moment.columns.matrix[long].any():
@@ -82,7 +86,10 @@ def _nothing_back(columns: Columns, long: Mask) -> Mask:
     prefix = places[: int(ended[0])] if len(ended) else places
     if not len(prefix) or not columns.matrix[prefix].any():
         return nothing
-    if len(prefix) < 2 and not _improbable(columns, int(prefix[0])):
+    if columns["alive"][prefix].any():
+        if not _improbable(columns, int(prefix[int(columns["alive"][prefix].argmax())])):
+            return nothing
+    elif len(prefix) < 2:
         return nothing
     near = columns["gradient"][places[len(prefix) : len(prefix) + 3]]
     if len(near) and float(near[near > 0].min(initial=math.inf)) < UNDERFLOW:
@@ -94,23 +101,26 @@ def _nothing_back(columns: Columns, long: Mask) -> Mask:
 def _improbable(columns: Columns, place: int) -> bool:
     """Whether so many zeros in a row at the end are not chance.
 
-    Of n steps k were alive and the last r are all zero. In any order alike, this has probability
-    C(n - r, k) / C(n, k) <= (1 - k/n)^r.
+    Of n steps k were alive and the last r are all zero. Were the steps alike in any order, this
+    would have probability C(n - r, k) / C(n, k). It is asked at every step, so that the chance is
+    shared among the steps too.
     """
     steps, alive = columns["judged"][place], columns["alive"][place]
-    run = columns["zero_run"][place]
-    if not alive:
+    earlier = steps - columns["zero_run"][place]
+    if not 0 < alive <= earlier:
         return False
-    return run * math.log(max(1 - alive / steps, 1e-300)) <= math.log(RARELY / len(columns))
+    chance = math.lgamma(earlier + 1) - math.lgamma(earlier - alive + 1)
+    chance -= math.lgamma(steps + 1) - math.lgamma(steps - alive + 1)
+    return chance <= math.log(RARELY / len(columns) / steps)
 
 
-def _sign(moment: Moment, dead: Mask, said: str) -> Sign:
+def _sign(moment: Moment, dead: Mask, said: str, severity: str = "broken") -> Sign:
     columns = moment.columns
     run = float(columns["zero_run"][dead].max())
     alive = columns["alive"][dead].max() > 0
     onset = moment.step - int(run) + 1 if alive else 0
     return Sign(
-        severity="broken",
+        severity=severity,
         # The gradient comes from the end: it stops at the last of them.
         where=columns.named(dead, backwards=True),
         onset=max(onset, 0),

@@ -10,6 +10,8 @@ from unvanish.alarms.series import Doubles
 
 WINDOW = 40
 """Steps that a training must have stood still for."""
+ROUNDING = 1e-9
+"""What a constant rate may differ by from step to step."""
 SURE = 3.0
 """Standard deviations of Kendall's S: chance alone falls so clearly once in 740 windows."""
 
@@ -21,15 +23,17 @@ def updates(columns: Columns) -> Doubles:
 
 
 def steady_rate(course: Course) -> bool:
-    """Whether the learning rate is as high as it ever was and was not raised in the window.
+    """Whether the learning rate did not rise in the window and is half of its highest or more.
 
-    Small steps before and after that are the schedule's: warm-up, or the end of a decay. Without
-    a rate to read nothing is known of either.
+    Small steps before and after that are the schedule's: warm-up (linear over 100,000 steps, it
+    rises by a thousandth in forty), or the end of a decay. Without a rate to read nothing is known
+    of either.
     """
     rates = course.learning_rate.last(WINDOW)
     if len(rates) < WINDOW:
         return False
-    return float(rates.min()) >= 0.5 * course.highest_rate
+    rising = rates[-1] > rates[0] * (1 + ROUNDING)
+    return not rising and float(rates.min()) >= 0.5 * course.highest_rate
 
 
 def falls(course: Course) -> bool | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from unvanish.alarms.changes import changes_before
 from unvanish.alarms.columns import Columns
-from unvanish.alarms.confirmed import CONFIRMED, confirm
+from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.detector import AWAY, Absence, Detector, Sign, Watcher
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import Course, Moment
@@ -66,13 +66,13 @@ class Alarms:
         self._explains = {cause.card.name: cause.explains for cause in CAUSES}
         self._explains |= {d.card.name: d.explains for d in detectors}
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
-        self._confirmed: dict[str, Event] = {}
+        self._confirmed = Confirmations()
 
     @property
     def active(self) -> tuple[Event, ...]:
         """The alarms that were raised and are not over, the earliest onset first."""
         raised = [watch.alarm for watch in self._watches if watch.alarm is not None]
-        return tuple(sorted([*raised, *self._confirmed.values()], key=_onset))
+        return tuple(sorted([*raised, *self._confirmed.alarms.values()], key=_onset))
 
     def add_tensors(self, entries: Sequence[TensorEntry]) -> None:
         """More columns, after the known ones, from the next reading on."""
@@ -104,7 +104,9 @@ class Alarms:
                 elif watch.alarm is not None and self._over(watch, sign):
                     cleared.append(_cleared(watch.alarm, reading))
                     watch.alarm = None
-            return [*self._raise(raised, reading), *self._take_hints(reading), *cleared]
+            hinted = self._take_hints(reading)
+            cleared += [_cleared(alarm, reading) for alarm in self._confirmed.over(self._columns)]
+            return [*self._raise(raised, reading), *hinted, *cleared]
 
     def _take_in(self, reading: StepReading) -> Moment:
         columns, course, scalars = self._columns, self._course, reading.scalars
@@ -137,13 +139,31 @@ class Alarms:
         for watch, sign in raised:
             watch.alarm = self._event(watch.name, sign, reading, known)
             events.append(watch.alarm)
+            self._fold_under(watch.alarm)
         return sorted(events, key=lambda event: "because_onset" in event.evidence)
+
+    def _fold_under(self, cause: Event) -> None:
+        """Alarms that were raised before their cause was proven, but did not begin before it."""
+        for watch in self._watches:
+            alarm = watch.alarm
+            if alarm is None or "because_onset" in alarm.evidence or _onset(alarm) < _onset(cause):
+                continue
+            mutual = cause.name in self._explains.get(alarm.name, ())
+            if alarm.name in self._explains.get(cause.name, ()) and not mutual:
+                watch.alarm = _following(alarm, cause.name, _onset(cause))
 
     def _event(self, name: str, sign: Sign, reading: StepReading, known: dict[str, int]) -> Event:
         changed, sentence = changes_before(sign.onset, self._course, self._columns)
-        evidence = {"onset": float(sign.onset), **sign.evidence, **changed}
-        detail = " ".join(part for part in (f"{sign.detail}.", sentence) if part)
-        severity = sign.severity
+        event = Event(
+            kind="alarm",
+            name=name,
+            step=reading.step,
+            seconds=reading.seconds,
+            severity=sign.severity,
+            where=sign.where,
+            evidence={"onset": float(sign.onset), **sign.evidence, **changed},
+            detail=" ".join(part for part in (f"{sign.detail}.", sentence) if part),
+        )
         because = [
             other
             for other, onset in known.items()
@@ -153,32 +173,21 @@ class Alarms:
             # Of two that explain each other the one that began first is the cause.
             and not (other in self._explains.get(name, ()) and onset == sign.onset)
         ]
-        if because:
-            first = min(because, key=lambda other: known[other])
-            evidence["because_onset"] = float(known[first])
-            severity = "note"
-            detail = f"follows from {first} (step {known[first]}): {detail}"
-        return Event(
-            kind="alarm",
-            name=name,
-            step=reading.step,
-            seconds=reading.seconds,
-            severity=severity,
-            where=sign.where,
-            evidence=evidence,
-            detail=detail,
-        )
+        if not because:
+            return event
+        first = min(because, key=lambda other: known[other])
+        return _following(event, first, known[first])
 
     def _take_hints(self, reading: StepReading) -> list[Event]:
         hinted, self._hinted = self._hinted, []
         events: list[Event] = []
         for name, where in hinted:
-            if name in CONFIRMED and name not in self._confirmed:
-                sign = confirm(name, where, self._columns, reading.step)
-                if sign is not None:
-                    known = {event.name: _onset(event) for event in self.active}
-                    self._confirmed[name] = self._event(name, sign, reading, known)
-                    events.append(self._confirmed[name])
+            sign = self._confirmed.agree(name, where, self._columns, reading.step)
+            if sign is not None:
+                known = {event.name: _onset(event) for event in self.active}
+                alarm = self._event(name, sign, reading, known)
+                self._confirmed.alarms[name] = alarm
+                events.append(alarm)
             self._sharpen(name, where)
         return events
 
@@ -195,6 +204,16 @@ class Alarms:
 
 def _onset(event: Event) -> int:
     return int(event.evidence.get("onset", event.step))
+
+
+def _following(alarm: Event, cause: str, onset: int) -> Event:
+    """A consequence is a note that names its cause: one alarm for one fault."""
+    return replace(
+        alarm,
+        severity="note",
+        evidence={**alarm.evidence, "because_onset": float(onset)},
+        detail=f"follows from {cause} (step {onset}): {alarm.detail}",
+    )
 
 
 def _cleared(alarm: Event, reading: StepReading) -> Event:
