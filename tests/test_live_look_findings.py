@@ -1,5 +1,6 @@
 """What a look finds in a running training is what an observation finds in a copy."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -8,9 +9,10 @@ from live_trainings import told
 from patients import HEALTHY, SICK, Program
 
 import unvanish
-from unvanish.batches import compute_loss
+from unvanish.batches import call_model, compute_loss
 from unvanish.diagnosis import Diagnosis
 from unvanish.lessons import LESSONS
+from unvanish.lessons.lesson import Lesson
 from unvanish.probe.live import LiveLook
 from unvanish.trace import Trace
 
@@ -35,6 +37,42 @@ def watched(program: Program) -> Trace | None:
         trace = look.finish()
     assert (trace is None) == (look.reason is not None)
     return trace
+
+
+TRAINED = [
+    "depth_decay",
+    "time_decay",
+    "dead_units",
+    "detached",
+    "double_softmax",
+    "symmetric_init",
+]
+
+
+@pytest.mark.parametrize("one", [o for o in LESSONS if o.name in TRAINED], ids=lambda o: o.name)
+def test_step_in_the_middle_of_a_training_reads_as_its_copy_does(one: Lesson) -> None:
+    """The fourth step of an ordinary loop, against an observation of a copy at that moment."""
+    program = one.sick(0)
+    model, (inputs, targets), loss = program["model"], program["data"], program["loss"]
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    look = LiveLook(model)
+    with told(look):
+        for number in range(4):
+            if number == 3:
+                twin = copy.deepcopy(model)
+                look.begin()
+            optimizer.zero_grad()
+            loss(call_model(model, inputs), targets).backward()
+            optimizer.step()
+    trace = look.finish()
+    assert trace is not None
+    observed = unvanish.observe(twin, program["data"], loss)
+    mine, theirs = unvanish.diagnose(trace), unvanish.diagnose(observed)
+    assert first(mine) == first(theirs) == one.finding
+    for parameter in observed.parameters:
+        norm = trace.parameter(parameter.name).gradient_norm
+        assert norm == (norm and pytest.approx(parameter.gradient_norm, rel=1e-4))
+        assert (norm is None) == (parameter.gradient_norm is None)
 
 
 def first(diagnosis: Diagnosis) -> str | None:

@@ -155,8 +155,7 @@ class ForwardRecorder(TorchFunctionMode):
 
     def _add(self, arguments: Arguments, made: list[Tensor]) -> int:
         index = len(self.flow.calls)
-        inputs, name, first = arguments.inputs, arguments.name, made[0]
-        sources = arguments.sources
+        inputs, name, sources, first = arguments.inputs, arguments.name, arguments.sources, made[0]
         call = Call(
             name.rstrip("_") if not name.startswith("__") else name.strip("_"),
             self._spans.path,
@@ -241,8 +240,7 @@ class ForwardRecorder(TorchFunctionMode):
             return
         limits = [found for t in inputs if (found := extremes(t)) is not None]
         zeros = sum(int((t == 0).sum()) for t in inputs[:2])
-        nans = int(output.isnan().sum())
-        infinite = int(output.isinf().sum())
+        nans, infinite = int(output.isnan().sum()), int(output.isinf().sum())
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
