@@ -12,6 +12,7 @@ import unvanish
 from unvanish.cli.diagnose import diagnose
 from unvanish.cli.explain import explain
 from unvanish.cli.run_script import run_script
+from unvanish.cli.show import show
 from unvanish.cli.treat import treat
 from unvanish.errors import UnvanishError
 
@@ -25,6 +26,7 @@ def commands() -> None:
 commands.add_command(diagnose)
 commands.add_command(explain)
 commands.add_command(run_script)
+commands.add_command(show)
 commands.add_command(treat)
 
 

@@ -73,10 +73,10 @@ def thinned(count: int, most: int) -> list[int]:
     return [round(position * (count - 1) / (most - 1)) for position in range(most)]
 
 
-def bar(value: float, low: float, high: float) -> str:
+def bar(value: float, low: float, high: float, width: int = BAR) -> str:
     """A bar whose length is the place of ``value`` between ``low`` and ``high``."""
     span = max(high - low, 1.0)  # less than a decade of change should look like no change
-    eighths = round((1 - (high - value) / span) * BAR * 8)
+    eighths = round((1 - (high - value) / span) * width * 8)
     full, part = divmod(max(eighths, 1), 8)
     return "█" * full + (_EIGHTHS[part] if part else "")
 

@@ -1,0 +1,75 @@
+"""unvanish show RUN_DIR."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unvanish.cli.progress import working
+from unvanish.errors import BadInput
+
+if TYPE_CHECKING:
+    from unvanish.recording.summary import Summary
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="FILE",
+    help="Write the summary as JSON ('-': standard output).",
+)
+@click.option("--html", "html_file", metavar="FILE", help="Write the summary as one HTML page.")
+def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
+    """Say what a recording holds: the verdict, its alarms, the gradient over depth, the cost.
+
+    RUN_DIR is the folder that was given to unvanish.watch(to=...) (the newest recording in it), or
+    one recording's file. It may still be being written. Exit status: 0 no alarm stands, 1 one does.
+    """
+    from unvanish.recording import Recording
+    from unvanish.recording.summarising import summarise
+
+    if html_file is not None and Path(html_file).suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--html: {html_file} must end in .html")
+    with working("reading the recording"), Recording.open(run_dir) as recording:
+        summary = summarise(recording)
+    if json_file != "-":
+        _print(summary)
+    if json_file:
+        _write_json(summary, json_file)
+    if html_file:
+        from unvanish.report.recording import render_recording_page
+
+        _write(html_file, render_recording_page(summary), "--html")
+        click.echo(f"\nreport written to {html_file}", err=json_file == "-")
+    return 0 if summary.healthy else 1
+
+
+def _print(summary: "Summary") -> None:
+    from rich.console import Console
+
+    from unvanish.report.recording import render_recording, shown
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(shown(summary))
+    else:
+        click.echo(render_recording(summary))
+
+
+def _write_json(summary: "Summary", json_file: str) -> None:
+    from unvanish.recording.layout import to_json
+
+    if json_file == "-":
+        click.echo(to_json(summary.plain()))
+    else:
+        _write(json_file, json.dumps(json.loads(to_json(summary.plain())), indent=1), "--json")
+
+
+def _write(place: str, content: str, option: str) -> None:
+    try:
+        Path(place).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{option}: cannot write {place}: {error.strerror}.") from error
