@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from unvanish.guard import gradients, snapshot
+from unvanish.guard.buffers import BufferCopies
 from unvanish.guard.policy import Moment
 from unvanish.guard.rate_back_off import highest_rate
 from unvanish.guard.reach import Reach
@@ -77,6 +78,7 @@ class RollBack:
         self._trend = LossTrend()
         self._reach = Reach(self.name, by_loss=True)
         self._taken_at: int | None = None
+        self._buffers = BufferCopies()
         self._failed = 0
         self._well = True
         self._row = 0
@@ -95,6 +97,7 @@ class RollBack:
             self._leave_out(moment, spoilt)
         elif not moment.skip:
             self._row = 0
+            self._buffers.remember(moment.model)
             self._keep(moment)
         moment.rate_factor *= self._rate.advance(highest_rate(moment.optimizer))
 
@@ -105,6 +108,7 @@ class RollBack:
 
     def close(self) -> None:
         self._shelf.clear()
+        self._buffers = BufferCopies()
 
     def _why(self, moment: Moment, spoilt: tuple[str, ...]) -> str | None:
         """Why to go back, if that is called for."""
@@ -129,8 +133,10 @@ class RollBack:
             return
         self._row += 1
         moment.skip = True
+        mended, _ = self._buffers.mend(moment.model)
+        evidence = {"in_a_row": self._row, "buffers_restored": len(mended)}
         words = "step left out: its gradients are not finite, the weights are"
-        moment.say(self.name, words, {"in_a_row": self._row}, spoilt)
+        moment.say(self.name, words, evidence, spoilt)
 
     def _keep(self, moment: Moment) -> None:
         due = self._taken_at is None or moment.step - self._taken_at >= self.every
