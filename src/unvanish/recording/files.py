@@ -17,7 +17,8 @@ def recordings_in(folder: Path) -> tuple[Path, ...]:
     found: list[tuple[int, Path]] = []
     for path in folder.iterdir():
         named = _NAME.fullmatch(path.name)
-        if named and path.is_file():
+        # An empty one is a name that was claimed a moment ago.
+        if named and path.is_file() and path.stat().st_size:
             found.append((int(named[1] or 1), path))
     return tuple(path for _, path in sorted(found))
 
