@@ -1,5 +1,5 @@
 # The framework may be absent where types are checked, and describes few of its own.
-# pyright: basic, reportMissingImports=false, reportGeneralTypeIssues=false, reportArgumentType=false
+# pyright: basic, reportMissingImports=false, reportGeneralTypeIssues=false, reportArgumentType=false, reportOptionalMemberAccess=false
 """Keras 3 on the torch backend: ``fit`` watched by a callback, and a model as a module to diagnose.
 
     model.fit(x, y, callbacks=[UnvanishCallback("runs/first")])
