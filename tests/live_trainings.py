@@ -351,6 +351,13 @@ class Recurrent(nn.Module):
         return self.head(self.memory(x)[0][:, -1])
 
 
+class Doubling(nn.LSTM):
+    """Writes into its input, as a leaf that requires grad would not allow."""
+
+    def forward(self, x: Tensor, states: Any = None) -> Any:
+        return super().forward(x.mul_(2), states)
+
+
 class Checkpointed(nn.Module):
     def __init__(self, reentrant: bool) -> None:
         super().__init__()
@@ -389,6 +396,24 @@ class Own(nn.Module):
         return self.head(Square.apply(F.dropout(x, 0.1)))
 
 
+def hooked() -> nn.Module:
+    """Hooks of the program's own, on modules and tensors, that change what passes."""
+    model = nn.Sequential(nn.Linear(16, 24), nn.Tanh(), nn.Linear(24, 3))
+    model[0].register_forward_hook(lambda module, inputs, output: output * 1.5)
+    model[1].register_full_backward_hook(lambda module, left, arrived: (left[0] * 2,))
+    model[2].weight.register_hook(lambda gradient: gradient * 3)
+    return model
+
+
+def normalised() -> nn.Module:
+    """Power iteration in the forward pass, weights that are computed."""
+    spectral, weight = (
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+    )
+    return nn.Sequential(spectral(nn.Linear(16, 16)), nn.Tanh(), weight(nn.Linear(16, 3)))
+
+
 def tokens() -> Tensor:
     return torch.randint(3, (4, 10))
 
@@ -399,8 +424,11 @@ TRAININGS: dict[str, Training] = {
     "gpt, tied": plain(Tied, inputs=tokens),
     "lstm": plain(lambda: Recurrent(nn.LSTM)),
     "gru": plain(lambda: Recurrent(nn.GRU)),
+    "lstm that writes into its input": plain(lambda: Recurrent(Doubling)),
     "rnn, packed": plain(lambda: Recurrent(nn.RNN, packed=True)),
     "lstm, frozen": plain(lambda: Recurrent(nn.LSTM, frozen=True)),
+    "hooks of its own": plain(hooked),
+    "computed weights": plain(normalised),
     "frozen encoder": plain(FrozenEncoder),
     "checkpoint": plain(lambda: Checkpointed(False)),
     "reentrant checkpoint": plain(lambda: Checkpointed(True)),

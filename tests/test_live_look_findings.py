@@ -45,7 +45,6 @@ TRAINED = [
     "dead_units",
     "detached",
     "double_softmax",
-    "symmetric_init",
 ]
 
 

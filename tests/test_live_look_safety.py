@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from live_trainings import TRAININGS, Own, Square, mlp, run, switches, told
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.backward import NodeWatch
@@ -311,6 +312,32 @@ def test_modes_of_the_program_see_only_the_program() -> None:
         watched = count(look)
     assert look.finish() is not None
     assert watched == plain
+
+
+def test_counter_of_operations_counts_only_the_program() -> None:
+    def count() -> int:
+        with FlopCounterMode(display=False) as counter:
+            step(model)
+        return counter.get_total_flops()
+
+    model = mlp()
+    plain = count()
+    look = LiveLook(model)
+    with told(look):
+        look.begin()
+        watched = count()
+    assert look.finish() is not None
+    assert watched == plain > 0
+
+
+def test_function_transforms_are_left_alone() -> None:
+    model, inputs = mlp(), torch.randn(8, 16)
+    look = LiveLook(model)
+    look.begin()
+    outputs = torch.func.vmap(lambda one: model(one).square().sum())(inputs)
+    assert outputs.shape == (8,)
+    assert look.finish() is None
+    assert "torch.func" in (look.reason or "")
 
 
 def test_two_looks_at_once() -> None:

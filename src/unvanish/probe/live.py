@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from unvanish.probe.checkpoints import see_through
-from unvanish.probe.live_calls import capturing, leave, listen
+from unvanish.probe.live_calls import leave, listen
 from unvanish.probe.live_own_work import OwnWork
 from unvanish.probe.live_pass import LivePass
-from unvanish.probe.live_reasons import cannot_be_seen
+from unvanish.probe.live_reasons import cannot_be_seen, cannot_be_seen_now
 from unvanish.probe.spans import running_node
 from unvanish.trace import Trace
 
@@ -79,9 +79,10 @@ class LiveLook:
         if not torch.is_grad_enabled():
             return None
         with self.own():
-            if not capturing():
+            reason = cannot_be_seen_now()
+            if reason is None:
                 return self._start(module, arguments)
-            self.stop("not available: a CUDA graph is being captured")
+            self.stop(reason)
         return None
 
     def _start(self, module: nn.Module, arguments: tuple[Any, ...]) -> Any:

@@ -111,8 +111,3 @@ def _before_compiled(original: Call) -> Call:
         return original(callback)
 
     return set_eval_frame
-
-
-def capturing() -> bool:
-    """Whether a CUDA graph is being captured: then nothing may be read from the device."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

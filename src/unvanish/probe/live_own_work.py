@@ -2,21 +2,25 @@
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._python_dispatch import (
+    _disable_current_modes,  # pyright: ignore[reportPrivateUsage]
+)
 
 if TYPE_CHECKING:
     from unvanish.probe.live import LiveLook
 
 
 class OwnWork:
-    """Our own work: timed, unseen by function modes, and what it raises ends the look only."""
+    """Our own work: timed, unseen by the program's modes, and what it raises ends the look only."""
 
-    __slots__ = ("_look", "_quiet", "_started")
+    __slots__ = ("_look", "_modes", "_quiet", "_started")
 
     def __init__(self, look: "LiveLook") -> None:
         self._look, self._quiet = look, torch._C.DisableTorchFunction()
+        self._modes: Any = None
         self._started: float | None = None
 
     def __enter__(self) -> None:
@@ -24,6 +28,9 @@ class OwnWork:
             self._look.working = True
             self._started = time.perf_counter()
         self._quiet.__enter__()
+        if torch._C._len_torch_dispatch_stack():  # a counter of operations, of memory
+            self._modes = _disable_current_modes()
+            self._modes.__enter__()
 
     def __exit__(
         self,
@@ -31,6 +38,8 @@ class OwnWork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        if self._modes is not None:
+            self._modes.__exit__(None, None, None)
         self._quiet.__exit__(kind, error, traceback)
         if self._started is not None:
             self._look.working = False

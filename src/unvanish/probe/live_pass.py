@@ -89,9 +89,7 @@ class LivePass:
                 self._notes.append(
                     f"not seen: what happens inside of {path} (frozen, in eval mode)"
                 )
-            # An input that needs no gradient gets one of its own, by a name of its own: dL/dx over
-            # time. Where nothing of the module trains, its output would require grad for our sake.
-            if isinstance(module, nn.RNNBase) and any(p.requires_grad for p in module.parameters()):
+            if _may_have_an_input_gradient(module):
                 return self._instruments.sequences.enter(module, arguments, path)
         return None
 
@@ -212,3 +210,14 @@ def _takes_another_path(module: nn.Module, arguments: tuple[Any, ...]) -> bool:
         return False
     tensors = [*module.parameters(), *tensors_in(arguments)]
     return not any(tensor.requires_grad for tensor in tensors)
+
+
+def _may_have_an_input_gradient(module: nn.Module) -> bool:
+    """Whether dL/dx over time can be had without the program noticing.
+
+    An input that needs no gradient is passed on by another name that does. That is seen where the
+    input is written to (torch's own classes do not, hooks and subclasses may), and where nothing of
+    the module trains: its output would require grad for our sake.
+    """
+    own = type(module) in (nn.RNN, nn.LSTM, nn.GRU) and not module._forward_pre_hooks
+    return own and any(p.requires_grad for p in module.parameters())

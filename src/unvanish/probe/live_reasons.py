@@ -1,5 +1,6 @@
 """Why a model cannot be looked at while it trains."""
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -25,4 +26,13 @@ def cannot_be_seen(model: nn.Module) -> str | None:
             return "not available: the parameters are sharded over processes (DTensor)"
         if parameter.device.type == "meta":
             return f"not available: parameter {name} is on the meta device and has no values"
+    return None
+
+
+def cannot_be_seen_now() -> str | None:
+    """Why nothing may be read from tensors at this moment, or ``None``."""
+    if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        return "not available: a CUDA graph is being captured"
+    if torch._C._are_functorch_transforms_active():
+        return "not available: the model runs inside of a torch.func transform"
     return None
