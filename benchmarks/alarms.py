@@ -59,7 +59,8 @@ def faults(seeds: int, steps: int, only: str) -> dict[str, Any]:
         besides: list[str] = []
         early = 0
         for seed in range(seeds if only in name else 0):
-            raised = [e for e in events(fault.build(seed), steps) if e.kind == "alarm"]
+            until = min(steps, fault.at + WITHIN + 20)
+            raised = [e for e in events(fault.build(seed), until) if e.kind == "alarm"]
             early += sum(e.step < fault.at for e in raised)
             right = [e for e in raised if e.name in fault.names and e.severity != "note"]
             delays.append(right[0].step - fault.at if right else None)

@@ -219,6 +219,12 @@ FAULTS: dict[str, Fault] = {
     "rate x 1000, Adam, convolutions": rate_times(1e3, train(cnn, ADAM, 1e-3)),
     "rate x 1000, Adam, transformer": rate_times(1e3, train(Transformer, ADAM, 1e-3)),
     "rate x 1000, Adam, residual": rate_times(1e3, train(partial(residual, 6), ADAM, 1e-3)),
+    "rate x 1000, Adam, weights read every 100 steps": rate_times(
+        1e3, train(RELU, ADAM, 1e-3, every=100)
+    ),
+    "rate x 200, SGD, weights read every 100 steps": rate_times(
+        200, train(TANH, SGD, 0.1, every=100)
+    ),
     "rate x 1000, SGD, LSTM": rate_times(1e3, train(Recurrent, SGD, 0.5)),
     "rate 1 with Adam from the start": Fault(
         build=train(TANH, ADAM, 1.0), names=("step-too-large",), at=0

@@ -384,6 +384,7 @@ HEALTHY: dict[str, Build] = {
     "RMSprop": train(RELU, torch.optim.RMSprop, 1e-3),
     "Adagrad": train(RELU, torch.optim.Adagrad, 1e-2),
     "a high rate that works": train(RELU, ADAM, 1e-2, every=1),
+    "the same, weights read every 100 steps": train(RELU, ADAM, 1e-2, every=100),
     "convolutions, batch norm, momentum": train(cnn, MOMENTUM, 0.05),
     "convolutions, batch norm, Adam": train(cnn, ADAM, 3e-3),
     "convolutions without norm": train(partial(cnn, False), ADAM, 3e-3),
@@ -440,6 +441,7 @@ HEALTHY: dict[str, Build] = {
     "clipped at 1 with SGD": train(RELU, SGD, 0.1, clip=1.0),
     "recurrent, SGD at 20, clipped at 0.25": train(Recurrent, SGD, 2.0, clip=0.25),
     "loss multiplied by 1000": rescaled(1e3),
+    "loss multiplied by 100,000": rescaled(1e5),
     "loss divided by 100,000": rescaled(1e-5),
     "loss of 1e-5 from the start": train(
         RELU, ADAM, 1e-3, loss=lambda y, t: 1e-5 * F.cross_entropy(y, t)

@@ -109,8 +109,10 @@ class Columns:
     def _remember_weights(self, step: int) -> None:
         kept = self._kept
         if step - self._compared_step >= YOUNG:
+            # Over a longer time a weight may double by learning.
+            lately = step - self._compared_step <= 2 * YOUNG
+            kept["log_weight_lately"] = kept["log_weight_next"] if lately else kept["log_weight"]
             self._compared_step = step
-            kept["log_weight_lately"] = kept["log_weight_next"]
             kept["log_weight_next"] = kept["log_weight"]
 
     def _remember_updates(self, update: Doubles, step: int) -> None:

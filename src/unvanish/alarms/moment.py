@@ -9,7 +9,7 @@ import numpy as np
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.profile import Profile, read_profile
 from unvanish.alarms.rising import Rise
-from unvanish.alarms.series import Series
+from unvanish.alarms.series import Series, middle
 from unvanish.recording import StepReading
 
 WINDOW = 128
@@ -28,8 +28,11 @@ class Course:
     jump: Series = field(default_factory=lambda: Series(WINDOW))
     jumped: Series = field(default_factory=lambda: Series(WINDOW))
     rise: Rise = field(default_factory=Rise)
+    expected_update: Series = field(default_factory=lambda: Series(WINDOW))
     first_loss: float = math.nan
     highest_rate: float = 0.0
+    update_read: float = math.nan
+    force_read: float = math.nan
     steps: int = 0
 
     def remember_settings(self, step: int, scalars: dict[str, float]) -> None:
@@ -57,6 +60,28 @@ class Course:
             total = math.sqrt(float(np.nansum(columns["gradient"] ** 2)))
         if 0 < total < math.inf:
             self.total.append(step, math.log10(total))
+
+    def remember_update(
+        self, step: int, scalars: dict[str, float], columns: Columns, proportional: bool, read: bool
+    ) -> None:
+        """The update to weight of this step in the middle of the matrices, read or reckoned.
+
+        It grows with the learning rate and, where the optimizer's step is proportional to the
+        gradient, with what clipping left of that: so the last one read says what it is now, also
+        where it is only read now and then.
+        """
+        force = scalars.get("learning_rate", math.nan)
+        if proportional:
+            total = self.total.last(1)
+            force *= 10 ** float(total[0]) if len(total) else math.nan
+            force *= scalars.get("clip_factor", 1.0)
+        if read:
+            known = columns["update"][columns.matrix]
+            known = known[~np.isnan(known)]
+            self.update_read = middle(known) if len(known) else math.nan
+            self.force_read = force
+        expected = self.update_read * force / self.force_read if self.force_read else math.nan
+        self.expected_update.append(step, expected)
 
     def remember_jump(self, step: int, columns: Columns) -> None:
         """The tensor whose gradient is furthest above its usual; called before it is averaged in."""

@@ -7,14 +7,12 @@ import numpy as np
 from unvanish.alarms.changes import JUST_BEFORE, largest_factor
 from unvanish.alarms.columns import LARGE, Mask
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
-from unvanish.alarms.moment import Moment
+from unvanish.alarms.moment import WINDOW, Moment
 from unvanish.alarms.rising import LATEST
 from unvanish.alarms.series import middle
 from unvanish.causes import step_too_large
 from unvanish.causes.cause import HARMFUL_DECADES
 
-CUSTOMARY = 1e-3
-"""Update to weight where nets learn, taken where it was not read."""
 SETTLED = 20
 """Steps after which a loss should be below the one it began with."""
 FELL = 0.2
@@ -25,11 +23,10 @@ class _TooLarge:
     """The mechanism and the consequence, both.
 
     The mechanism: an update to weight of 1/sqrt(20) or more replaces a weight matrix within twenty
-    steps, in whatever directions; or the matrix has doubled. The consequence, one of four: the loss
-    stands above what it was (see rising.py); it is a fifth above the first one after twenty steps;
-    it is no lower than that after twenty such steps; it is no number any more, after the learning
-    rate was raised so far, or the loss or the gradient had risen by decades. A loss 10^3.6 times
-    the first one leaves no trace of the weights it began with and needs no other proof.
+    steps, in whatever directions; or the matrix has doubled. Between readings the update is
+    reckoned from the last one and the learning rate. The consequence, one of four: the loss stands
+    above what it was (see rising.py); it is a fifth above the first one after twenty steps; it is
+    no lower than that after twenty such steps; it is no number any more.
     """
 
     def see(self, moment: Moment) -> Sign | Absence:
@@ -42,12 +39,11 @@ class _TooLarge:
             return UNSEEN
         rise = course.rise
         if rise.met:
-            thrown = _thrown(moment, rise.since - JUST_BEFORE) | moment.columns.grown()
-        else:
-            thrown = _nothing(moment)
-        if rise.met and (thrown.any() or _beyond(moment)):
-            said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
-            return _sign(moment, thrown, rise.since, said)
+            since = rise.since - JUST_BEFORE
+            thrown = _thrown(moment, since) | moment.columns.grown()
+            if thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment):
+                said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
+                return _sign(moment, thrown, rise.since, said)
         if course.steps >= SETTLED and _above_first(moment):
             thrown = _thrown(moment, 0.0)
             if thrown.any():
@@ -59,17 +55,15 @@ class _TooLarge:
         return AWAY
 
     def _overflowed(self, moment: Moment) -> Sign | Absence:
-        course, columns = moment.course, moment.columns
-        change = largest_factor(course.learning_rate, moment.step)
-        known = columns["update"][columns.matrix]
-        known = known[~np.isnan(known)]
-        usual = middle(known) if len(known) else CUSTOMARY
-        raised = change is not None and change[0] > 1 and usual * change[0] >= LARGE
+        course, since = moment.course, moment.step - JUST_BEFORE
         grown = max(_decades_up(course.total.last(32)), _decades_up(_logs(course.loss.last(32))))
-        thrown = _thrown(moment, moment.step - JUST_BEFORE)
+        thrown = _thrown(moment, since)
+        raised = _expected(moment, since) >= LARGE
         if not raised and grown < HARMFUL_DECADES and not (course.rise.met and thrown.any()):
             return UNSEEN
-        onset = change[1] if raised and change is not None else moment.step
+        change = largest_factor(course.learning_rate, moment.step)
+        jumped = change is not None and change[0] >= 2
+        onset = change[1] if jumped and change is not None else moment.step
         return _sign(moment, thrown, onset, "the numbers overflow", "broken")
 
 
@@ -78,8 +72,11 @@ def _thrown(moment: Moment, since: float) -> Mask:
     return moment.columns["large_step"] >= since
 
 
-def _nothing(moment: Moment) -> Mask:
-    return np.zeros(len(moment.columns), dtype=bool)
+def _expected(moment: Moment, since: float) -> float:
+    """The largest update to weight since that step, read or reckoned from the last one read."""
+    expected = moment.course.expected_update
+    near = expected.last(WINDOW)[expected.steps(WINDOW) >= since]
+    return float(np.fmax.reduce(near, initial=0.0))
 
 
 def _thrown_for_long(moment: Moment) -> Mask:
@@ -100,9 +97,15 @@ def _above_first(moment: Moment) -> bool:
 
 
 def _beyond(moment: Moment) -> bool:
-    """Whether the loss is beyond what leaves a trace of the weights that the training began with."""
-    latest = moment.course.loss.last(LATEST)
-    return float(latest.min()) > 10**HARMFUL_DECADES * abs(moment.course.first_loss)
+    """Whether the loss is beyond what leaves a trace of the weights that the training began with.
+
+    Only where updates were never read. A loss that someone multiplies does the same.
+    """
+    course = moment.course
+    if not math.isnan(course.update_read):
+        return False
+    known = max(abs(course.first_loss), abs(course.rise.reference or 0.0))
+    return float(course.loss.last(LATEST).min()) > 10**HARMFUL_DECADES * known
 
 
 def _logs(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.detector import AWAY, Absence, Detector, Sign, Watcher
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import Course, Moment
+from unvanish.alarms.pace import PROPORTIONAL
 from unvanish.causes import CAUSES
 from unvanish.recording import Event, StepReading, TensorEntry
 
@@ -121,6 +122,11 @@ class Alarms:
             course.remember_jump(reading.step, columns)
             columns.remember(reading, scalars.get("learning_rate", 1.0) > 0)
             course.remember(reading.step, scalars, columns)
+        if not skipped:
+            read = not poisoned and "update_to_weight" in reading.values
+            course.remember_update(
+                reading.step, scalars, columns, self._optimizer in PROPORTIONAL, read
+            )
         return Moment(reading, columns, course, self._optimizer, skipped, poisoned)
 
     def _over(self, watch: _Watch, absence: Absence) -> bool:
