@@ -73,6 +73,22 @@ def test_what_has_no_memory_is_not_read(engine: Engine) -> None:
     assert np.isnan(reader.after_step()["weight_rms"]).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_memory_that_was_freed_is_not_read(engine: Engine) -> None:
+    """As sharded training does with whole parameters between their uses."""
+    held = torch.ones(100_000)
+    whole, part = held.view(100, 1000), held[50_000:]
+    reader = Passes([whole, part, torch.zeros(3)], engine=engine)
+    held.untyped_storage().resize_(0)
+    reading = reader.gradients([whole, part, torch.zeros(3)], histogram=True)
+    assert np.isnan(reading.values["gradient_l2"]).tolist() == [True, True, False]
+    reader.before_step()
+    held.untyped_storage().resize_(400_000)
+    held.fill_(2.0)
+    assert np.isnan(reader.after_step()["weight_rms"]).tolist() == [True, True, False]
+    check(reader.gradients([whole, part, torch.zeros(3)], histogram=True), [whole, part])
+
+
 def test_fake_tensors_are_not_read() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -17,6 +17,9 @@ COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse
 # The dtypes that are read as they are; every other one is converted before it is read.
 _PLAIN = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
 _ORDINARY = frozenset((Tensor, Parameter))
+_LOW = 1 << 32
+# An address below it may be an offset into storage that was freed: looked at more closely. (The
+# operating systems of today place almost nothing there.)
 
 
 @dataclass(slots=True)
@@ -55,13 +58,8 @@ def stored(tensor: Tensor) -> Stored | None:
         tensor = tensor.to_dense()
     unstored = entries - tensor.numel()
     unsigned = tensor.is_complex()
-    try:
-        dense = dense_in_memory(_plain(tensor))
-        if entries > unstored and not dense.data_ptr():
-            return None
-    except (RuntimeError, NotImplementedError):
-        return None
-    return Stored(dense, unstored, local, unsigned)
+    dense = _readable(tensor)
+    return None if dense is None else Stored(dense, unstored, local, unsigned)
 
 
 def _unwrapped(tensor: Tensor) -> Tensor | None:
@@ -80,6 +78,14 @@ def local_shard(tensor: Tensor) -> Tensor:
     """The part of a distributed tensor that this process holds; no communication."""
     held = getattr(tensor, "_local_tensor", None)
     return held if isinstance(held, Tensor) else cast(Any, tensor).to_local()
+
+
+def _readable(tensor: Tensor) -> Tensor | None:
+    """The tensor, or a copy of another dtype or order, to be read as it lies."""
+    try:
+        return dense_in_memory(_plain(tensor)) if _has_memory(tensor) else None
+    except (RuntimeError, NotImplementedError):  # a backend that keeps its tensors elsewhere
+        return None
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -127,7 +133,17 @@ def is_simple(tensor: Tensor) -> bool:
         and tensor.dtype in _PLAIN
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
+        and (tensor.data_ptr() >= _LOW or not tensor.numel())
     )
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether the storage is there: sharded training frees it and keeps the tensor."""
+    if not tensor.numel():
+        return True
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    return tensor.untyped_storage().nbytes() >= needed
 
 
 def weights_of(parameter: Tensor) -> Tensor | None:
@@ -143,8 +159,4 @@ def weights_of(parameter: Tensor) -> Tensor | None:
     tensor = plain.detach()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
-    try:
-        dense = dense_in_memory(_plain(tensor))
-        return dense if dense.data_ptr() or not dense.numel() else None
-    except (RuntimeError, NotImplementedError):
-        return None
+    return _readable(tensor)

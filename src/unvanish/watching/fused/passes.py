@@ -59,13 +59,7 @@ class Passes:
         All are divided by ``scale`` (a loss scale), exactly. Errors: :class:`BadInput` where the
         number of gradients is another than that of parameters, or the scale is not positive.
         """
-        if len(gradients) != self._many:
-            raise BadInput(
-                f"{len(gradients)} gradients were given for {self._many} watched tensors; "
-                "give one for each (None where there is none)."
-            )
-        if not 0 < scale < float("inf"):
-            raise BadInput(f"a loss scale is a positive number, not {scale}; leave it out if none.")
+        self._check(gradients, scale)
         found = _Found(gradients)
         if not NARROW_SCALES[0] <= scale <= NARROW_SCALES[1]:
             found.divide(scale)
@@ -118,6 +112,15 @@ class Passes:
     def release(self) -> None:
         """Let go of the copies of the weights; the next :meth:`before_step` makes them anew."""
         self._weights.release()
+
+    def _check(self, gradients: Sequence[Tensor | None], scale: float) -> None:
+        if len(gradients) != self._many:
+            raise BadInput(
+                f"{len(gradients)} gradients were given for {self._many} watched tensors; "
+                "give one for each (None where there is none)."
+            )
+        if not 0 < scale < float("inf"):
+            raise BadInput(f"a loss scale is a positive number, not {scale}; leave it out if none.")
 
     def _device(self, device: torch.device) -> OnDevice:
         if device not in self._devices:
