@@ -1,0 +1,1 @@
+"""Pages in a browser, served on this machine only: the dashboard of recordings, and the lab."""
