@@ -28,12 +28,13 @@ class Recording(Facts):
 
     >>> import tempfile, numpy as np
     >>> from unvanish.recording import StepReading, TensorEntry, Writer
-    >>> folder = tempfile.mkdtemp()
-    >>> with Writer(folder, [TensorEntry(name="weight", shape=(2, 2), dtype="float32")], {}) as w:
-    ...     l2 = np.array([0.5], np.float32)
-    ...     w.write(StepReading(step=0, seconds=0.0, stage="unscaled", values={"gradient_l2": l2}))
-    >>> with Recording.open(folder) as recording:
-    ...     recording.values("gradient_l2", "weight")
+    >>> weight = TensorEntry(name="weight", shape=(2, 2), dtype="float32")
+    >>> values = {"gradient_l2": np.array([0.5], np.float32)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Writer(folder, [weight], {}) as writer:
+    ...         writer.write(StepReading(step=0, seconds=0.0, stage="unscaled", values=values))
+    ...     with Recording.open(folder) as recording:
+    ...         recording.values("gradient_l2", "weight")
     (array([0]), array([0.5], dtype=float32))
     """
 

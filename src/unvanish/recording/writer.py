@@ -49,7 +49,7 @@ class Writer:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | os.PathLike[str],
         tensors: Sequence[TensorEntry],
         conditions: Mapping[str, Any],
         *,
