@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import weakref
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,8 @@ class Queries:
         self._connection = connection
         self._path = path
         self._lock = threading.RLock()
+        # A recording that was opened for one look and forgotten is let go with its last name.
+        weakref.finalize(self, connection.close)
 
     def rows(self, query: str, *given: Any) -> list[tuple[Any, ...]]:
         """What the query gives.
