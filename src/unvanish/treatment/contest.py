@@ -7,6 +7,7 @@ every comparison is paired.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from unvanish.errors import UnvanishError
 from unvanish.remedies.remedy import Patient
@@ -22,6 +23,8 @@ FEWEST = 3
 """So many go on at least."""
 RATES = (1 / 3, 3.0)
 """Other step sizes that the leaders are tried at: every contender deserves its own."""
+LEADERS = {RUNGS[1]: FEWEST, RUNGS[2]: 1}
+"""How many are tried at other step sizes behind a rung: at the second time those around the first."""
 BRAKE = 0.1
 """The step size that a contender which diverges at once is given a second chance at."""
 
@@ -48,8 +51,8 @@ class Contest:
             if rung == self._rungs[0]:
                 going += self._second_chances(going, rung)
             going = self._survivors(going, control, rung)
-            if rung == RUNGS[1] and rung != self._rungs[-1]:
-                going += self._other_rates(going, rung)
+            if rung in LEADERS and rung != self._rungs[-1]:
+                going += self._at_rates(going[: LEADERS[rung]], RATES, rung)
         return going
 
     def _train(self, contender: Contender, rung: int) -> None:
@@ -97,26 +100,38 @@ class Contest:
         fallen = [c for c in going if c.out is None and not math.isfinite(c.loss_at(rung))]
         return self._at_rates(fallen, (BRAKE,), rung)
 
-    def _other_rates(self, going: Sequence[Contender], rung: int) -> list[Contender]:
-        return self._at_rates(going[:FEWEST], RATES, rung)
-
     def _at_rates(
         self, contenders: Iterable[Contender], factors: Iterable[float], rung: int
     ) -> list[Contender]:
-        """The same edits with the step size multiplied, trained up to here."""
+        """The same edits with the step size multiplied, once each, trained up to here."""
         made: list[Contender] = []
         for contender in contenders:
-            if any("lr_factor" in edit.options or "lr" in edit.options for edit in contender.edits):
+            edits, own = _without_factor(contender.edits)
+            if any("lr_factor" in edit.options or "lr" in edit.options for edit in edits):
                 continue
+            names = contender.remedies if own != 1 else (*contender.remedies, "step-size")
             for factor in factors:
-                slower = Edit(action="optimizer", options={"lr_factor": factor})
-                edits = (*contender.edits, slower)
-                names = (*contender.remedies, "step-size")
-                made.append(operate(self._patient, names, contender.level, edits))
+                plan = (*edits, Edit(action="optimizer", options={"lr_factor": own * factor}))
+                if own * factor != 1 and not any(c.edits == plan for c in (*self.seen, *made)):
+                    made.append(operate(self._patient, names, contender.level, plan))
         for contender in made:
             self._train(contender, rung)
         self.seen += made
         return made
+
+
+def _without_factor(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], float]:
+    """The edits without a last one that only multiplies the step size, and its factor."""
+    last = edits[-1] if edits else None
+    if (
+        last is None
+        or last.action != "optimizer"
+        or last.where
+        or set(last.options) != {"lr_factor"}
+    ):
+        return tuple(edits), 1.0
+    factor: Any = last.options["lr_factor"]
+    return tuple(edits[:-1]), float(factor)
 
 
 def _different(ranked: Sequence[Contender]) -> list[Contender]:
