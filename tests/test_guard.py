@@ -417,10 +417,8 @@ def test_back_off_lowers_the_rate_inside_the_step_only_and_returns_it() -> None:
     loop = Loop(model, sgd(model, 0.05), [policy])
     for step in range(60):
         loop.take(blobs(step))
-    inputs, targets = blobs(60)
     with torch.no_grad():
-        for p in model.parameters():
-            p.mul_(-3)  # the loss jumps and comes down again
+        model[3].weight.mul_(-20)  # pyright: ignore  # the loss jumps, and comes down again
     for step in range(60):
         loop.take(blobs(100 + step))
     words = [act.detail for _, act in loop.acts]
@@ -431,7 +429,6 @@ def test_back_off_lowers_the_rate_inside_the_step_only_and_returns_it() -> None:
     assert loop.rates[at - 1] == 0.05
     assert loop.rates[at] == 0.025
     assert loop.rates[-1] == 0.05
-    assert inputs.shape[0] == len(targets)
 
 
 def test_back_off_acts_on_an_alarm_and_lets_go_of_a_loss_that_stays_up() -> None:

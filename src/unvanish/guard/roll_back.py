@@ -1,5 +1,6 @@
 """Back to the last good state when the training has diverged, and on from there more slowly."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -77,6 +78,7 @@ class RollBack:
         )
         self._trend = LossTrend()
         self._reach = Reach(self.name, by_loss=True)
+        self._trends: dict[int, LossTrend] = {}
         self._taken_at: int | None = None
         self._buffers = BufferCopies()
         self._failed = 0
@@ -153,8 +155,11 @@ class RollBack:
             )
             return
         self._taken_at = moment.step
+        if self._trend.ready and not any(trend.ready for trend in self._trends.values()):
+            self._shelf.clear()  # a state whose loss was not judged yet gives way to one that was
         try:
             self._shelf.put(snapshot.take(moment), room)
+            self._trends[moment.step] = copy.deepcopy(self._trend)
             self._failed = 0
         except OSError as error:
             self._reach.once(moment, f"could not write a state: {error}")
@@ -176,6 +181,8 @@ class RollBack:
         self._row, self._well = 0, True
         self.returns += 1
         self._taken_at = moment.step
+        # What was usual then is usual again: an older state has a higher loss.
+        self._trend = copy.deepcopy(self._trends[state.step])
         self._trend.judge_anew()
         self._rate.cut(highest_rate(moment.optimizer))
         moment.skip = True

@@ -10,8 +10,10 @@ class LossTrend:
 
     The level is the median of the last 9 usual losses, the deviation that of the noise from batch to
     batch: 1.4826 / √2 times the median distance of neighbours (von Neumann's difference
-    estimate, with a median), which a loss that falls does not widen. A loss has diverged when the
-    median of the last ``recent`` losses
+    estimate, with a median), which a loss that falls does not widen; of the last 50 or of
+    the last 9, whichever is larger, because leaving a plateau makes a loss noisier.
+
+    A loss has diverged when the median of the last ``recent`` losses
 
     - lies above the level by more than ``deviations`` such deviations, and
     - has lost more than the share ``lost`` of everything gained (the first level minus the lowest).
@@ -46,7 +48,7 @@ class LossTrend:
             self._apart += [abs(self._recent[0] - self._usual[-1])] if self._usual else []
             self._usual.append(self._recent[0])
         self._recent.append(loss)
-        if len(self._apart) < _FEWEST:
+        if not self.ready:
             return False
         level, spread = self.level()
         self._start = level if math.isnan(self._start) else self._start
@@ -59,11 +61,16 @@ class LossTrend:
 
     def _joins(self) -> bool:
         """Whether the oldest recent loss may become part of what "usual" means."""
-        if len(self._apart) < _FEWEST:
+        if not self.ready:
             return True
         level, spread = self.level()
         self._above = self._above + 1 if self.now > level + 3 * spread else 0
         return self._above == 0 or self._above > _LONG
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough losses are known to judge by."""
+        return len(self._apart) >= _FEWEST
 
     @property
     def now(self) -> float:
@@ -73,7 +80,8 @@ class LossTrend:
     def level(self) -> tuple[float, float]:
         """The usual loss, and the deviation of its noise."""
         level = statistics.median(self._usual)
-        noise = 1.4826 / math.sqrt(2) * statistics.median(self._apart)
+        apart = max(statistics.median(self._apart), statistics.median(list(self._apart)[-_LEVEL:]))
+        noise = 1.4826 / math.sqrt(2) * apart
         # Losses of one value are no proof of no noise: no less than single precision resolves.
         return level, max(noise, 1e-6 * abs(level), 1e-38)
 
@@ -81,7 +89,7 @@ class LossTrend:
         """Whether this loss alone is a usual one (true as long as none is known to be usual)."""
         if not math.isfinite(loss):
             return False
-        if len(self._apart) < _FEWEST:
+        if not self.ready:
             return True
         level, spread = self.level()
         return loss - level <= self._deviations * spread
