@@ -6,7 +6,8 @@ import numpy as np
 
 from unvanish.watching.fused.compiling import as_double, as_float, compiled
 from unvanish.watching.fused.double_kernels import add_squares, norm
-from unvanish.watching.fused.kernels import FLOAT32, widen
+from unvanish.watching.fused.kernels import widen
+from unvanish.watching.fused.kinds import FLOAT32
 from unvanish.watching.fused.vectors import BLOCK, vector_change
 
 

@@ -1,6 +1,7 @@
 """Reading CPU tensors with the compiled kernels: addresses are collected anew for every reading."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,35 @@ from torch import Tensor
 from unvanish.recording.records import Counts
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused.finish import SUMS, Wide, first_edge
+from unvanish.watching.fused.kinds import FLOAT64, KINDS
 
 Rows = NDArray[np.int64] | slice
 
-_DOUBLE = 3
+
+@dataclass(slots=True)
+class Table:
+    """Where tensors lie, how many entries they have and of which kind; good until they change."""
+
+    addresses: list[int] = field(default_factory=list[int])
+    sizes: list[int] = field(default_factory=list[int])
+    kinds: list[int] = field(default_factory=list[int])
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> "Table":
+        """The table of dense CPU tensors."""
+        return cls(
+            [tensor.data_ptr() for tensor in tensors],
+            [tensor.numel() for tensor in tensors],
+            [KINDS[tensor.dtype] for tensor in tensors],
+        )
+
+    def columns(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
+        """As the compiled passes take them."""
+        return (
+            np.array(self.addresses, np.uint64),
+            np.array(self.sizes, np.int64),
+            np.array(self.kinds, np.uint8),
+        )
 
 
 class Compiled:
@@ -31,25 +57,17 @@ class Compiled:
         self._double: Any = double_kernels.read_double
         self._change_single: Any = change_kernels.change_single
         self._change_double: Any = change_kernels.change_double
-        self._kinds = {
-            torch.float32: kernels.FLOAT32,
-            torch.bfloat16: kernels.BFLOAT16,
-            torch.float16: kernels.FLOAT16,
-            torch.float64: kernels.FLOAT64,
-        }
         for dtype in dtypes:
-            one = torch.zeros(1, dtype=dtype if dtype in self._kinds else torch.float64)
-            self.sums([one], histogram=True, scale=1.0)
-            self.changes([one], np.array([one.data_ptr()], np.uint64))
+            one = torch.zeros(1, dtype=dtype if dtype in KINDS else torch.float64)
+            self.sums(Table.of([one]), histogram=True, scale=1.0)
+            self.changes(Table.of([one]), np.array([one.data_ptr()], np.uint64))
 
-    def sums(
-        self, tensors: Sequence[Tensor], *, histogram: bool, scale: float
-    ) -> tuple[Wide, Counts | None]:
+    def sums(self, table: Table, *, histogram: bool, scale: float) -> tuple[Wide, Counts | None]:
         """(tensors, 5) sums and (tensors, 64) counts; only the counts are divided by ``scale``."""
-        many = len(tensors)
+        many = len(table.sizes)
         sums = np.zeros((many, SUMS), np.float64)
         counts = np.zeros((many if histogram else 0, HISTOGRAM_BINS), np.uint32)
-        addresses, sizes, kinds = self._table(tensors)
+        addresses, sizes, kinds = table.columns()
         for rows, double in _by_width(kinds):
             given = addresses[rows], sizes[rows]
             part = np.zeros((len(given[0]), SUMS), np.float64)
@@ -65,10 +83,10 @@ class Compiled:
                 counts[rows] = bins
         return sums, counts if histogram else None
 
-    def changes(self, tensors: Sequence[Tensor], copies: NDArray[np.uint64]) -> Wide:
+    def changes(self, table: Table, copies: NDArray[np.uint64]) -> Wide:
         """(tensors, 2): l2 norms of what changed against ``copies`` (addresses), and of those."""
-        addresses, sizes, kinds = self._table(tensors)
-        norms = np.zeros((len(tensors), 2), np.float64)
+        addresses, sizes, kinds = table.columns()
+        norms = np.zeros((len(sizes), 2), np.float64)
         for rows, double in _by_width(kinds):
             given = addresses[rows], copies[rows], sizes[rows]
             part = np.zeros((len(given[0]), 2), np.float64)
@@ -79,20 +97,10 @@ class Compiled:
             norms[rows] = part
         return norms
 
-    def _table(
-        self, tensors: Sequence[Tensor]
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
-        kinds = self._kinds
-        return (
-            np.array([tensor.data_ptr() for tensor in tensors], np.uint64),
-            np.array([tensor.numel() for tensor in tensors], np.int64),
-            np.array([kinds[tensor.dtype] for tensor in tensors], np.uint8),
-        )
-
 
 def _by_width(kinds: NDArray[np.uint8]) -> list[tuple[Rows, bool]]:
     """Rows of tensors that are not float64, and of those that are; parts without any left out."""
-    double = kinds == _DOUBLE
+    double = kinds == FLOAT64
     if not double.any():
         return [(slice(None), False)] if len(kinds) else []
     parts = [(np.flatnonzero(~double), False), (np.flatnonzero(double), True)]

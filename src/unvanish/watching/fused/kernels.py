@@ -10,6 +10,7 @@ float64. Every kernel takes addresses: nothing here owns, copies or keeps a tens
 import numpy as np
 
 from unvanish.watching.fused.compiling import as_int16, as_int32, compiled
+from unvanish.watching.fused.kinds import BFLOAT16, FLOAT32
 from unvanish.watching.fused.vectors import AHEAD, BLOCK, call_for, vector_pairs, vector_sums
 
 _FEW = 4096
@@ -18,7 +19,6 @@ _FEW = 4096
 _MANY = 96 * BLOCK
 """Entries after which the tables, of 16 bits for the sake of the cache, are emptied."""
 
-FLOAT32, BFLOAT16, FLOAT16, FLOAT64 = range(4)
 NOT_COUNTED, EACH, BY_PAIRS = range(3)
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from unvanish.watching.fused.kinds import KINDS
+
 COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
-# The dtypes that are read as they are; every other one is converted before it is read.
-_PLAIN = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))
 _ORDINARY = frozenset((Tensor, Parameter))
-_LOW = 1 << 32
+LOW = 1 << 32
 # An address below it may be an offset into storage that was freed: looked at more closely. (The
 # operating systems of today place almost nothing there.)
 
@@ -35,11 +35,6 @@ class Stored:
     unstored: int = 0
     local: bool = False
     unsigned: bool = False
-
-    @property
-    def entries(self) -> int:
-        """Number of entries, those that are not stored among them."""
-        return self.tensor.numel() + self.unstored
 
 
 def stored(tensor: Tensor) -> Stored | None:
@@ -93,7 +88,7 @@ def _plain(tensor: Tensor) -> Tensor:
         return tensor.to(torch.complex128).abs()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
-    return tensor if tensor.dtype in _PLAIN else tensor.to(torch.float32)
+    return tensor if tensor.dtype in KINDS else tensor.to(torch.float32)
 
 
 def dense_in_memory(tensor: Tensor) -> Tensor:
@@ -130,10 +125,10 @@ def is_simple(tensor: Tensor) -> bool:
     return (
         type(tensor) in _ORDINARY
         and tensor.is_cpu
-        and tensor.dtype in _PLAIN
+        and tensor.dtype in KINDS
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
-        and (tensor.data_ptr() >= _LOW or not tensor.numel())
+        and (tensor.data_ptr() >= LOW or not tensor.numel())
     )
 
 

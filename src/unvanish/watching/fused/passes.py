@@ -11,9 +11,10 @@ from torch import Tensor
 from unvanish.errors import BadInput
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
-from unvanish.watching.fused.compiled import Compiled
+from unvanish.watching.fused.compiled import Compiled, Table
 from unvanish.watching.fused.finish import NARROW_SCALES, SUMS, Wide, gradient_statistics
-from unvanish.watching.fused.memory import Stored, is_simple, stored
+from unvanish.watching.fused.kinds import KINDS
+from unvanish.watching.fused.memory import LOW, Stored, stored
 from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import GradientReadings, UpdateReadings
 from unvanish.watching.fused.ring import Seat
@@ -74,7 +75,8 @@ class Passes:
             columns = [found.columns[place] for place in places]
             tensors = [found.tensors[place] for place in places]
             if device.type == "cpu" and self._compiled is not None:
-                read, bins = self._compiled.sums(tensors, histogram=histogram, scale=scale)
+                table = found.table if len(places) == len(found.tensors) else Table.of(tensors)
+                read, bins = self._compiled.sums(table, histogram=histogram, scale=scale)
                 _set(columns, read, bins, sums, counts)
             else:
                 late.append((columns, self._device(device).gradients(tensors, histogram, scale)))
@@ -139,27 +141,45 @@ class _Found:
     def __init__(self, gradients: Sequence[Tensor | None]) -> None:
         self.columns: list[int] = []
         self.tensors: list[Tensor] = []
-        self.entries: list[int] = []
         self.unstored: list[tuple[int, int]] = []
         self.unsigned: list[int] = []
+        self.table = Table()
         self.local = False
         self._elsewhere = False
         for column, gradient in enumerate(gradients):
-            if gradient is None:
-                continue
-            if is_simple(gradient):
+            # What nearly every gradient on a CPU is; said at length, since calls would cost more.
+            if (
+                type(gradient) is Tensor
+                and gradient.is_cpu
+                and gradient.layout is torch.strided
+                and (kind := KINDS.get(gradient.dtype)) is not None
+                and gradient.is_contiguous()
+                and (address := gradient.data_ptr()) >= LOW
+            ):
                 self.columns.append(column)
                 self.tensors.append(gradient)
-                self.entries.append(gradient.numel())
-            else:
+                self.table.addresses.append(address)
+                self.table.sizes.append(gradient.numel())
+                self.table.kinds.append(kind)
+            elif gradient is not None:
                 self._add(column, stored(gradient))
+
+    @property
+    def entries(self) -> list[int]:
+        """Number of entries of each, those that a sparse layout leaves out among them."""
+        counts = dict(zip(self.columns, self.table.sizes, strict=True))
+        for column, zeros in self.unstored:
+            counts[column] += zeros
+        return list(counts.values())
 
     def _add(self, column: int, found: Stored | None) -> None:
         if found is None:
             return
         self.columns.append(column)
         self.tensors.append(found.tensor)
-        self.entries.append(found.entries)
+        self.table.addresses.append(found.tensor.data_ptr())
+        self.table.sizes.append(found.tensor.numel())
+        self.table.kinds.append(KINDS[found.tensor.dtype])
         self.local = self.local or found.local
         self._elsewhere = self._elsewhere or not found.tensor.is_cpu
         if found.unstored:
@@ -170,6 +190,7 @@ class _Found:
     def divide(self, scale: float) -> None:
         """Divide every entry, for a scale that exponents alone cannot take."""
         self.tensors = [tensor.to(torch.float64) / scale for tensor in self.tensors]
+        self.table = Table.of(self.tensors)
 
     def places(self) -> dict[torch.device, list[int]]:
         """Which of the tensors are on which device."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unvanish.recording.records import Floats
-from unvanish.watching.fused.compiled import Compiled
+from unvanish.watching.fused.compiled import Compiled, Table
 from unvanish.watching.fused.finish import Wide, update_statistics
 from unvanish.watching.fused.memory import weights_of
 from unvanish.watching.fused.on_device import OnDevice
@@ -153,7 +153,7 @@ class _CopiesHere:
                 copies.append(copy)
         self._kinds = {}
         if weights:
-            norms[columns] = self._compiled.changes(weights, np.array(copies, np.uint64))
+            norms[columns] = self._compiled.changes(Table.of(weights), np.array(copies, np.uint64))
 
     def release(self) -> None:
         self._buffer = np.empty(0, np.uint8)
