@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("part", choices=("passes", "steps", "long", "graphs", "table"))
     parser.add_argument("--model", choices=(*TRAININGS, "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--rounds", type=int, help="how often each arm has its turn")
     parser.add_argument("--again", action="store_true", help="measure what is on record, too")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -164,8 +165,8 @@ def main() -> None:
             case "passes":
                 result: Any = bandwidth(key, 6 if asked.quick else 25)
             case "steps":
-                rounds, steps = (8, 2) if slow else (15, 5)
-                result = side_by_side(key, 4 if asked.quick else rounds, steps)
+                rounds, steps = (6, 1) if slow else (9, 3)
+                result = side_by_side(key, asked.rounds or (4 if asked.quick else rounds), steps)
             case "long":
                 result = long_run(key, 20 if asked.quick else 60 if slow else 400)
             case _:
