@@ -32,8 +32,8 @@ class Writer:
     """Writes one recording. Safe to call from several threads; never raises, never waits for disk.
 
     A folder that already holds a recording gets another one beside it (``recording-2.sqlite``).
-    What is written is on its way to the disk within a quarter of a second, by a thread of its
-    own: a program killed at any moment loses no more. At the end of the program what still waits
+    What is written is on its way to the disk within a fifth of a second, by a thread of its own:
+    a program killed at any moment loses little more than that. At the end of the program what still waits
     is written, with or without :meth:`close`. In a forked child all methods do nothing.
 
     Args:
