@@ -12,6 +12,11 @@ from torch.nn import functional as F
 import unvanish
 from unvanish.remedies.chart import hidden_activations
 from unvanish.remedies.remedy import Patient
+from unvanish.surgery.edits import Edit
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import operate
+from unvanish.treatment.contest import Contest
+from unvanish.trial import Running, prepare
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 DIGITS = (torch.tensor(PIXELS[:320], dtype=torch.float32) / 16, torch.tensor(LABELS[:320]))
@@ -98,3 +103,31 @@ def test_a_task_that_no_line_can_do_is_no_accusation() -> None:
     points = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
     learned = treat(stack(2, 32, 32, 2), (points, labels), 1e-2, steps=200)
     assert learned.said.startswith("nothing to treat")
+
+
+def test_a_rate_between_two_decades_is_found() -> None:
+    # Of a loss w² gradient descent at rate r keeps 1 - 2r of w a step: 0.5 is best, 1 too much.
+    inputs, targets = torch.ones(64, 1), torch.zeros(64, 1)
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    optimizer = torch.optim.SGD(model.parameters(), 1.0)
+    data, loss = (inputs, targets), F.mse_loss
+    patient = Patient(
+        model=model,
+        batches=[data],
+        loss=loss,
+        forward=None,
+        optimizer=optimizer,
+        diagnosis=unvanish.diagnose(model, data, loss, optimizer),
+    )
+    task = prepare(model, data, loss, steps=160, validation=True)
+    contest = Contest(patient, lambda c: Running(c.arm, task), 160, Clock(None, None))
+    factors = (10.0, 1e-3)
+    rates = [(Edit(action="optimizer", options={"lr_factor": f}),) for f in factors]
+    control, *field = (operate(patient, ("step-size",), "loop", plan) for plan in ((), *rates))
+    ended = contest.hold(control, field)
+    best = min(ended, key=lambda contender: contender.loss_at(160))
+    assert best.edits[0].options["lr_factor"] == pytest.approx(9e-3)
+    tried = sorted(float(c.edits[0].options["lr_factor"]) for c in contest.seen)
+    assert tried == pytest.approx([1e-3 / 3, 1e-3, 3e-3, 9e-3, 10.0])
