@@ -121,6 +121,15 @@ def test_what_began_before_is_no_consequence() -> None:
     assert {e.severity for r in quiet(4) for e in alarms.feed(r)} == {"broken"}
 
 
+def test_a_cause_that_was_over_lately_is_still_the_cause() -> None:
+    effect = scripted("dead-units", "u" * 80 + "s", onset=75)
+    cause = scripted("step-too-large", "s" + "a" * 60, onset=0, explains=("dead-units",))
+    alarms = Alarms(CHAIN, detectors=[effect, cause])
+    assert told(alarms, quiet(80))[-1] == (50, "cleared", "step-too-large")
+    [event] = alarms.feed(reading(80))
+    assert (event.name, event.severity) == ("dead-units", "note")
+
+
 def test_a_cause_proven_later_takes_the_alarm_under_it() -> None:
     effect = scripted("dead-units", "us", onset=2)
     cause = scripted("step-too-large", "uuus", onset=1, explains=("dead-units",))

@@ -68,6 +68,7 @@ class Alarms:
         self._explains |= {d.card.name: d.explains for d in detectors}
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
         self._confirmed = Confirmations()
+        self._over_since: dict[str, tuple[int, int]] = {}
 
     @property
     def active(self) -> tuple[Event, ...]:
@@ -104,6 +105,7 @@ class Alarms:
                         raised.append((watch, sign))
                 elif watch.alarm is not None and self._over(watch, sign):
                     cleared.append(_cleared(watch.alarm, reading))
+                    self._over_since[watch.name] = reading.step, _onset(watch.alarm)
                     watch.alarm = None
             hinted = self._take_hints(reading)
             cleared += [_cleared(alarm, reading) for alarm in self._confirmed.over(self._columns)]
@@ -138,15 +140,26 @@ class Alarms:
 
     def _raise(self, raised: list[tuple[_Watch, Sign]], reading: StepReading) -> list[Event]:
         """Events for new signs; what another one explains becomes a note that follows it."""
+        if not raised:
+            return []
         raised.sort(key=lambda pair: pair[1].onset)
         fresh = {watch.name: sign.onset for watch, sign in raised}
-        known = {event.name: _onset(event) for event in self.active} | fresh
+        known = self._known(reading) | fresh
         events: list[Event] = []
         for watch, sign in raised:
             watch.alarm = self._event(watch.name, sign, reading, known)
             events.append(watch.alarm)
             self._fold_under(watch.alarm)
         return sorted(events, key=lambda event: "because_onset" in event.evidence)
+
+    def _known(self, reading: StepReading) -> dict[str, int]:
+        """What may be the cause of a new alarm, with its onset: what is on, or was until lately."""
+        lately = {
+            name: onset
+            for name, (over, onset) in self._over_since.items()
+            if reading.step - over <= 2 * PATIENCE
+        }
+        return lately | {event.name: _onset(event) for event in self.active}
 
     def _fold_under(self, cause: Event) -> None:
         """Alarms that were raised before their cause was proven, but did not begin before it."""
@@ -190,8 +203,7 @@ class Alarms:
         for name, where in hinted:
             sign = self._confirmed.agree(name, where, self._columns, reading.step)
             if sign is not None:
-                known = {event.name: _onset(event) for event in self.active}
-                alarm = self._event(name, sign, reading, known)
+                alarm = self._event(name, sign, reading, self._known(reading))
                 self._confirmed.alarms[name] = alarm
                 events.append(alarm)
             self._sharpen(name, where)
