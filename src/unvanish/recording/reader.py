@@ -42,11 +42,19 @@ class Recording(Facts):
     def open(cls, path: str | os.PathLike[str]) -> "Recording":
         """The newest recording in a folder, or this file.
 
+        Of a folder that several processes trained into it is all of theirs, joined
+        (:mod:`unvanish.recording.joined`).
+
         Raises:
             BadInput: there is none, it is of a newer version, or something else.
         """
         place = opening.find(path)
-        return cls(opening.connect(place), place)
+        found = cls(opening.connect(place), place)
+        if not Path(path).is_dir():
+            return found
+        from unvanish.recording.joined import with_mates  # it is made of recordings itself
+
+        return with_mates(found)
 
     def __enter__(self) -> "Recording":
         return self

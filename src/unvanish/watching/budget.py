@@ -18,11 +18,13 @@ _FORGETTING: Final = 0.3
 class Budget:
     """The account. ``share`` of the step time, or ``None``: everything at every step.
 
-    ``kinds`` are the optional readings of a step, the most wanted first.
+    ``kinds`` are the optional readings of a step, the most wanted first. ``every``: they are made at
+    each so-manieth step instead, whatever the account says: processes that train together have to
+    read the same steps for their parts to add up.
     """
 
-    def __init__(self, share: float | None, kinds: Sequence[str]) -> None:
-        self.share = share
+    def __init__(self, share: float | None, kinds: Sequence[str], every: int | None = None) -> None:
+        self.share, self._every = share, every
         self._balance = 0.0
         self._costs: dict[str, float] = {}
         self._since: dict[str, int] = dict.fromkeys(kinds, 0)
@@ -31,6 +33,8 @@ class Budget:
         """What to read in the step that comes."""
         if self.share is None:
             return set(self._since)
+        if self._every is not None:
+            return {kind for kind, since in self._since.items() if since % self._every == 0}
         chosen: set[str] = set()
         left = self._balance
         for kind, since in self._since.items():
@@ -48,7 +52,7 @@ class Budget:
         """Note what a reading cost. It is taken from the account by :meth:`stepped`."""
         known = self._costs.get(kind, seconds)
         self._costs[kind] = known + _FORGETTING * (seconds - known)
-        if kind in self._since:
+        if kind in self._since and self._every is None:
             self._since[kind] = -1
 
     def stepped(self, step_seconds: float, spent: float) -> None:

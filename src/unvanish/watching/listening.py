@@ -30,7 +30,7 @@ class Listener(Protocol):
     def after_backward(self, failed: bool) -> None: ...
 
     def clipped(self, parameters: list[Tensor], factor: Any, limit: float, kind: str) -> None:
-        """Gradients of these were clipped; ``factor`` (None: by value) multiplied all of them."""
+        """Gradients of these were clipped; ``factor`` multiplied all of them (None: by value, or unknown)."""
         ...
 
     def before_scaler_step(self, scaler: GradScaler, optimizer: Any) -> None: ...
@@ -134,7 +134,9 @@ class _Listening:
     def _backward(self, original: Call) -> Call:
         def backward(tensors: Any, *arguments: Any, **options: Any) -> Any:
             with self._outermost() as outermost:  # a checkpoint recomputes within a backward pass
-                listeners = self._listeners if outermost else ()
+                # Of a pass that is to reach chosen tensors only, parameters would look unreached.
+                whole = options.get("inputs") is None
+                listeners = self._listeners if outermost and whole else ()
                 if not listeners:
                     return original(tensors, *arguments, **options)
                 if not isinstance(tensors, Tensor):
@@ -201,8 +203,7 @@ class _Listening:
                 return original(*arguments, **options)
             given, parameters, limit = read(arguments, options)
             total = original(*given.args, **given.kwargs)
-            # torch's own formula: gradients are multiplied by it even where it is 1.
-            factor = (limit / (total.detach() + 1e-6)).clamp(max=1.0)
+            factor = _factor(total, limit)
             for listener in listeners:
                 listener.clipped(parameters, factor, limit, "norm")
             return total
@@ -223,6 +224,16 @@ class _Listening:
             return result
 
         return clip_grad_value_
+
+
+def _factor(total: Tensor, limit: float) -> Tensor | None:
+    """What ``clip_grad_norm_`` has multiplied gradients by (torch's own formula: even where it is 1).
+
+    Unknown where the norm is a distributed tensor: to read it every process would have to be asked.
+    """
+    if hasattr(total, "to_local"):
+        return None
+    return (limit / (total.detach() + 1e-6)).clamp(max=1.0)
 
 
 def _clip_arguments(original: Call) -> Callable[[Any, Any], tuple[Any, list[Tensor], float]]:

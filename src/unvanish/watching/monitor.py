@@ -19,6 +19,7 @@ from unvanish.causes import CAUSES
 from unvanish.diagnosis import Diagnosis, rank
 from unvanish.guard.policy import Act, Policy
 from unvanish.recording import Event
+from unvanish.recording.joined import with_mates
 from unvanish.recording.reader import Recording
 from unvanish.recording.writer import Writer
 from unvanish.watching.alarm_book import Alarm, AlarmBook
@@ -27,6 +28,7 @@ from unvanish.watching.budget import Budget
 from unvanish.watching.guarding import Guarding
 from unvanish.watching.listening import LISTENING
 from unvanish.watching.looks import Looks, packed
+from unvanish.watching.parallel import place
 from unvanish.watching.reading import Number, Pending, StepReader
 from unvanish.watching.sinks import Sink, Sinks
 from unvanish.watching.step_facts import StepFacts
@@ -37,6 +39,10 @@ LOG = logging.getLogger("unvanish")
 
 LOOKS_SHARE = 0.25
 """Of the budget: deep looks save up for theirs, so that the cheap readings never starve them."""
+
+
+EVERY_TOGETHER = 25
+"""At which steps the optional readings are made where several processes train together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +94,8 @@ class Monitor:
         self._facts = StepFacts(self._watched)
         self._guarding = Guarding(policies, model, self._watched)
         readings = None if share is None else share * (1 - LOOKS_SHARE)
-        self._budget = Budget(readings, ("update", "histogram"))
+        together = EVERY_TOGETHER if place().world > 1 else None
+        self._budget = Budget(readings, ("update", "histogram"), together)
         self._looks = Looks(
             model, self.optimizers[0], None if share is None else share * LOOKS_SHARE
         )
@@ -127,7 +134,7 @@ class Monitor:
         if self._writer is None:
             return None
         self._writer.flush()
-        return Recording.open(self._writer.path)
+        return with_mates(Recording.open(self._writer.path))
 
     @property
     def path(self) -> Path | None:

@@ -18,6 +18,7 @@ from unvanish.recording.writer import Writer
 from unvanish.watching.alarm_book import Alarm
 from unvanish.watching.attachment import innermost
 from unvanish.watching.monitor import Monitor
+from unvanish.watching.parallel import held, place
 from unvanish.watching.sinks import Sink
 from unvanish.watching.unwatched import Unwatched
 from unvanish.watching.watched import Watched
@@ -159,6 +160,7 @@ def _writer(
     budget: float | None,
     policies: Sequence[Policy],
 ) -> Writer:
+    watched, here = Watched(model, optimizers), place()
     conditions: dict[str, Any] = {
         "unvanish": __version__,
         "torch": torch.__version__,
@@ -168,5 +170,9 @@ def _writer(
         "guard": [policy.name for policy in policies],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": str(next(model.parameters()).device),
+        "rank": here.rank,
+        "world": here.world,
+        "group": here.group,
+        "parts": held(watched.parameters),
     }
-    return Writer(folder, Watched(model, optimizers).entries, conditions)
+    return Writer(here.folder(folder), watched.entries, conditions)

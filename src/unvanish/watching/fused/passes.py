@@ -1,6 +1,7 @@
 """Everything that a watch reads of gradients and weights, for whatever tensors there are."""
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,8 @@ from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import GradientReadings, UpdateReadings
 from unvanish.watching.fused.ring import Seat
 from unvanish.watching.fused.weights import Weights
+
+LOG = logging.getLogger("unvanish")
 
 Engine = Literal["numba", "torch", "device"]
 
@@ -44,9 +47,12 @@ class Passes:
         copy_limit: int = 1 << 30,
     ) -> None:
         self._many = len(parameters)
+        dtypes = {p.dtype for p in parameters if p.is_cpu}
         self._compiled: Compiled | None = None
-        if engine == "numba" or (engine is None and _has_numba()):
-            self._compiled = Compiled({p.dtype for p in parameters if p.is_cpu})
+        if engine == "numba":
+            self._compiled = Compiled(dtypes)
+        elif engine is None:
+            self._compiled = _compiled_if_possible(dtypes)
         self.engine: str = engine or ("numba" if self._compiled else "torch")
         self._devices: dict[torch.device, OnDevice] = {}
         self._weights = Weights(parameters, self._compiled, self._device, copy_limit)
@@ -210,5 +216,11 @@ def _set(
         counts[columns] = bins.astype(np.uint32)
 
 
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _compiled_if_possible(dtypes: set[torch.dtype]) -> Compiled | None:
+    if importlib.util.find_spec("numba") is None:
+        return None
+    try:
+        return Compiled(dtypes)
+    except Exception as error:  # made for another numpy, another processor, another Python
+        LOG.info("numba does not work here (%s), so torch reads, in more passes.", error)
+        return None

@@ -9,6 +9,7 @@ and would pass for an update.
 import ctypes
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ class Weights:
     ) -> None:
         self._parameters = list(parameters)
         self._device = device
-        self._entries = np.array([float(p.numel()) for p in parameters])
+        self._entries = np.array([float(_entries_here(p)) for p in parameters])
         self._turns = turns([_room(p) for p in parameters], limit)
         self._turn = -1
         self._now: list[int] = []
@@ -166,3 +167,12 @@ def _kind(weight: Tensor) -> _Kind:
 
 def _room(parameter: Tensor) -> int:
     return parameter.numel() * parameter.element_size()
+
+
+def _entries_here(parameter: Tensor) -> int:
+    """Number of entries that this process holds: of a shard, those of the shard."""
+    to_local: Any = getattr(parameter, "to_local", None)
+    if to_local is None:
+        return parameter.numel()
+    with torch.no_grad():
+        return int(to_local().numel())

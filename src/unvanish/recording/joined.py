@@ -1,0 +1,292 @@
+"""The recordings of processes that trained together, read as one.
+
+Sums, counts, extremes and histograms of parts add up exactly to those of the whole tensor. What
+every process holds whole is read from the first one, and the others are compared with it: replicas
+that no longer agree are an event, with the process named.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unvanish.recording.files import recordings_in
+from unvanish.recording.queries import Steps
+from unvanish.recording.reader import Recording
+from unvanish.recording.records import Event, Floats, TensorEntry
+
+Column = NDArray[np.float64]
+
+AGREES = 1e-4
+"""Relative difference of two norms of the same gradient that rounding explains, and no more."""
+
+
+def with_mates(first: Recording) -> Recording:
+    """A recording with those of all processes that trained together with it; itself if alone.
+
+    Raises:
+        BadInput: one of them cannot be read.
+    """
+    conditions = first.conditions
+    if conditions.get("world", 1) == 1 or conditions.get("rank", 0) != 0:
+        return first
+    others: list[Recording] = []
+    for rank in range(1, int(conditions["world"])):
+        mate = _mate(first, Path(first.path).parent / f"rank-{rank}")
+        if mate is not None:
+            others.append(mate)
+    return JoinedRecording([first, *others]) if others else first
+
+
+def _mate(first: Recording, folder: Path) -> Recording | None:
+    """What another process wrote in the same training: of its group, begun at about that time."""
+    group, started = first.conditions.get("group"), datetime.fromisoformat(first.started)
+    found: list[tuple[float, Recording]] = []
+    for file in recordings_in(folder) if folder.is_dir() else ():
+        recording = Recording.open(file)
+        if recording.conditions.get("group") == group:
+            apart = datetime.fromisoformat(recording.started) - started
+            found.append((abs(apart.total_seconds()), recording))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+class JoinedRecording(Recording):
+    """Several recordings of one training, the first process's first.
+
+    It reads as :class:`Recording` does. A tensor that is no replica and no shard (a stage of a
+    pipeline) bears its own name, or ``rank-1.name`` where the first process has one of that name.
+    """
+
+    def __init__(self, ranks: Sequence[Recording]) -> None:
+        first = ranks[0]
+        super().__init__(first._file._connection, Path(first.path))
+        self.ranks = tuple(ranks)
+
+    def close(self) -> None:
+        """Close every file."""
+        for recording in self.ranks:
+            recording.close()
+
+    @cached_property
+    def _places(self) -> dict[str, list[tuple[int, str]]]:
+        """For each tensor: in which recordings it is, and under which name there."""
+        places: dict[str, list[tuple[int, str]]] = {}
+        for rank, recording in enumerate(self.ranks):
+            for name in recording.tensors:
+                if rank == 0 or name not in places or self._together(rank, name):
+                    places.setdefault(name, []).append((rank, name))
+                else:
+                    places.setdefault(f"rank-{self._number(rank)}.{name}", []).append((rank, name))
+        return places
+
+    def _together(self, rank: int, name: str) -> bool:
+        """Whether this process's tensor is a shard or a replica of the first one's of that name."""
+        if name in self._parts(rank):
+            return True
+        one, other = self.ranks[0], self.ranks[rank]
+        return name in one.tensors and _agree_at_first(one, other, name)
+
+    def _parts(self, rank: int) -> dict[str, Any]:
+        return self.ranks[rank].conditions.get("parts", {})
+
+    def _number(self, rank: int) -> int:
+        return int(self.ranks[rank].conditions.get("rank", rank))
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        return tuple(self._places)
+
+    @property
+    def entries(self) -> tuple[TensorEntry, ...]:
+        known = [{entry.name: entry for entry in one.entries} for one in self.ranks]
+        return tuple(
+            replace(known[places[0][0]][places[0][1]], name=name)
+            for name, places in self._places.items()
+        )
+
+    def values(self, statistic: str, tensor: str) -> tuple[Steps, NDArray[Any]]:
+        """One statistic of one whole tensor, at the steps at which every part of it was read."""
+        places = self._places.get(tensor)
+        if places is None:
+            return super().values(statistic, tensor)  # says which names are near
+        shards = self._shards(places)
+        if len(shards) == 1:
+            return self.ranks[shards[0][0]].values(statistic, shards[0][1])
+        return self._whole(statistic, shards)
+
+    def _shards(self, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those that together are the tensor, each part once; one of them where all hold it whole."""
+        chosen: dict[tuple[Any, ...], tuple[int, str]] = {}
+        for rank, name in places:
+            part = self._parts(rank).get(name)
+            if part is None:
+                return places[:1]
+            split = zip(part["coordinates"], part["sharded"], strict=False)
+            chosen.setdefault(tuple(at for at, sharded in split if sharded), (rank, name))
+        return list(chosen.values())
+
+    def _whole(self, statistic: str, shards: list[tuple[int, str]]) -> tuple[Steps, NDArray[Any]]:
+        read = {kind: self._read(kind, shards) for kind in _NEEDS.get(statistic, (statistic,))}
+        steps = _common([found[0] for parts in read.values() for found in parts])
+        aligned = {
+            kind: [values[np.isin(at, steps)].astype(np.float64) for at, values in parts]
+            for kind, parts in read.items()
+        }
+        sizes = [float(self._parts(rank)[name]["elements"]) for rank, name in shards]
+        whole = _join(statistic, aligned, [size for size in sizes if size])
+        return steps, whole.astype(np.uint32 if statistic.endswith("histogram") else np.float32)
+
+    def _read(self, kind: str, shards: list[tuple[int, str]]) -> list[tuple[Steps, NDArray[Any]]]:
+        # A process may hold an empty part: of that there is nothing to read and nothing to wait for.
+        return [
+            self.ranks[rank].values(kind, name)
+            for rank, name in shards
+            if self._parts(rank)[name]["elements"]
+        ]
+
+    def matrix(
+        self,
+        statistic: str,
+        first: int | None = None,
+        last: int | None = None,
+        at_most: int | None = None,
+    ) -> tuple[Steps, Floats]:
+        """As :meth:`Recording.matrix`, of whole tensors."""
+        steps, table = super().matrix(statistic, first, last, at_most)
+        whole = np.full((len(steps), len(self.tensors)), np.nan, np.float32)
+        whole[:, : table.shape[1]] = table[:, : whole.shape[1]]
+        for column, name in enumerate(self.tensors):
+            if len(self._shards(self._places[name])) > 1 or self._places[name][0][0] != 0:
+                at, values = self.values(statistic, name)
+                whole[:, column] = np.nan
+                rows = np.isin(steps, at)
+                whole[rows, column] = values[np.isin(at, steps)]
+        return steps, whole
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Those of all processes, each once; of what only some met, the processes are named."""
+        met: dict[tuple[str, str, int], tuple[Event, list[int]]] = {}
+        for rank, recording in enumerate(self.ranks):
+            for event in recording.events:
+                key = event.kind, event.name, event.step
+                met.setdefault(key, (event, []))[1].append(self._number(rank))
+        said = [_of_ranks(event, ranks, len(self.ranks)) for event, ranks in met.values()]
+        return tuple(sorted([*said, *self.disagreements()], key=lambda event: event.step))
+
+    def disagreements(self) -> list[Event]:
+        """Replicas whose gradients part, and processes that stopped before the others."""
+        found: list[Event] = []
+        for name, places in self._places.items():
+            if len(places) > 1 and name not in self._parts(0):
+                found += _parted([(self._number(r), self.ranks[r]) for r, _ in places], name)
+        earliest: dict[int, Event] = {}
+        for event in sorted(found, key=lambda event: event.step):
+            earliest.setdefault(int(event.evidence["rank"]), event)
+        return [*earliest.values(), *self._stopped()]
+
+    def _stopped(self) -> Iterable[Event]:
+        last = [int(one.steps[-1]) if len(one.steps) else -1 for one in self.ranks]
+        for rank, recording in enumerate(self.ranks):
+            if last[rank] < max(last) - 1 and not recording.finished:
+                number = self._number(rank)
+                yield Event(
+                    kind="note",
+                    name="rank-stopped",
+                    step=last[rank],
+                    seconds=float(recording.seconds[-1]) if len(recording.seconds) else 0.0,
+                    evidence={"rank": float(number)},
+                    detail=f"rank {number} wrote nothing after step {last[rank]}",
+                )
+
+
+_NEEDS = {
+    "gradient_rms": ("gradient_l2",),
+    "gradient_mean": ("gradient_mean", "gradient_nonfinite"),
+    "update_to_weight": ("update_to_weight", "weight_rms"),
+}
+"""What of each part a statistic of the whole is made from, where that is not the statistic itself."""
+
+
+def _join(statistic: str, parts: dict[str, list[Column]], sizes: list[float]) -> Column:
+    """The whole tensor's statistic from those of its parts, and their numbers of entries."""
+    elements = sum(sizes)
+    own = parts.get(statistic, [])
+    if statistic in ("gradient_l2", "gradient_rms"):
+        total = np.sqrt(sum(part**2 for part in parts["gradient_l2"]))
+        return total if statistic == "gradient_l2" else total / np.sqrt(elements)
+    if statistic == "gradient_abs_max":
+        return np.max(own, axis=0)
+    if statistic == "gradient_mean":
+        finite = [n - bad for n, bad in zip(sizes, parts["gradient_nonfinite"], strict=True)]
+        weighted = sum(mean * n for mean, n in zip(own, finite, strict=True))
+        return weighted / np.maximum(np.sum(finite, axis=0), 1)
+    if statistic == "weight_rms":
+        squares = sum(part**2 * n for part, n in zip(own, sizes, strict=True))
+        return np.sqrt(squares / elements)
+    if statistic == "update_to_weight":
+        norms = [w * np.sqrt(n) for w, n in zip(parts["weight_rms"], sizes, strict=True)]
+        moved = sum((u * w) ** 2 for u, w in zip(own, norms, strict=True))
+        return np.sqrt(moved / np.maximum(sum(w**2 for w in norms), np.finfo(np.float64).tiny))
+    return np.sum(own, axis=0)  # zeros, non-finite entries, histograms
+
+
+def _common(every: list[Steps]) -> Steps:
+    steps = every[0]
+    for other in every[1:]:
+        steps = np.intersect1d(steps, other)
+    return steps
+
+
+def _agree_at_first(one: Recording, other: Recording, name: str) -> bool:
+    here, there = one.values("weight_rms", name), other.values("weight_rms", name)
+    if not len(here[1]) or not len(there[1]):
+        return True
+    return bool(np.isclose(here[1][0], there[1][0], rtol=AGREES))
+
+
+def _parted(replicas: list[tuple[int, Recording]], name: str) -> list[Event]:
+    """The first step from which a replica's gradient is another than that of most."""
+    read = [recording.values("gradient_l2", name) for _, recording in replicas]
+    steps = _common([at for at, _ in read])
+    if not len(steps):
+        return []
+    table = np.array([values[np.isin(at, steps)] for at, values in read], np.float64)
+    middle = np.median(table, axis=0)
+    apart = np.abs(table - middle) > AGREES * np.maximum(np.abs(middle), 1e-30)
+    events: list[Event] = []
+    for (number, _), row, values in zip(replicas, apart, table, strict=True):
+        # For good: a single step may differ where a process was left out of it.
+        if not row[-1] or (len(replicas) == 2 and number == replicas[0][0]):
+            continue
+        at = int(np.flatnonzero(~row)[-1] + 1) if not row.all() else 0
+        events.append(
+            Event(
+                kind="alarm",
+                name="replica-diverged",
+                step=int(steps[at]),
+                seconds=0.0,
+                severity="broken",
+                where=(name,),
+                evidence={"rank": float(number), "ratio": float(values[at] / (middle[at] or 1.0))},
+                detail=f"the gradient of rank {number} is no longer that of the other replicas",
+            )
+        )
+    return events
+
+
+def _of_ranks(event: Event, ranks: list[int], world: int) -> Event:
+    if len(ranks) == world:
+        return event
+    listed = ", ".join(str(rank) for rank in ranks)
+    word = "rank" if len(ranks) == 1 else "ranks"
+    return replace(
+        event,
+        evidence={**event.evidence, "rank": float(ranks[0])},
+        detail=f"on {word} {listed}: {event.detail}".rstrip(": "),
+    )

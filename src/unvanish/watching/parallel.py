@@ -1,0 +1,58 @@
+"""Which of several processes this is, and what part of each tensor it holds.
+
+Watching sends nothing between processes, so it can hang none of them: each writes what it sees into
+a file of its own, and the files are joined when they are read (:mod:`unvanish.recording.joined`).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One process among ``world`` that train together; ``group`` is the same for all of them."""
+
+    rank: int
+    world: int
+    group: str
+
+    def folder(self, to: Path) -> Path:
+        """Where this process writes: the first one where it was told to, the others inside of it."""
+        return to if self.rank == 0 else to / f"rank-{self.rank}"
+
+
+def place() -> Place:
+    """This process's place; alone where nothing is distributed."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return Place(0, 1, "")
+    keys = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
+    group = ":".join(os.environ.get(key, "") for key in keys)
+    return Place(distributed.get_rank(), distributed.get_world_size(), group)
+
+
+def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Of each tensor of which this process holds a part only: how it is placed, how much is here."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, parameter in parameters.items():
+        to_local: Any = getattr(parameter, "to_local", None)
+        if to_local is None:
+            continue
+        placements: Any = getattr(parameter, "placements", ())
+        with torch.no_grad():
+            local: Tensor = to_local()
+        mesh: Any = getattr(parameter, "device_mesh", None)
+        coordinates = list(mesh.get_coordinate() or ()) if mesh is not None else []
+        parts[name] = {
+            "placements": [str(one) for one in placements],
+            "sharded": [bool(one.is_shard()) for one in placements],
+            "coordinates": [int(one) for one in coordinates],
+            "elements": local.numel(),
+        }
+    return parts
