@@ -20,7 +20,7 @@ from unvanish.lessons.lesson import Lesson
 from unvanish.remedies import REMEDIES, explain_remedy
 from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates
 from unvanish.remedies.remedy import RemedyCard
-from unvanish.report.text import _NEXT
+from unvanish.report.next_steps import NEXT as _NEXT
 from unvanish.surgery.edits import ARCHITECTURE, Edit
 
 # torch itself warns of two of the faults; the tests run with warnings as errors.

@@ -5,8 +5,9 @@ they lack is said in English.
 """
 
 from unvanish.languages.catalogs import catalog_json, plural_categories, translation
-from unvanish.languages.choice import LANGUAGES, VARIABLE, chosen, preferred
+from unvanish.languages.choice import LANGUAGES, VARIABLE, chosen
 from unvanish.languages.numbers import Filling, number, written
+from unvanish.languages.recognising import recognised
 from unvanish.languages.speaking import (
     figure,
     filled,
@@ -30,7 +31,7 @@ __all__ = [
     "ngettext",
     "number",
     "plural_categories",
-    "preferred",
+    "recognised",
     "speaking",
     "spoken",
     "translation",

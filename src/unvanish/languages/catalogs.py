@@ -14,6 +14,7 @@ details: sentences that observations are made of; cards, remedies, lessons: ``un
 pages: what JavaScript shows.
 """
 PAGES = "pages"
+DETAILS = "details"
 
 
 class Catalog(gettext.GNUTranslations):
@@ -59,6 +60,11 @@ def plural_categories(language: str) -> tuple[str, ...]:
 @functools.cache
 def _forms(language: str, domain: str) -> dict[str, str | list[str]]:
     return {} if language == "en" else _read(language, domain).forms()
+
+
+def templates(language: str, domain: str) -> dict[str, str]:
+    """The messages of a domain that have no plural forms, with their translations."""
+    return {text: said for text, said in _forms(language, domain).items() if isinstance(said, str)}
 
 
 def catalog_json(language: str, domain: str = PAGES) -> dict[str, str]:

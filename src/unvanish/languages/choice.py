@@ -30,29 +30,6 @@ def chosen(asked: str | None = None) -> str:
     return next((language for language in named if language is not None), "en")
 
 
-def preferred(accepted: str) -> str | None:
-    """The first of ``LANGUAGES`` that a browser's ``Accept-Language`` names, by its weights.
-
-    >>> preferred("de-DE,tr;q=0.8,en;q=0.5"), preferred("de")
-    ('tr', None)
-    """
-    weighed: list[tuple[float, str]] = []
-    for part in accepted.split(","):
-        name, _, weight = part.strip().partition(";q=")
-        language = _of(name)
-        if language is not None:
-            weighed.append((_weight(weight), language))
-    wanted = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
-    return wanted[0][1] if wanted else None
-
-
-def _weight(written: str) -> float:
-    try:
-        return float(written or 1)
-    except ValueError:
-        return 0.0
-
-
 def _of(name: str) -> str | None:
     """``ru`` for ``ru``, ``ru_RU.UTF-8``, ``ru-RU``."""
     first = name.strip().lower().replace("-", "_").partition("_")[0].partition(".")[0]

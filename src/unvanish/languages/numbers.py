@@ -12,7 +12,7 @@ from typing import Any
 from unvanish.languages.catalogs import translation
 
 NO_BREAK = "\u00a0"
-_SIGNS = {
+SIGNS = {
     "ru": str.maketrans({".": ",", ",": NO_BREAK}),
     "tr": str.maketrans({".": ",", ",": "."}),
     "uz": str.maketrans({".": ",", ",": NO_BREAK}),
@@ -40,9 +40,20 @@ def written(value: Any, specification: str, language: str) -> str:
     '12,5 %'
     """
     said = format(value, specification)
-    if language not in _SIGNS or isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return said
-    said = said.translate(_SIGNS[language])
+    return localised(said, language)
+
+
+def localised(said: str, language: str) -> str:
+    """A figure as Python writes it, with the signs of the language.
+
+    >>> localised("1,234.5", "tr")
+    '1.234,5'
+    """
+    if language not in SIGNS:
+        return said
+    said = said.translate(SIGNS[language])
     if not said.endswith("%"):
         return said
     figure = said[:-1].lstrip()

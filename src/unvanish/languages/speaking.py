@@ -9,28 +9,30 @@ from unvanish.languages.catalogs import translation
 from unvanish.languages.choice import chosen
 from unvanish.languages.numbers import Filling, written
 
-_SPOKEN: ContextVar[str] = ContextVar("unvanish_language", default="en")
+_SPOKEN: ContextVar[str | None] = ContextVar("unvanish_language", default=None)
 
 
 @contextlib.contextmanager
 def speaking(language: str | None = None) -> Generator[str]:
-    """Everything said inside is said in this language; ``None``: what :func:`chosen` says.
+    """Everything said inside is said in this language, in this thread and task alone.
 
-    Of this thread and task alone, and as before afterwards.
+    ``None``: the language that is being spoken already, else what :func:`chosen` says.
 
     Raises:
         BadInput: there is no such language.
     """
-    token = _SPOKEN.set(chosen(language))
+    meant = _SPOKEN.get() if language is None else None
+    meant = meant or chosen(language)
+    token = _SPOKEN.set(meant)
     try:
-        yield _SPOKEN.get()
+        yield meant
     finally:
         _SPOKEN.reset(token)
 
 
 def spoken() -> str:
-    """The language of the moment."""
-    return _SPOKEN.get()
+    """The language of the moment; English where none was set."""
+    return _SPOKEN.get() or "en"
 
 
 def gettext(message: str) -> str:

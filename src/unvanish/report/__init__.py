@@ -9,21 +9,17 @@ from unvanish.report import text
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
 
-LANGUAGES = ("en",)
 
-
-def write_report(diagnosis: "Diagnosis", path: str | Path, language: str = "en") -> None:
+def write_report(diagnosis: "Diagnosis", path: str | Path, language: str | None = None) -> None:
     """Write a report of a diagnosis: HTML for a name that ends in .html, plain text else.
 
     Raises:
-        BadInput: there is no report in this language, or the file cannot be written.
+        BadInput: there is no such language, or the file cannot be written.
     """
-    if language not in LANGUAGES:
-        raise BadInput(
-            f"language: there is no report in {language!r} yet, only in {', '.join(LANGUAGES)}."
-        )
     html = Path(path).suffix.lower() in (".html", ".htm")
-    content = text.render_page(diagnosis) if html else text.render(diagnosis)
+    content = (
+        text.render_page(diagnosis, language) if html else text.render(diagnosis, language=language)
+    )
     try:
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES
 from unvanish.causes.time_profile import FLOOR, time_profiles
+from unvanish.languages import figure, filled, ngettext
+from unvanish.languages import gettext as _
 from unvanish.trace import Trace
 
 FEWEST = 4
@@ -25,19 +27,23 @@ def depth_picture(trace: Trace) -> RenderableType | None:
     levels = [log10(layer.norm or 0.0) for layer in layers]
     kept = thinned(len(layers), ROWS)
     low, high = min(levels), max(levels)
-    width = max(len(layers[i].name or "(model)") for i in kept)
+    width = max(len(layers[i].name or _("(model)")) for i in kept)
     width = min(width, 32)
-    title = (
+    title = _(
         "Gradient over depth (log10 of its norm at each layer's output; loss on top, input below)"
     )
     rows = [Text(title, style="bold")]
     for index in kept:
-        name = shortened(layers[index].name or "(model)", width)
-        label = "zero" if levels[index] <= math.log10(FLOOR) else f"{levels[index]:7.1f}"
+        name = shortened(layers[index].name or _("(model)"), width)
+        gone = levels[index] <= math.log10(FLOOR)
+        label = _("zero") if gone else figure(levels[index], "7.1f")
         row = Text(f"  {name:>{width}} {label:>7} ")
         rows.append(row.append(bar(levels[index], low, high), style=_style(levels[index] - high)))
     if len(kept) < len(layers):
-        rows.append(Text(f"  ({len(kept)} of {len(layers)} layers shown)", style="dim"))
+        said = ngettext(
+            "({shown} of {count} layers shown)", "({shown} of {count} layers shown)", len(layers)
+        )
+        rows.append(Text("  " + filled(said, shown=len(kept), count=len(layers)), style="dim"))
     return Group(*rows)
 
 
@@ -48,8 +54,12 @@ def time_pictures(trace: Trace) -> list[RenderableType]:
         levels = [log10(norm) for norm in profile.norms]
         if max(levels) - min(levels) < 1:
             continue
-        title = f"Gradient over time in {profile.module or 'the model'} (log10 |dL/dx_t|, first step left)"
-        line = Text(f"  {columns(levels)}  {levels[0]:.1f} ... {levels[-1]:.1f}")
+        title = filled(
+            _("Gradient over time in {module} (log10 |dL/dx_t|, first step left)"),
+            module=profile.module or _("the model"),
+        )
+        ends = f"{figure(levels[0], '.1f')} ... {figure(levels[-1], '.1f')}"
+        line = Text(f"  {columns(levels)}  {ends}")
         pictures.append(Group(Text(title, style="bold"), line))
     return pictures
 

@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Mapping
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,8 +13,12 @@ from rich.text import Text
 
 from unvanish.causes import explain
 from unvanish.causes.cause import Finding
+from unvanish.languages import figure, filled, marked, ngettext, recognised, speaking
+from unvanish.languages import gettext as _
 from unvanish.report.next_steps import NEXT
+from unvanish.report.observed import conditions
 from unvanish.report.profile import depth_picture, time_pictures
+from unvanish.report.sentences import fill, sentence
 
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
@@ -23,26 +26,40 @@ if TYPE_CHECKING:
 
 WIDTH = 96
 _STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan"}
+_SEVERITY = {"broken": marked("broken"), "harmful": marked("harmful"), "note": marked("note")}
+_VERDICT = {"broken": marked("Broken: {said}"), "harmful": marked("Harmful: {said}")}
+_SHARES = {
+    "activation": marked("activation"),
+    "weight": marked("weight"),
+    "norm": marked("norm"),
+    "residual": marked("residual"),
+    "rest": marked("rest"),
+}
+_WITHOUT = {
+    "decay": marked("without decay it would be {times:.2g} times that"),
+    "momentum": marked("without momentum it would be {times:.2g} times that"),
+}
 
 
-def render(diagnosis: "Diagnosis", width: int = WIDTH) -> str:
-    """The report as plain text."""
+def render(diagnosis: "Diagnosis", width: int = WIDTH, language: str | None = None) -> str:
+    """The report as plain text; ``language`` as in :func:`unvanish.languages.speaking`."""
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(report(diagnosis))
+    with speaking(language):
+        console.print(report(diagnosis))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def render_html(diagnosis: "Diagnosis") -> str:
+def render_html(diagnosis: "Diagnosis", language: str | None = None) -> str:
     """The report as an HTML fragment for notebooks."""
-    return _recorded(diagnosis).export_html(
+    return _recorded(diagnosis, language).export_html(
         inline_styles=True, code_format="<pre style='line-height:1.2'>{code}</pre>"
     )
 
 
-def render_page(diagnosis: "Diagnosis") -> str:
+def render_page(diagnosis: "Diagnosis", language: str | None = None) -> str:
     """The report as one HTML page that opens offline."""
-    return _recorded(diagnosis).export_html(inline_styles=True)
+    return _recorded(diagnosis, language).export_html(inline_styles=True)
 
 
 def plain_page(said: str) -> str:
@@ -52,9 +69,10 @@ def plain_page(said: str) -> str:
     return console.export_html(inline_styles=True)
 
 
-def _recorded(diagnosis: "Diagnosis") -> Console:
+def _recorded(diagnosis: "Diagnosis", language: str | None) -> Console:
     console = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True)
-    console.print(report(diagnosis))
+    with speaking(language):
+        console.print(report(diagnosis))
     return console
 
 
@@ -68,15 +86,15 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
     for drawn in ([picture] if picture is not None else []) + time_pictures(diagnosis.trace):
         parts += [drawn, Text()]
     for heading, lines in (
-        ("Theory beside measurement", _predicted(diagnosis.trace)),
-        ("Update to weight", _updates(diagnosis.updates)),
-        ("What if (tried on a copy)", [_what_if(w) for w in diagnosis.what_ifs]),
-        ("Ruled out", [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
-        ("Looks odd, is expected", [_expected(e) for e in diagnosis.expected]),
-        ("Not seen", list(diagnosis.blind_spots)),
-        ("Tried on a copy", list(diagnosis.experiments)),
-        ("Next", _next(diagnosis)),
-        ("Observed", [_conditions(diagnosis)]),
+        (_("Theory beside measurement"), _predicted(diagnosis.trace)),
+        (_("Update to weight"), _updates(diagnosis.updates)),
+        (_("What if (tried on a copy)"), [_what_if(w) for w in diagnosis.what_ifs]),
+        (_("Ruled out"), [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
+        (_("Looks odd, is expected"), [_expected(e) for e in diagnosis.expected]),
+        (_("Not seen"), [recognised(said) for said in diagnosis.blind_spots]),
+        (_("Tried on a copy"), [recognised(said) for said in diagnosis.experiments]),
+        (_("Next"), _next(diagnosis)),
+        (_("Observed"), [conditions(diagnosis)]),
     ):
         if lines:
             parts += [_section(heading, lines), Text()]
@@ -86,59 +104,23 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
 def _verdict(diagnosis: "Diagnosis") -> Text:
     if diagnosis.healthy:
         if not diagnosis.trace.layers:
-            said = "No fault found, but too little was seen to call it healthy."
+            said = _("No fault found, but too little was seen to call it healthy.")
             return Text(said, style="bold yellow")
         named = any(finding.name != "blind-spot" for finding in diagnosis.findings)
-        end = ", with a note." if named else "."
-        return Text(f"Healthy: the gradient arrives everywhere{end}", style="bold green")
+        plain = _("Healthy: the gradient arrives everywhere.")
+        noted = _("Healthy: the gradient arrives everywhere, with a note.")
+        return Text(noted if named else plain, style="bold green")
     first = diagnosis.findings[0]
-    words = {"broken": "Broken", "harmful": "Harmful"}[first.severity]
-    return Text(f"{words}: {sentence(first)}", style=_STYLE[first.severity])
-
-
-def sentence(finding: Finding) -> str:
-    """The finding in one sentence: the card's words with this finding's numbers.
-
-    An alarm of a running training has other numbers than a diagnosis: where the card asks for one
-    that is not there, and the finding has words of its own, those are the sentence.
-    """
-    card = explain(finding.name)
-    asked = {name for _, name, _, _ in Formatter().parse(card.says) if name}
-    if finding.detail and asked - {"where", "places", "detail"} - set(finding.evidence):
-        return finding.detail
-    return fill(card.says, finding.evidence, finding.where, finding.detail)
-
-
-def fill(
-    template: str,
-    evidence: Mapping[str, float],
-    where: tuple[str, ...] = (),
-    detail: str | None = None,
-) -> str:
-    """A card's template with numbers; a number that is not known is written as ``?``."""
-    values = _Known(evidence)
-    values["where"] = where[0] if where else "the model"
-    values["places"] = len(where)
-    values["detail"] = detail or "?"
-    return template.format_map(values)
-
-
-class _Known(dict[str, Any]):
-    def __missing__(self, key: str) -> "_Unknown":
-        return _Unknown()
-
-
-class _Unknown:
-    def __format__(self, spec: str) -> str:
-        return "?"
+    said = filled(_(_VERDICT[first.severity]), said=sentence(first))
+    return Text(said, style=_STYLE[first.severity])
 
 
 def _finding(finding: Finding, number: int) -> RenderableType:
     head = Text()
     head.append(f"{number}. {finding.name}", style=_STYLE[finding.severity])
-    head.append(f"  {finding.code}  {finding.severity}", style="dim")
+    head.append(f"  {finding.code}  {_(_SEVERITY[finding.severity])}", style="dim")
     if finding.because:
-        head.append(f"  follows from {finding.because}", style="dim")
+        head.append("  " + filled(_("follows from {cause}"), cause=finding.because), style="dim")
     rows: list[RenderableType] = [head]
     if number > 1 or finding.severity == "note":  # the first one's sentence is the verdict
         rows.append(Padding(Text(sentence(finding)), (0, 0, 0, 3)))
@@ -146,35 +128,42 @@ def _finding(finding: Finding, number: int) -> RenderableType:
     if split:
         rows.append(Padding(Text(split), (0, 0, 0, 3)))
     if finding.where:
-        rows.append(Padding(Text(f"where: {_places(finding.where)}", style="dim"), (0, 0, 0, 3)))
+        where = filled(_("where: {places}"), places=_places(finding.where))
+        rows.append(Padding(Text(where, style="dim"), (0, 0, 0, 3)))
     return Group(*rows)
 
 
 def _split(finding: Finding) -> str:
     """Where the decades go, for findings that carry the account."""
-    names = ("activation", "weight", "norm", "residual", "rest")
     parts = [
-        f"{name} {value:+.2f}"
-        for name in names
+        f"{_(said)} {figure(value, '+.2f')}"
+        for name, said in _SHARES.items()
         if abs(value := finding.evidence.get(f"{name}_decades_per_layer", 0.0)) >= 0.005
     ]
     if "activation_decades_per_layer" not in finding.evidence or not parts:
         return ""
-    return "decades a layer: " + ", ".join(parts)
+    return filled(_("decades a layer: {shares}"), shares=", ".join(parts))
 
 
 def _places(where: tuple[str, ...], most: int = 6) -> str:
     shown = ", ".join(where[:most])
-    return shown if len(where) <= most else f"{shown}, ... ({len(where)} in all)"
+    if len(where) <= most:
+        return shown
+    said = ngettext("{shown}, ... ({count} in all)", "{shown}, ... ({count} in all)", len(where))
+    return filled(said, shown=shown, count=len(where))
 
 
 def _clear(name: str, evidence: Mapping[str, float]) -> str:
-    return f"{name}: {fill(explain(name).clear, evidence)}"
+    return f"{name}: {fill(_(explain(name).clear), evidence)}"
 
 
 def _expected(item: Any) -> str:
-    return (
-        f"{item.name} ({_places(item.where, 3)}): {item.because}; a problem only if {item.unless}"
+    return filled(
+        _("{name} ({places}): {because}; a problem only if {unless}"),
+        name=item.name,
+        places=_places(item.where, 3),
+        because=recognised(item.because),
+        unless=recognised(item.unless),
     )
 
 
@@ -184,28 +173,38 @@ def _updates(updates: tuple[Any, ...]) -> list[str]:
     if not known:
         return []
     least, middle, most = known[0], known[len(known) // 2], known[-1]
-    lines = [
-        f"a step changes {least.name} by {least.update_to_weight:.1g} of its size (the least), half "
-        f"of the {len(known)} tensors by less than {middle.update_to_weight:.1g}, {most.name} by "
-        f"{most.update_to_weight:.1g} (the most)"
-    ]
-    for word in ("decay", "momentum"):
+    said = _(
+        "a step changes {least} by {least_size:.1g} of its size (the least), half of the {count} "
+        "tensors by less than {middle_size:.1g}, {most} by {most_size:.1g} (the most)"
+    )
+    values = {
+        "least": least.name,
+        "least_size": least.update_to_weight,
+        "count": len(known),
+        "middle_size": middle.update_to_weight,
+        "most": most.name,
+        "most_size": most.update_to_weight,
+    }
+    lines = [filled(said, values)]
+    for word, without_it in _WITHOUT.items():
         pairs = [(u.update_to_weight, getattr(u, f"without_{word}")) for u in known]
         ratios = sorted(with_it / without for with_it, without in pairs if without)
         if ratios and not 0.99 < ratios[len(ratios) // 2] < 1.01:
-            lines.append(
-                f"without {word} it would be {1 / ratios[len(ratios) // 2]:.2g} times that"
-            )
+            lines.append(filled(_(without_it), times=1 / ratios[len(ratios) // 2]))
     return lines
 
 
 def _what_if(item: Any) -> str:
     parts = [
-        f"{', '.join(names)} {word}"
-        for names, word in ((item.gone, "gone"), (item.stays, "still there"), (item.comes, "new"))
+        filled(said, names=", ".join(names))
+        for names, said in (
+            (item.gone, _("{names} gone")),
+            (item.stays, _("{names} still there")),
+            (item.comes, _("{names} new")),
+        )
         if names
     ]
-    return f"{item.change}: {'; '.join(parts)}"
+    return f"{recognised(item.change)}: {'; '.join(parts)}"
 
 
 def _predicted(trace: "Trace") -> list[str]:
@@ -215,36 +214,26 @@ def _predicted(trace: "Trace") -> list[str]:
         return []
     expected = math.fsum(layer.predicted or 0.0 for layer in known)
     measured = math.fsum(layer.total for layer in known)
-    return [
-        f"from its weights alone the gradient should change by {expected:+.1f} decades over "
-        f"{len(known)} layers ({expected / len(known):+.2f} a layer); measured {measured:+.1f}"
-    ]
+    said = _(
+        "from its weights alone the gradient should change by {expected:+.1f} decades over {count} "
+        "layers ({each:+.2f} a layer); measured {measured:+.1f}"
+    )
+    count = len(known)
+    return [filled(said, expected=expected, count=count, each=expected / count, measured=measured)]
 
 
 def _next(diagnosis: "Diagnosis") -> list[str]:
     named = [finding for finding in diagnosis.findings if finding.name != "blind-spot"]
     if not named:
         return [
-            "if it does not learn, it is not for want of gradient: look at the step size, the data "
-            "and the labels"
+            _(
+                "if it does not learn, it is not for want of gradient: look at the step size, the "
+                "data and the labels"
+            )
         ]
     first = named[0]
-    steps = [NEXT[name] for name in first.remedies if name in NEXT][:3]
-    return [*steps, f"more: unvanish explain {first.name}"]
-
-
-def _conditions(diagnosis: "Diagnosis") -> str:
-    seen = diagnosis.trace.conditions
-    mode = "train" if seen.training else "eval"
-    loss = "" if seen.loss is None else f"loss {seen.loss:.4g}, "
-    seed = "" if seen.seed is None else f"seed {seen.seed}, "
-    line = (
-        f"{loss}{len(diagnosis.trace.ops)} ops, {len(diagnosis.trace.layers)} layers on the trunk, "
-        f"{seen.trainable:,} of {seen.parameters:,} parameters train, {seen.batches} batch(es), "
-        f"{mode} mode, {seen.device}, {seed}"
-        f"torch {seen.torch}"
-    )
-    return "; ".join([line, *seen.notes])
+    steps = [_(NEXT[name]) for name in first.remedies if name in NEXT][:3]
+    return [*steps, filled(_("more: unvanish explain {name}"), name=first.name)]
 
 
 def _section(heading: str, lines: list[str]) -> RenderableType:
