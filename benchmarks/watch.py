@@ -31,7 +31,7 @@ from watch_passes import SHAPES, bandwidth, quartiles
 from watch_table import table
 
 RECORDS = Path(__file__).parent / "records"
-WARM = 4
+WARM = 3
 """Steps before the clock: caches, first readings on credit, the first deep look."""
 
 
@@ -66,11 +66,15 @@ def block(arm: Arm, steps: int) -> dict[str, float]:
     return turn
 
 
-def side_by_side(model: str, rounds: int, steps: int) -> dict[str, Any]:
+def side_by_side(
+    model: str, rounds: int, steps: int, only: list[str] | None = None
+) -> dict[str, Any]:
     """All arms in turns; for each the share of its own code and ratios of steps, with quartiles."""
     memory: dict[str, int] = {}
     running: dict[str, Arm] = {}
     for name, make in arms().items():
+        if only and name not in only:
+            continue
         training = TRAININGS[model]()
         training.backward()
         training.optimizer.step()
@@ -88,10 +92,10 @@ def side_by_side(model: str, rounds: int, steps: int) -> dict[str, Any]:
         arm.close()
     plain = turns["nothing"]
     return {
-        "rounds": rounds,
-        "steps": steps,
         "arms": {
             name: {
+                "rounds": rounds,
+                "steps": steps,
                 "share": _share(running[name], mine),
                 "ratio_wall": quartiles(
                     [m["wall"] / p["wall"] for m, p in zip(mine, plain, strict=True)]
@@ -147,6 +151,9 @@ def main() -> None:
     parser.add_argument("part", choices=("passes", "steps", "long", "graphs", "table"))
     parser.add_argument("--model", choices=(*TRAININGS, "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument(
+        "--only", nargs="+", help="arms, by name, beside nothing; others stay on record"
+    )
     parser.add_argument("--rounds", type=int, help="how often each arm has its turn")
     parser.add_argument("--again", action="store_true", help="measure what is on record, too")
     asked = parser.parse_args()
@@ -158,19 +165,24 @@ def main() -> None:
     if asked.model != "all":
         keys = [asked.model]
     for key in keys:
-        if key in read(asked.part) and not asked.again:
+        if key in read(asked.part) and not asked.again and not asked.only:
             continue
         slow = key != "mlp"
         match asked.part:
             case "passes":
                 result: Any = bandwidth(key, 6 if asked.quick else 25)
             case "steps":
-                rounds, steps = (6, 1) if slow else (9, 3)
-                result = side_by_side(key, asked.rounds or (4 if asked.quick else rounds), steps)
+                rounds, steps = (6, 1) if slow else (9, 4)
+                only = ["nothing", *asked.only] if asked.only else None
+                rounds = asked.rounds or (4 if asked.quick else rounds)
+                result = side_by_side(key, rounds, steps, only)
             case "long":
                 result = long_run(key, 20 if asked.quick else 60 if slow else 400)
             case _:
                 result = graphs(key)
+        if asked.only:
+            known = read(asked.part).get(key, {}).get("arms", {})
+            result["arms"] = {**known, **result["arms"]}
         write(asked.part, key, result)
         print(json.dumps({key: result}, indent=1), flush=True)
 

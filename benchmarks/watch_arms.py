@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from watch_models import Training
 
+from unvanish.watching.fused import Passes
 from unvanish.watching.listening import LISTENING
 from unvanish.watching.watch import watch
 
@@ -165,6 +166,29 @@ class Ours(Arm):
         self.monitor.close()
 
 
+class PassesAlone(Arm):
+    """Only the passes over memory: no recording, no alarms, no budget."""
+
+    def __init__(self, training: Training, everything: bool) -> None:
+        super().__init__(training)
+        self.parameters = list(training.model.parameters())
+        self.passes, self.everything = Passes(self.parameters), everything
+
+    def step(self) -> None:
+        self.training.backward()
+        started = time.thread_time()
+        gradients = [parameter.grad for parameter in self.parameters]
+        self.kept = self.passes.gradients(gradients, histogram=self.everything).values
+        if self.everything:
+            self.passes.before_step()
+        self.seconds += time.thread_time() - started
+        self.training.optimizer.step()
+        started = time.thread_time()
+        if self.everything:
+            self.kept |= self.passes.after_step()
+        self.seconds += time.thread_time() - started
+
+
 def _installed(*names: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in names)
 
@@ -179,6 +203,8 @@ def arms() -> dict[str, Callable[[Training], Arm]]:
         "lightning grad_norm": LightningNorm,
         "unvanish": lambda training: Ours(training, 0.02),
         "unvanish, budget=None": lambda training: Ours(training, None),
+        "passes alone, moments": lambda training: PassesAlone(training, False),
+        "passes alone, everything": lambda training: PassesAlone(training, True),
         "anomaly mode": Anomaly,
     }
     if _installed("tensorboard"):

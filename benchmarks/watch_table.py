@@ -43,18 +43,25 @@ def _steps(record: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for model, result in _entries(record):
         lines += [
-            f"\n**{model}**: {result['rounds']} rounds of {result['steps']} steps\n",
-            "| watcher | share of CPU time, % | step ratio, CPU time | step ratio, wall "
+            f"\n**{model}**\n",
+            "| watcher | rounds × steps | share of CPU time, % | step ratio, CPU time | step ratio, wall "
             "| µs a step | other threads, µs | memory, MiB |",
-            "|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|",
         ]
         for name, arm in result["arms"].items():
             share = "—" if arm["share"] is None else _spread(arm["share"], 100)
             own = "—" if arm["share"] is None else f"{arm['own_microseconds']:.0f}"
-            lines.append(
-                f"| {name} | {share} | {_spread(arm['ratio_thread'])} | {_spread(arm['ratio_wall'])} "
-                f"| {own} | {arm['beside_microseconds']:.0f} | {arm['memory_bytes'] / 2**20:.0f} |"
+            cells = (
+                name,
+                f"{arm['rounds']} × {arm['steps']}",
+                share,
+                _spread(arm["ratio_thread"]),
+                _spread(arm["ratio_wall"]),
+                own,
+                f"{arm['beside_microseconds']:.0f}",
+                f"{arm['memory_bytes'] / 2**20:.0f}",
             )
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -190,3 +190,17 @@ def test_without_numba_torch_reads(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_a_numba_that_does_not_work_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(dtypes: set[torch.dtype]) -> None:
+        raise ImportError("Numba needs NumPy 1.26 or less")
+
+    monkeypatch.setattr("unvanish.watching.fused.passes.Compiled", fails)
+    with caplog.at_level("INFO", logger="unvanish"):
+        reader = Passes([torch.zeros(3)])
+    assert reader.engine == "torch"
+    assert "NumPy 1.26" in caplog.text
+    assert reader.gradients([torch.ones(3)], histogram=False).values["gradient_mean"][0] == 1
