@@ -1,6 +1,7 @@
 """How soon an injected fault is named, and how often a healthy training is alarmed about.
 
     python benchmarks/alarms.py [--seeds 2] [--steps 200] [--record FILE.json] [--only WORDS]
+    python benchmarks/alarms.py --unseen 8 [--record FILE.json]
 
 Small real trainings, read by a loop of their own in plain float64. For each fault: in how many
 runs was it named by what was injected, after how many steps; named by something else instead or
@@ -21,6 +22,7 @@ import torch
 from alarm_runs.faults import FAULTS
 from alarm_runs.healthy import HEALTHY
 from alarm_runs.training import Training
+from alarm_runs.unseen import unseen
 
 from unvanish.alarms import Alarms
 from unvanish.recording import Event, StepReading, TensorEntry
@@ -131,10 +133,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--only", default="", help="trainings whose name contains this")
+    parser.add_argument("--unseen", type=int, help="only programs not made for this: every n-th")
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    if arguments.unseen:
+        record = unseen(arguments.unseen, 120, events)
+        print(json.dumps(record, indent=1))
+        write(record, arguments.record)
+        return
     print("faults: steps from injection to its name")
     table = faults(arguments.seeds, arguments.steps, arguments.only)
     print("healthy trainings")
@@ -147,8 +155,12 @@ def main() -> None:
         "healthy": calm,
     }
     print(json.dumps({key: record[key] for key in ("summary", "cost")}, indent=1))
-    if arguments.record:
-        arguments.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write(record, arguments.record)
+
+
+def write(record: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
