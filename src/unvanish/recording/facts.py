@@ -35,6 +35,12 @@ class Facts:
         return self._file.steps("SELECT step FROM step ORDER BY step")
 
     @property
+    def last_step(self) -> int | None:
+        """The last of ``steps``, at once also in a long recording; ``None``: there is none yet."""
+        steps = self._file.steps("SELECT step FROM step ORDER BY step DESC LIMIT 1")
+        return int(steps[0]) if len(steps) else None
+
+    @property
     def seconds(self) -> NDArray[np.float64]:
         """When each of ``steps`` was, in seconds since the watch began."""
         rows = self._file.rows("SELECT seconds FROM step ORDER BY step")

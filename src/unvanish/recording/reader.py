@@ -100,6 +100,7 @@ class Recording(Facts):
         first: int | None = None,
         last: int | None = None,
         at_most: int | None = None,
+        steps: Sequence[int] | Steps | None = None,
     ) -> tuple[Steps, Floats]:
         """One statistic of all tensors: (steps, tensors) float32, NaN where it was not read.
 
@@ -108,6 +109,7 @@ class Recording(Facts):
             first: no step before this one.
             last: no step after this one.
             at_most: that many steps, evenly chosen, the first and the last among them.
+            steps: of these only, as far as it was read there.
 
         Raises:
             BadInput: no such statistic in this recording; near names are said.
@@ -118,17 +120,19 @@ class Recording(Facts):
             )
         with self._file.snapshot():
             _known(statistic, self.statistics, "statistic")
-            steps = self.steps_of(statistic, first, last)
-            if at_most is not None and len(steps) > at_most:
-                places = np.linspace(0, len(steps) - 1, max(int(at_most), 1)).round().astype(int)
-                steps = steps[places]
-            table = np.full((len(steps), len(self.tensors)), np.nan, dtype=np.float32)
+            read = self.steps_of(statistic, first, last)
+            if steps is not None:
+                read = np.intersect1d(read, np.asarray(steps, dtype=np.int64))
+            if at_most is not None and len(read) > at_most:
+                places = np.linspace(0, len(read) - 1, max(int(at_most), 1)).round().astype(int)
+                read = read[places]
+            table = np.full((len(read), len(self.tensors)), np.nan, dtype=np.float32)
             query = "SELECT numbers FROM reading WHERE statistic = ? AND step = ?"
-            for row, step in zip(table, steps.tolist(), strict=True):
+            for row, step in zip(table, read.tolist(), strict=True):
                 ((blob,),) = self._file.rows(query, statistic, step)
                 numbers = layout.floats_from_bytes(blob, f"{statistic} at step {step}")
                 row[: len(numbers)] = numbers[: len(row)]
-        return steps, table
+        return read, table
 
     def steps_of(self, statistic: str, first: int | None = None, last: int | None = None) -> Steps:
         """The steps at which a statistic was read of any tensor, from ``first`` to ``last``."""

@@ -27,7 +27,7 @@ def summarise(recording: "Recording") -> Summary:
     """
     with recording.snapshot():
         events, steps = recording.events, recording.steps
-        alarms = _alarms(events)
+        alarms = alarms_of(events)
         look, found = _look(recording, alarms)
         seconds = recording.seconds
         share, watch, step = _cost(recording)
@@ -45,7 +45,7 @@ def summarise(recording: "Recording") -> Summary:
             alarms=alarms,
             look=look,
             look_findings=found,
-            actions=_actions(events),
+            actions=actions_of(events),
             notes=tuple(event for event in events if event.kind == "note"),
             profile=_profile(recording),
             loss=_loss(recording),
@@ -57,7 +57,8 @@ def summarise(recording: "Recording") -> Summary:
         )
 
 
-def _alarms(events: Sequence[Event]) -> tuple[Alarm, ...]:
+def alarms_of(events: Sequence[Event]) -> tuple[Alarm, ...]:
+    """The alarms among the events, each with the step at which it was over."""
     raised: list[tuple[Event, int | None]] = []
     for event in events:
         if event.kind == "alarm":
@@ -108,7 +109,8 @@ def _look(
     return step, tuple(found)
 
 
-def _actions(events: Sequence[Event]) -> tuple[Actions, ...]:
+def actions_of(events: Sequence[Event]) -> tuple[Actions, ...]:
+    """What each policy of a guard did, all its acts in one record."""
     by_policy: dict[str, list[Event]] = {}
     for event in events:
         if event.kind == "action":
