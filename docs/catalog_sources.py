@@ -9,6 +9,15 @@ import click
 from babel.messages.extract import extract
 
 SOURCES = Path(__file__).resolve().parent.parent / "src" / "unvanish"
+REPORTING = (
+    "report",
+    "cli",
+    "cards.py",
+    "remedies/remedy.py",
+    "lessons/lesson.py",
+    "treatment",
+    "trial",
+)
 CALLS = {"_": None, "gettext": None, "marked": None, "ngettext": (1, 2)}
 OF_PAGES = {"t": None, "n": (1, 2)}
 
@@ -25,7 +34,7 @@ class Message:
 def messages() -> dict[str, list[Message]]:
     """The sentences of each domain, each once, in the order in which they are met."""
     return {
-        "report": _once([*_calls("report", "cli", "treatment", "trial"), *_next(), *_help()]),
+        "report": _once([*_calls(*REPORTING), *_next(), *_help()]),
         "findings": _once(_of_cards("title", "says", "clear", "do")),
         "details": _once(_calls("causes", "alarms", "diagnosis.py")),
         "cards": _once(_of_cards("what", "hurts", "apart")),

@@ -3,6 +3,8 @@
 import textwrap
 from dataclasses import dataclass
 
+from unvanish.languages import gettext as _
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
@@ -24,14 +26,14 @@ class Card:
     clear: str = ""
 
     def text(self) -> str:
-        """The card as plain text for a terminal."""
-        parts = [f"{self.code} {self.name}: {self.title}", ""]
+        """The card as plain text for a terminal, in the language of the moment."""
+        parts = [f"{self.code} {self.name}: {_(self.title)}", ""]
         for heading, body in (
-            ("What it is", self.what),
-            ("Why it hurts", self.hurts),
-            ("How it is told apart from what looks like it", self.apart),
-            ("What to do", self.do),
-            ("Reference", self.reference),
+            (_("What it is"), _(self.what)),
+            (_("Why it hurts"), _(self.hurts)),
+            (_("How it is told apart from what looks like it"), _(self.apart)),
+            (_("What to do"), _(self.do)),
+            (_("Reference"), self.reference),
         ):
             parts += [
                 heading,

@@ -13,11 +13,13 @@ from unvanish.cli.diagnose import diagnose
 from unvanish.cli.explain import explain
 from unvanish.cli.run_script import run_script
 from unvanish.cli.show import show
+from unvanish.cli.speech import SpokenGroup, language_option
 from unvanish.cli.treat import treat
 from unvanish.errors import UnvanishError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=SpokenGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@language_option
 @click.version_option(unvanish.__version__, prog_name="unvanish")
 def commands() -> None:
     """Find out why a network does not learn: where its gradient is lost, and why."""

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from unvanish.cli.progress import working
+from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import load_target
+from unvanish.languages import filled, spoken
+from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
 
 
-@click.command()
+@click.command(cls=SpokenCommand)
 @click.argument("target")
 @click.option(
     "--json",
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     help="Write the diagnosis as JSON ('-': standard output).",
 )
 @click.option("--html", "html_file", metavar="FILE", help="Write the report as one HTML page.")
-@click.option("--language", default="en", show_default=True, help="Language of the report.")
+@language_option
 @click.option(
     "--steps",
     type=click.IntRange(min=0),
@@ -39,7 +42,6 @@ def diagnose(
     target: str,
     json_file: str | None,
     html_file: str | None,
-    language: str,
     steps: int | None,
     seed: int,
 ) -> int:
@@ -48,21 +50,22 @@ def diagnose(
     TARGET is file.py:name or package.module:name, where name is a function without arguments that
     returns (model, data, loss), (model, data, loss, optimizer), or a mapping with those keys.
     """
-    with working("loading torch and the target"):
+    with working(_("loading torch and the target")):
         from unvanish.diagnosis import diagnose as run_diagnosis
 
         program = load_target(target)
         if steps is not None:
             program["steps"] = steps
-    with working("observing one forward and one backward pass"):
+    with working(_("observing one forward and one backward pass")):
         result = run_diagnosis(**program, seed=seed)
     if json_file != "-":
         show(result)
     if json_file:
         _write_json(result, json_file)
     if html_file:
-        result.report(_html_name(html_file), language)
-        click.echo(f"\nreport written to {html_file}", err=json_file == "-")
+        result.report(_html_name(html_file), spoken())
+        written = filled(_("report written to {file}"), file=html_file)
+        click.echo(f"\n{written}", err=json_file == "-")
     return 0 if result.healthy else 1
 
 

@@ -2,9 +2,13 @@
 
 import click
 
+from unvanish.cli.speech import SpokenCommand, language_option
+from unvanish.languages import gettext as _
 
-@click.command()
+
+@click.command(cls=SpokenCommand)
 @click.argument("name", required=False)
+@language_option
 def explain(name: str | None) -> None:
     """Print the card of a finding, by NAME or code, and its lesson, or of a remedy; or list all."""
     from unvanish.causes import CAUSES
@@ -14,9 +18,9 @@ def explain(name: str | None) -> None:
 
     if name is None:
         for cause in CAUSES:
-            click.echo(f"{cause.card.code}  {cause.card.name:<22} {cause.card.title}")
+            click.echo(f"{cause.card.code}  {cause.card.name:<22} {_(cause.card.title)}")
         for remedy in REMEDIES:
-            click.echo(f"       {remedy.card.name:<22} {remedy.card.title}")
+            click.echo(f"       {remedy.card.name:<22} {_(remedy.card.title)}")
         return
     for remedy in REMEDIES:
         if remedy.card.name == name.strip().lower():

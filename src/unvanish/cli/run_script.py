@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unvanish.cli.speech import SpokenCommand, language_option
+from unvanish.languages import filled, ngettext, recognised
+from unvanish.languages import gettext as _
+
 if TYPE_CHECKING:
     from unvanish.watching.everything import Everything
     from unvanish.watching.monitor import Monitor
 
 
 @click.command(
-    name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+    cls=SpokenCommand,
+    name="run",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option("--to", "folder", metavar="DIR", help="Where to record.  [default: runs/SCRIPT]")
 @click.option("--guard", "guards", multiple=True, metavar="NAME", help="A policy that may act.")
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     help="Share of the training's time that watching may take.",
 )
 @click.option("-m", "as_module", is_flag=True, help="SCRIPT is a module, as in python -m.")
+@language_option
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run_script(
@@ -42,7 +49,7 @@ def run_script(
     of the recording are printed on standard error.
     """
     if not as_module and not Path(script).is_file():
-        raise click.UsageError(f"there is no file {script}.")
+        raise click.UsageError(filled(_("there is no file {file}."), file=script))
     from unvanish.guard import from_argument
     from unvanish.watching.everything import Everything
 
@@ -99,21 +106,31 @@ def _print_traceback() -> None:
 
 def _say_started(monitor: "Monitor") -> None:
     if monitor.path is not None and sys.stderr.isatty():
-        click.echo(f"unvanish: watching, recording in {monitor.path}", err=True)
+        said = filled(_("watching, recording in {path}"), path=monitor.path)
+        _tell(said)
 
 
 def _conclude(watching: "Everything") -> None:
     """The verdict of each training, in a line or two, and where to look further."""
     if not watching.monitors:
-        click.echo("unvanish: no optimizer stepped, nothing was watched.", err=True)
+        _tell(_("no optimizer stepped, nothing was watched."))
     for monitor in watching.monitors:
-        click.echo(f"unvanish: {_verdict(monitor)}", err=True)
+        _tell(_verdict(monitor))
         if monitor.path is not None:
             path = _near(monitor.path)
-            click.echo(f"unvanish: recorded in {path}", err=True)
-            click.echo(f"unvanish: look with: unvanish show {path.parent}", err=True)
+            _tell(filled(_("recorded in {path}"), path=path))
+            _tell(filled(_("look with: {command}"), command=f"unvanish show {path.parent}"))
     if watching.left_out:
-        click.echo(f"unvanish: {watching.left_out} more trainings were not watched.", err=True)
+        more = ngettext(
+            "{count} more trainings were not watched.",
+            "{count} more trainings were not watched.",
+            watching.left_out,
+        )
+        _tell(filled(more, count=watching.left_out))
+
+
+def _tell(said: str) -> None:
+    click.echo(f"unvanish: {said}", err=True)
 
 
 def _near(path: Path) -> Path:
@@ -128,13 +145,22 @@ def _verdict(monitor: "Monitor") -> str:
     diagnosis = monitor.diagnosis
     found = [finding for finding in diagnosis.findings if finding.severity != "note"]
     over = [alarm for alarm in monitor.alarms if alarm.over is not None]
-    steps = f"{monitor.steps:,} steps"
+    steps = ngettext("{count:,} steps", "{count:,} steps", monitor.steps)
+    steps = filled(steps, count=monitor.steps)
     if not found and not over:
-        seen = "the gradient arrives" if diagnosis.trace.ops else diagnosis.blind_spots[0]
-        return f"{steps}, no alarm: {seen}."
+        seen = _("the gradient arrives")
+        if not diagnosis.trace.ops:
+            seen = recognised(diagnosis.blind_spots[0])
+        return filled(_("{steps}, no alarm: {seen}."), steps=steps, seen=seen)
     if not found:
         names = ", ".join(dict.fromkeys(alarm.name for alarm in over))
-        return f"{steps}; {names} was met and is over."
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    since = next((f" since step {a.step}" for a in monitor.active if a.name == found[0].name), "")
-    return f"{steps}; {found[0].code} {found[0].name}{since}: {sentence(found[0])}{more}"
+        return filled(_("{steps}; {names} was met and is over."), steps=steps, names=names)
+    name = f"{found[0].code} {found[0].name}"
+    since = next((a.step for a in monitor.active if a.name == found[0].name), None)
+    if since is not None:
+        name = filled(_("{name} since step {step}"), name=name, step=since)
+    said = filled("{steps}; {name}: {said}", steps=steps, name=name, said=sentence(found[0]))
+    if len(found) == 1:
+        return said
+    more = ngettext("(and {count} more)", "(and {count} more)", len(found) - 1)
+    return f"{said} {filled(more, count=len(found) - 1)}"

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from unvanish.cli.progress import working
+from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.errors import BadInput
+from unvanish.languages import filled
+from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
     from unvanish.recording.summary import Summary
 
 
-@click.command()
+@click.command(cls=SpokenCommand)
 @click.argument("run_dir")
 @click.option(
     "--json",
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     help="Write the summary as JSON ('-': standard output).",
 )
 @click.option("--html", "html_file", metavar="FILE", help="Write the summary as one HTML page.")
+@language_option
 def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
     """Say what a recording holds: the verdict, its alarms, the gradient over depth, the cost.
 
@@ -33,7 +37,7 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
 
     if html_file is not None and Path(html_file).suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"--html: {html_file} must end in .html")
-    with working("reading the recording"), Recording.open(run_dir) as recording:
+    with working(_("reading the recording")), Recording.open(run_dir) as recording:
         summary = summarise(recording)
     if json_file != "-":
         _print(summary)
@@ -43,7 +47,8 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
         from unvanish.report.recording import render_recording_page
 
         _write(html_file, render_recording_page(summary), "--html")
-        click.echo(f"\nreport written to {html_file}", err=json_file == "-")
+        written = filled(_("report written to {file}"), file=html_file)
+        click.echo(f"\n{written}", err=json_file == "-")
     return 0 if summary.healthy else 1
 
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unvanish.cli.progress import working
+from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import find_function, made_by
+from unvanish.languages import filled, recognised
+from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
     from unvanish.treatment import Treatment
 
 
-@click.command()
+@click.command(cls=SpokenCommand)
 @click.argument("target")
 @click.option(
     "--keep",
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--budget", type=float, metavar="SECONDS", help="About how long it may take.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@language_option
 def treat(
     target: str,
     keep: str,
@@ -50,7 +54,7 @@ def treat(
 
     TARGET is what `unvanish diagnose` takes. Exit status: 0 healthy or cured, 1 neither.
     """
-    with working("loading torch and the target"):
+    with working(_("loading torch and the target")):
         from unvanish.treatment import treat as run_treatment
 
         function = find_function(target)
@@ -75,21 +79,22 @@ def _write(
     treatment: "Treatment", patch_file: str | None, cure_file: str | None, html_file: str | None
 ) -> None:
     if (patch_file or cure_file) and not treatment.edits:
-        click.echo("\nno patch: nothing was changed", err=True)
+        click.echo("\n" + _("no patch: nothing was changed"), err=True)
         return
     if patch_file:
         treatment.patch.save(patch_file)
-        click.echo(f"\npatch written to {patch_file}: git apply {patch_file}")
+        written = filled(_("patch written to {file}: git apply {file}"), file=patch_file)
+        click.echo(f"\n{written}")
         for sentence in treatment.patch.cannot:
-            click.echo(f"  by hand: {sentence}")
+            click.echo("  " + filled(_("by hand: {sentence}"), sentence=recognised(sentence)))
     if cure_file:
         Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
-        click.echo(f"\nscript written to {cure_file}")
+        click.echo("\n" + filled(_("script written to {file}"), file=cure_file))
     if html_file:
         from unvanish.report.text import plain_page
 
         Path(html_file).write_text(plain_page(str(treatment)), encoding="utf-8")
-        click.echo(f"\nreport written to {html_file}")
+        click.echo("\n" + filled(_("report written to {file}"), file=html_file))
 
 
 @contextlib.contextmanager
@@ -101,5 +106,5 @@ def _told() -> Generator[Callable[[str, float], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    with console.status("starting ...") as status:
-        yield lambda doing, seconds: status.update(f"{seconds:4.0f} s  {doing}")
+    with console.status(_("starting ...")) as status:
+        yield lambda doing, seconds: status.update(f"{seconds:4.0f} s  {recognised(doing)}")

@@ -4,6 +4,9 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from unvanish.languages import filled
+from unvanish.languages import gettext as _
+
 Program = dict[str, Any]
 """Keyword arguments of ``unvanish.diagnose``."""
 
@@ -39,8 +42,13 @@ class Lesson:
 
     def text(self) -> str:
         """The lesson as plain text for a terminal; the last line is the command to try it."""
-        story = textwrap.fill(self.story, 88, initial_indent="  ", subsequent_indent="  ")
+        story = textwrap.fill(_(self.story), 88, initial_indent="  ", subsequent_indent="  ")
         cure = textwrap.fill(
-            f"The cure: {self.cure}", 88, initial_indent="  ", subsequent_indent="  "
+            filled(_("The cure: {cure}"), cure=_(self.cure)),
+            88,
+            initial_indent="  ",
+            subsequent_indent="  ",
         )
-        return f"Lesson: {self.title}\n{story}\n{cure}\n  Try it: unvanish diagnose {self.target}\n"
+        title = filled(_("Lesson: {title}"), title=_(self.title))
+        command = filled(_("Try it: {command}"), command=f"unvanish diagnose {self.target}")
+        return f"{title}\n{story}\n{cure}\n  {command}\n"

@@ -11,6 +11,8 @@ from torch import nn
 from unvanish.batches import Forward, Loss
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
+from unvanish.languages import filled, marked
+from unvanish.languages import gettext as _
 from unvanish.surgery.edits import Edit
 from unvanish.training.optimizer_copy import OptimizerFactory
 
@@ -20,6 +22,24 @@ Level = Literal["wiring", "loop", "values", "activation", "norm", "skip", "cell"
 """How large an intervention is, smallest first (advice changes nothing at all)."""
 Safety = Literal["same function", "changes the function", "advice"]
 """Whether the model computes the same right after the edit, another function, or nothing is done."""
+
+
+LEVELS: dict[Level, str] = {
+    "wiring": marked("wiring"),
+    "loop": marked("loop"),
+    "values": marked("values"),
+    "activation": marked("activation"),
+    "norm": marked("norm"),
+    "skip": marked("skip"),
+    "cell": marked("cell"),
+    "advice": marked("advice"),
+}
+SAFETIES: dict[Safety, str] = {
+    "same function": marked("same function"),
+    "changes the function": marked("changes the function"),
+    "advice": marked("advice"),
+}
+"""What people read for these; the names themselves are the same in every language."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +71,11 @@ class RemedyCard:
 
     def text(self) -> str:
         """The card as plain text for a terminal."""
-        parts = [f"{self.name}: {self.title}", ""]
+        parts = [f"{self.name}: {_(self.title)}", ""]
         for heading, body in (
-            ("What it does", self.what),
-            ("When it harms", self.harms),
-            ("Reference", self.reference),
+            (_("What it does"), _(self.what)),
+            (_("When it harms"), _(self.harms)),
+            (_("Reference"), self.reference),
         ):
             words = " ".join(body.split())
             filled = textwrap.fill(words, 88, initial_indent="  ", subsequent_indent="  ")
@@ -81,9 +101,9 @@ class Remedy:
     def text(self) -> str:
         """The card with what kind of change it is and what it treats, for a terminal."""
         rows = (
-            ("Level", self.level),
-            ("Keep", f"from keep={self.keep!r} on"),
-            ("Safety", self.safety),
-            ("Treats", ", ".join(self.treats)),
+            (_("Level"), _(LEVELS[self.level])),
+            (_("Keep"), filled(_("from {keep} on"), keep=f"keep={self.keep!r}")),
+            (_("Safety"), _(SAFETIES[self.safety])),
+            (_("Treats"), ", ".join(self.treats)),
         )
         return self.card.text() + "\n" + "".join(f"{name + ':':<8} {said}\n" for name, said in rows)
