@@ -155,18 +155,19 @@ class JoinedRecording(Recording):
         first: int | None = None,
         last: int | None = None,
         at_most: int | None = None,
+        steps: Sequence[int] | Steps | None = None,
     ) -> tuple[Steps, Floats]:
         """As :meth:`Recording.matrix`, of whole tensors."""
-        steps, table = super().matrix(statistic, first, last, at_most)
-        whole = np.full((len(steps), len(self.tensors)), np.nan, np.float32)
+        read, table = super().matrix(statistic, first, last, at_most, steps)
+        whole = np.full((len(read), len(self.tensors)), np.nan, np.float32)
         whole[:, : table.shape[1]] = table[:, : whole.shape[1]]
         for column, name in enumerate(self.tensors):
             if len(self._shards(self._places[name])) > 1 or self._places[name][0][0] != 0:
                 at, values = self.values(statistic, name)
                 whole[:, column] = np.nan
-                rows = np.isin(steps, at)
-                whole[rows, column] = values[np.isin(at, steps)]
-        return steps, whole
+                rows = np.isin(read, at)
+                whole[rows, column] = values[np.isin(at, read)]
+        return read, whole
 
     @property
     def events(self) -> tuple[Event, ...]:
