@@ -38,12 +38,12 @@ class Need:
         The run of seed 0 that a contest took to its end is taken as it stands.
         """
         first = contender.running
-        if first is None or len(first.losses) < self._steps:
+        if first is None or (len(first.losses) < self._steps and not first.diverged):
             self._clock.tell(f"does it learn? {self._steps} steps")
             first = self._begin(contender, 0).advance(self._steps)
         if self._is_constant(first):
             return f"{self._steps} steps teach this net nothing"
-        linear = self._reference(contender, first)
+        linear = self._reference(contender)
         if linear is None or not self._below(linear, [first]):
             return None
         runs = [first]
@@ -67,7 +67,7 @@ class Need:
         least = zero.metric if self._task.yardstick.higher_is_better else -zero.metric
         return run.score() <= least + tolerance(self._task, least)
 
-    def _reference(self, contender: Contender, run: Running) -> LinearSkill | None:
+    def _reference(self, contender: Contender) -> LinearSkill | None:
         if not self._asked:
             task, self._asked = self._task, True
             outputs = outputs_of(contender.model, task.split)
@@ -80,7 +80,7 @@ class Need:
         measured = [None if r.diverged else r.measure(linear.batches).metric for r in runs]
         sign = 1.0 if self._task.yardstick.higher_is_better else -1.0
         line = sign * (linear.score.metric or 0.0)
-        worst = sign * worst_of(self._task, [*measured, linear.score.metric])
+        worst = sign * self._worst([*measured, linear.score.metric])
         counted = [worst if m is None else max(sign * m, worst) for m in measured]
         sides = {("control", k): value for k, value in enumerate(counted)}
         sides |= {("treated", k): line for k in range(len(runs))}
@@ -90,6 +90,13 @@ class Need:
         if len(runs) == 1:
             return differences[0] > margin
         return decide(differences, margin, 1 / asked).word == "helped"
+
+    def _worst(self, measured: list[float | None]) -> float:
+        """What a run that failed counts: a loss no more than the best constant answer's."""
+        zero = self._task.zero_skill
+        if self._task.yardstick.kind == "loss" and zero is not None and zero.metric is not None:
+            return zero.metric
+        return worst_of(self._task, measured)
 
 
 def tolerance(task: Task, score: float) -> float:

@@ -69,7 +69,7 @@ def _seen(split: Split, steps: int) -> list[Any]:
     size = samples_in(first)
     epoch = samples_in(split.training[0]) // size if split.size else len(split.training)
     features = _flat(split_batch(first)[0]).shape[1]
-    count = min(epoch, steps, max(min(MOST, _ENTRIES // features) // size, 1))
+    count = min(epoch, steps, max(min(MOST, _ENTRIES // max(features, 1)) // size, 1))
     return [split.batch(0, step) for step in range(count)]
 
 
