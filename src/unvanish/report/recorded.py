@@ -1,10 +1,105 @@
-"""What a recording holds besides its verdict: steps, time, cost, state, conditions."""
+"""What a recording says, line by line: verdict, alarms, what a guard did, cost, conditions."""
+
+from collections.abc import Mapping
 
 from unvanish.causes import explain
 from unvanish.errors import UnvanishError
-from unvanish.languages import figure, filled, ngettext
+from unvanish.languages import figure, filled, marked, ngettext, recognised
 from unvanish.languages import gettext as _
-from unvanish.recording.summary import Summary
+from unvanish.recording.summary import Actions, Alarm, Summary
+from unvanish.report.sentences import fill
+
+_WORD = {
+    "broken": marked("Broken"),
+    "harmful": marked("Harmful"),
+    "note": marked("Note"),
+    "": marked("Alarm"),
+}
+"""The word that a verdict begins with."""
+
+
+def verdict(summary: Summary) -> tuple[str, str]:
+    """How bad it is (a severity, ``"good"``, or ``"unknown"``), and the verdict in one sentence."""
+    if not summary.steps:
+        return "unknown", _("No verdict: no step was recorded yet.")
+    standing = summary.standing
+    if not standing:
+        return "good", _healthy(summary)
+    first = standing[0]
+    said = _("{word}: {name} at step {step:,}{place}{more}.")
+    if first.over is None:
+        said = _("{word}: {name} since step {step:,}{place}{more}.")
+    more = ngettext("; {count} more below", "; {count} more below", len(standing) - 1)
+    values = {
+        "word": _(_WORD[first.severity]),
+        "name": first.name,
+        "step": first.step,
+        "place": placed(first.where),
+        "more": filled(more, count=len(standing) - 1) if len(standing) > 1 else "",
+    }
+    return first.severity, filled(said, values)
+
+
+def _healthy(summary: Summary) -> str:
+    over = sum(alarm.over is not None for alarm in summary.alarms)
+    said = ngettext(
+        "Healthy: no alarm stands after {count:,} step",
+        "Healthy: no alarm stands after {count:,} steps",
+        summary.steps,
+    )
+    said = filled(said, count=summary.steps)
+    if over:
+        earlier = ngettext(
+            "({count} earlier alarm is over)", "({count} earlier alarms are over)", over
+        )
+        said += f" {filled(earlier, count=over)}"
+    if summary.look is not None and not summary.look_findings:
+        looked = _("; the deep look at step {step:,} found nothing")
+        said += filled(looked, step=summary.look)
+    return f"{said}."
+
+
+def sentence_of(alarm: Alarm) -> str:
+    """The card's sentence with this alarm's numbers; empty where some of them were not measured."""
+    try:
+        said = fill(_(explain(alarm.name).says), alarm.evidence, alarm.where, alarm.detail or None)
+    except (UnvanishError, KeyError, ValueError):
+        return ""
+    return "" if "?" in said else said
+
+
+def evidence_of(evidence: Mapping[str, float]) -> str:
+    """What was measured, each number with its name."""
+    numbers = [
+        f"{name.replace('_', ' ')} {figure(number, '.4g')}" for name, number in evidence.items()
+    ]
+    return filled(_("measured: {numbers}"), numbers=", ".join(numbers)) if numbers else ""
+
+
+def acted(actions: Actions) -> str:
+    """What one policy of a guard did."""
+    values = {"policy": actions.policy, "first": actions.first, "last": actions.last}
+    values |= {"count": actions.count, "detail": recognised(actions.detail)}
+    if actions.count == 1:
+        said = _("{policy} acted at step {first:,}")
+        return filled(f"{said}; {{detail}}" if actions.detail else said, values)
+    said = ngettext(
+        "{policy} acted {count:,} times, steps {first:,} to {last:,}",
+        "{policy} acted {count:,} times, steps {first:,} to {last:,}",
+        actions.count,
+    )
+    return filled(said + (_("; the last: {detail}") if actions.detail else ""), values)
+
+
+def placed(where: tuple[str, ...]) -> str:
+    """Where, as the end of a sentence; empty where no place is known."""
+    if not where:
+        return ""
+    if len(where) == 1:
+        return filled(_(" in {place}"), place=where[0])
+    more = len(where) - 1
+    said = ngettext(" in {place} and {count} more", " in {place} and {count} more", more)
+    return filled(said, place=where[0], count=more)
 
 
 def recorded(summary: Summary) -> list[str]:

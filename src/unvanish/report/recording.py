@@ -2,30 +2,36 @@
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from unvanish.causes import explain
 from unvanish.causes.time_profile import FLOOR
-from unvanish.errors import UnvanishError
 from unvanish.languages import figure, filled, marked, ngettext, recognised, speaking
 from unvanish.languages import gettext as _
-from unvanish.recording.summary import Actions, Alarm, ProfileRow, Summary
+from unvanish.recording.summary import Alarm, ProfileRow, Summary
 from unvanish.report.profile import bar, shortened
-from unvanish.report.recorded import recorded, title_of
-from unvanish.report.sentences import fill
+from unvanish.report.recorded import (
+    acted,
+    evidence_of,
+    placed,
+    recorded,
+    sentence_of,
+    title_of,
+    verdict,
+)
 
 WIDTH = 96
-_STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan", "": "bold"}
-_WORD = {
-    "broken": marked("Broken"),
-    "harmful": marked("Harmful"),
-    "note": marked("Note"),
-    "": marked("Alarm"),
+_STYLE = {
+    "broken": "bold red",
+    "harmful": "bold yellow",
+    "note": "cyan",
+    "": "bold",
+    "good": "bold green",
+    "unknown": "bold yellow",
 }
 _SEVERITY = {"broken": marked("broken"), "harmful": marked("harmful"), "note": marked("note")}
 _MOST_ALARMS = 12
@@ -55,7 +61,7 @@ def shown(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [_verdict(summary), Text()]
     parts += _section(_("Alarms"), _alarms(summary))
     parts += _section(_("Found by the deep look alone"), [_alarm(a) for a in summary.look_findings])
-    parts += _section(_("Guard"), [_line(_acted(actions)) for actions in summary.actions])
+    parts += _section(_("Guard"), [_line(acted(actions)) for actions in summary.actions])
     if summary.profile:
         parts += [_profile(summary), Text()]
     notes = [
@@ -70,44 +76,8 @@ def shown(summary: Summary) -> RenderableType:
 
 
 def _verdict(summary: Summary) -> Text:
-    if not summary.steps:
-        said = _("No verdict: no step was recorded yet.")
-        return Text(said, style="bold yellow")
-    standing = summary.standing
-    if standing:
-        first = standing[0]
-        said = _("{word}: {name} at step {step:,}{place}{more}.")
-        if first.over is None:
-            said = _("{word}: {name} since step {step:,}{place}{more}.")
-        more = ngettext("; {count} more below", "; {count} more below", len(standing) - 1)
-        values = {
-            "word": _(_WORD[first.severity]),
-            "name": first.name,
-            "step": first.step,
-            "place": _places(first.where),
-            "more": filled(more, count=len(standing) - 1) if len(standing) > 1 else "",
-        }
-        return Text(filled(said, values), style=_STYLE[first.severity])
-    return Text(_healthy(summary), style="bold green")
-
-
-def _healthy(summary: Summary) -> str:
-    over = sum(alarm.over is not None for alarm in summary.alarms)
-    said = ngettext(
-        "Healthy: no alarm stands after {count:,} step",
-        "Healthy: no alarm stands after {count:,} steps",
-        summary.steps,
-    )
-    said = filled(said, count=summary.steps)
-    if over:
-        earlier = ngettext(
-            "({count} earlier alarm is over)", "({count} earlier alarms are over)", over
-        )
-        said += f" {filled(earlier, count=over)}"
-    if summary.look is not None and not summary.look_findings:
-        looked = _("; the deep look at step {step:,} found nothing")
-        said += filled(looked, step=summary.look)
-    return f"{said}."
+    severity, said = verdict(summary)
+    return Text(said, style=_STYLE[severity])
 
 
 def _alarms(summary: Summary) -> list[RenderableType]:
@@ -127,46 +97,16 @@ def _alarm(alarm: Alarm) -> RenderableType:
     head = Text(filled(when, step=alarm.step, over=alarm.over))
     head.append(alarm.name, style=_STYLE[alarm.severity])
     severity = f"  {_(_SEVERITY[alarm.severity])}" if alarm.severity else ""
-    head.append(f"{severity}{_places(alarm.where)}")
+    head.append(f"{severity}{placed(alarm.where)}")
     lines: list[RenderableType] = [head]
-    whole = _sentence(alarm)
+    whole = sentence_of(alarm)
     said = (
         [whole]
         if whole
-        else [title_of(alarm.name), recognised(alarm.detail), _evidence(alarm.evidence)]
+        else [title_of(alarm.name), recognised(alarm.detail), evidence_of(alarm.evidence)]
     )
     lines += [Padding(Text(line), (0, 0, 0, 2)) for line in said if line]
     return Group(*lines)
-
-
-def _sentence(alarm: Alarm) -> str:
-    """The card's sentence with this alarm's numbers; empty where some of them were not measured."""
-    try:
-        said = fill(_(explain(alarm.name).says), alarm.evidence, alarm.where, alarm.detail or None)
-    except (UnvanishError, KeyError, ValueError):
-        return ""
-    return "" if "?" in said else said
-
-
-def _evidence(evidence: Mapping[str, float]) -> str:
-    numbers = [
-        f"{name.replace('_', ' ')} {figure(number, '.4g')}" for name, number in evidence.items()
-    ]
-    return filled(_("measured: {numbers}"), numbers=", ".join(numbers)) if numbers else ""
-
-
-def _acted(actions: Actions) -> str:
-    values = {"policy": actions.policy, "first": actions.first, "last": actions.last}
-    values |= {"count": actions.count, "detail": recognised(actions.detail)}
-    if actions.count == 1:
-        said = _("{policy} acted at step {first:,}")
-        return filled(f"{said}; {{detail}}" if actions.detail else said, values)
-    said = ngettext(
-        "{policy} acted {count:,} times, steps {first:,} to {last:,}",
-        "{policy} acted {count:,} times, steps {first:,} to {last:,}",
-        actions.count,
-    )
-    return filled(said + (_("; the last: {detail}") if actions.detail else ""), values)
 
 
 def _profile(summary: Summary) -> RenderableType:
@@ -223,16 +163,6 @@ def _as_power(ratio: float) -> str:
 
 def _as_share(share: float) -> str:
     return figure(share, ".0%")
-
-
-def _places(where: tuple[str, ...]) -> str:
-    if not where:
-        return ""
-    if len(where) == 1:
-        return filled(_(" in {place}"), place=where[0])
-    more = len(where) - 1
-    said = ngettext(" in {place} and {count} more", " in {place} and {count} more", more)
-    return filled(said, place=where[0], count=more)
 
 
 def _line(said: str) -> Text:

@@ -1,9 +1,7 @@
 """The terminal report of a diagnosis, also as HTML of the same text."""
 
 import io
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -11,33 +9,35 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from unvanish.causes import explain
 from unvanish.causes.cause import Finding
-from unvanish.languages import figure, filled, marked, ngettext, recognised, speaking
+from unvanish.languages import filled, recognised, speaking
 from unvanish.languages import gettext as _
-from unvanish.report.next_steps import NEXT
 from unvanish.report.observed import conditions
 from unvanish.report.profile import depth_picture, time_pictures
-from unvanish.report.sentences import fill, sentence
+from unvanish.report.sections import (
+    SEVERITY,
+    clear,
+    expected,
+    next_steps,
+    places,
+    predicted,
+    split,
+    updates,
+    verdict,
+    what_if,
+)
+from unvanish.report.sentences import sentence
 
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
-    from unvanish.trace import Trace
 
 WIDTH = 96
-_STYLE = {"broken": "bold red", "harmful": "bold yellow", "note": "cyan"}
-_SEVERITY = {"broken": marked("broken"), "harmful": marked("harmful"), "note": marked("note")}
-_VERDICT = {"broken": marked("Broken: {said}"), "harmful": marked("Harmful: {said}")}
-_SHARES = {
-    "activation": marked("activation"),
-    "weight": marked("weight"),
-    "norm": marked("norm"),
-    "residual": marked("residual"),
-    "rest": marked("rest"),
-}
-_WITHOUT = {
-    "decay": marked("without decay it would be {times:.2g} times that"),
-    "momentum": marked("without momentum it would be {times:.2g} times that"),
+_STYLE = {
+    "broken": "bold red",
+    "harmful": "bold yellow",
+    "note": "cyan",
+    "good": "bold green",
+    "unknown": "bold yellow",
 }
 
 
@@ -86,14 +86,14 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
     for drawn in ([picture] if picture is not None else []) + time_pictures(diagnosis.trace):
         parts += [drawn, Text()]
     for heading, lines in (
-        (_("Theory beside measurement"), _predicted(diagnosis.trace)),
-        (_("Update to weight"), _updates(diagnosis.updates)),
-        (_("What if (tried on a copy)"), [_what_if(w) for w in diagnosis.what_ifs]),
-        (_("Ruled out"), [_clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
-        (_("Looks odd, is expected"), [_expected(e) for e in diagnosis.expected]),
+        (_("Theory beside measurement"), predicted(diagnosis.trace)),
+        (_("Update to weight"), updates(diagnosis.updates)),
+        (_("What if (tried on a copy)"), [what_if(w) for w in diagnosis.what_ifs]),
+        (_("Ruled out"), [clear(r.name, r.evidence) for r in diagnosis.ruled_out]),
+        (_("Looks odd, is expected"), [expected(e) for e in diagnosis.expected]),
         (_("Not seen"), [recognised(said) for said in diagnosis.blind_spots]),
         (_("Tried on a copy"), [recognised(said) for said in diagnosis.experiments]),
-        (_("Next"), _next(diagnosis)),
+        (_("Next"), next_steps(diagnosis)),
         (_("Observed"), [conditions(diagnosis)]),
     ):
         if lines:
@@ -102,138 +102,26 @@ def report(diagnosis: "Diagnosis") -> RenderableType:
 
 
 def _verdict(diagnosis: "Diagnosis") -> Text:
-    if diagnosis.healthy:
-        if not diagnosis.trace.layers:
-            said = _("No fault found, but too little was seen to call it healthy.")
-            return Text(said, style="bold yellow")
-        named = any(finding.name != "blind-spot" for finding in diagnosis.findings)
-        plain = _("Healthy: the gradient arrives everywhere.")
-        noted = _("Healthy: the gradient arrives everywhere, with a note.")
-        return Text(noted if named else plain, style="bold green")
-    first = diagnosis.findings[0]
-    said = filled(_(_VERDICT[first.severity]), said=sentence(first))
-    return Text(said, style=_STYLE[first.severity])
+    severity, said = verdict(diagnosis)
+    return Text(said, style=_STYLE[severity])
 
 
 def _finding(finding: Finding, number: int) -> RenderableType:
     head = Text()
     head.append(f"{number}. {finding.name}", style=_STYLE[finding.severity])
-    head.append(f"  {finding.code}  {_(_SEVERITY[finding.severity])}", style="dim")
+    head.append(f"  {finding.code}  {_(SEVERITY[finding.severity])}", style="dim")
     if finding.because:
         head.append("  " + filled(_("follows from {cause}"), cause=finding.because), style="dim")
     rows: list[RenderableType] = [head]
     if number > 1 or finding.severity == "note":  # the first one's sentence is the verdict
         rows.append(Padding(Text(sentence(finding)), (0, 0, 0, 3)))
-    split = _split(finding)
-    if split:
-        rows.append(Padding(Text(split), (0, 0, 0, 3)))
+    shares = split(finding)
+    if shares:
+        rows.append(Padding(Text(shares), (0, 0, 0, 3)))
     if finding.where:
-        where = filled(_("where: {places}"), places=_places(finding.where))
+        where = filled(_("where: {places}"), places=places(finding.where))
         rows.append(Padding(Text(where, style="dim"), (0, 0, 0, 3)))
     return Group(*rows)
-
-
-def _split(finding: Finding) -> str:
-    """Where the decades go, for findings that carry the account."""
-    parts = [
-        f"{_(said)} {figure(value, '+.2f')}"
-        for name, said in _SHARES.items()
-        if abs(value := finding.evidence.get(f"{name}_decades_per_layer", 0.0)) >= 0.005
-    ]
-    if "activation_decades_per_layer" not in finding.evidence or not parts:
-        return ""
-    return filled(_("decades a layer: {shares}"), shares=", ".join(parts))
-
-
-def _places(where: tuple[str, ...], most: int = 6) -> str:
-    shown = ", ".join(where[:most])
-    if len(where) <= most:
-        return shown
-    said = ngettext("{shown}, ... ({count} in all)", "{shown}, ... ({count} in all)", len(where))
-    return filled(said, shown=shown, count=len(where))
-
-
-def _clear(name: str, evidence: Mapping[str, float]) -> str:
-    return f"{name}: {fill(_(explain(name).clear), evidence)}"
-
-
-def _expected(item: Any) -> str:
-    return filled(
-        _("{name} ({places}): {because}; a problem only if {unless}"),
-        name=item.name,
-        places=_places(item.where, 3),
-        because=recognised(item.because),
-        unless=recognised(item.unless),
-    )
-
-
-def _updates(updates: tuple[Any, ...]) -> list[str]:
-    """The least, the middle and the largest relative change of a step."""
-    known = sorted((u for u in updates if u.update_to_weight), key=lambda u: u.update_to_weight)
-    if not known:
-        return []
-    least, middle, most = known[0], known[len(known) // 2], known[-1]
-    said = _(
-        "a step changes {least} by {least_size:.1g} of its size (the least), half of the {count} "
-        "tensors by less than {middle_size:.1g}, {most} by {most_size:.1g} (the most)"
-    )
-    values = {
-        "least": least.name,
-        "least_size": least.update_to_weight,
-        "count": len(known),
-        "middle_size": middle.update_to_weight,
-        "most": most.name,
-        "most_size": most.update_to_weight,
-    }
-    lines = [filled(said, values)]
-    for word, without_it in _WITHOUT.items():
-        pairs = [(u.update_to_weight, getattr(u, f"without_{word}")) for u in known]
-        ratios = sorted(with_it / without for with_it, without in pairs if without)
-        if ratios and not 0.99 < ratios[len(ratios) // 2] < 1.01:
-            lines.append(filled(_(without_it), times=1 / ratios[len(ratios) // 2]))
-    return lines
-
-
-def _what_if(item: Any) -> str:
-    parts = [
-        filled(said, names=", ".join(names))
-        for names, said in (
-            (item.gone, _("{names} gone")),
-            (item.stays, _("{names} still there")),
-            (item.comes, _("{names} new")),
-        )
-        if names
-    ]
-    return f"{recognised(item.change)}: {'; '.join(parts)}"
-
-
-def _predicted(trace: "Trace") -> list[str]:
-    """Decades that mean-field theory expects of the layers it knows, beside the measured ones."""
-    known = [layer for layer in trace.layers if layer.predicted is not None]
-    if len(known) < 3:
-        return []
-    expected = math.fsum(layer.predicted or 0.0 for layer in known)
-    measured = math.fsum(layer.total for layer in known)
-    said = _(
-        "from its weights alone the gradient should change by {expected:+.1f} decades over {count} "
-        "layers ({each:+.2f} a layer); measured {measured:+.1f}"
-    )
-    count = len(known)
-    return [filled(said, expected=expected, count=count, each=expected / count, measured=measured)]
-
-
-def _next(diagnosis: "Diagnosis") -> list[str]:
-    named = [finding for finding in diagnosis.findings if finding.name != "blind-spot"]
-    if not named:
-        return [
-            _(
-                "if it does not learn, it is not for want of gradient: look at the step size, the "
-                "data and the labels"
-            )
-        ]
-    first = named[0]
-    steps = [_(NEXT[name]) for name in first.remedies if name in NEXT][:3]
-    return [*steps, filled(_("more: unvanish explain {name}"), name=first.name)]
 
 
 def _section(heading: str, lines: list[str]) -> RenderableType:
