@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from repair import autotrainer, editing, labels, scoring, table, zero_skill
+from repair import autotrainer, early, editing, labels, scoring, table, zero_skill
 from repair.cure import carried_out, kept_apart, left_alone
 from repair.healthy import COUNT, healthy
 from repair.mutations import CANDIDATES, MUTATIONS, candidate
@@ -287,3 +287,17 @@ def test_the_report_counts_only_programs_that_every_judge_has_answered() -> None
     assert "| 2/3 = 67 %" in lines["| all"]
     assert f"- {HEALTHY[0].name}: SELU" in text
     assert f"- {names[2]}: nothing" in text
+
+
+def test_early_scores_are_ranked_within_programs() -> None:
+    # Failed gate parts, losses at three rungs, and the metric: the last loss says it all, the first
+    # is the wrong way round, the gate does not differ.
+    metrics = [0.1, 0.4, 0.7, 0.9]
+    first = [[1.0, m, 1 - m if m != 0.4 else 0.05, -m, m] for m in metrics]
+    other = [[0.0, 50 + m, -m, -10 * m, m] for m in metrics]
+    found = early.correlations({"one": first, "other": other, "alone": first[:1]})
+    assert set(found) == {"loss at 20", "loss at 50", "loss at 150"}
+    assert found["loss at 20"] == {"programs": 2, "quartiles": [1, 1, 1]}
+    assert found["loss at 150"]["quartiles"] == [-1, -1, -1]
+    # Of four, ranks 4, 1, 3, 2 beside 1 to 4: 1 - 6 * (9 + 1 + 0 + 4) / 60 = -0.4, and -1 beside it.
+    assert found["loss at 50"]["quartiles"] == pytest.approx([-0.85, -0.7, -0.55])
