@@ -1,5 +1,6 @@
 """UV502 nonfinite-backward: a finite loss whose gradient is NaN or Inf."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
@@ -30,7 +31,13 @@ REMEDIES = ("guard-operation",)
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """The first backward op that turned a finite gradient into NaN or Inf."""
+    """The first backward op that turned a finite gradient into NaN or Inf.
+
+    Not where the loss itself is NaN or Inf: no gradient of such a loss is finite.
+    """
+    loss = case.trace.conditions.loss
+    if loss is not None and not math.isfinite(loss):
+        return
     for bad in case.trace.nonfinite:
         if bad.phase == "backward":
             evidence = {

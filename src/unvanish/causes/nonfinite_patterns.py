@@ -42,7 +42,9 @@ def backward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
         return "the derivative of a division by zero"
     if bad.operation == "Pow" and bad.input_zeros:
         return "the derivative of a power below one at zero"
-    if "Softmax" in bad.operation or "DotProduct" in bad.operation:
+    # A logarithm of softmax ends a classifier, it is no attention.
+    attention = "Softmax" in bad.operation and "Log" not in bad.operation
+    if attention or "DotProduct" in bad.operation:
         return "a row of attention that is masked all over"
     return None
 

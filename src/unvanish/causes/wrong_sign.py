@@ -69,7 +69,8 @@ def negated_loss(trace: Trace) -> Op | None:
     Behind the root only products with numbers, signs and one reduction may come before it: any
     other term, or a weight for each sample (an advantage), may make a loss negative by right.
     """
-    if trace.conditions.loss is None or trace.conditions.loss >= 0 or not trace.ops:
+    loss = trace.conditions.loss
+    if loss is None or not loss < 0 or not trace.ops:  # NaN is not negative either
         return None
     op, reduced = trace.ops[0], False
     while op.kind not in BOUNDED:

@@ -15,11 +15,16 @@ Told = Callable[[torch.optim.Optimizer], None]
 
 
 class Attachment:
-    """Tells ``ready`` and ``stepped`` about each step of one optimizer, until :meth:`remove`."""
+    """Tells ``ready`` and ``stepped`` about each step of one optimizer, until :meth:`remove`.
+
+    A step that is compiled (``torch.compile(optimizer.step)``) tells nobody: our code would be
+    compiled into it. It leaves a mark, ``compiled``, and who watches looks for that later.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, ready: Told, stepped: Told) -> None:
         self.optimizer = optimizer
         self._ready, self._stepped = ready, stepped
+        self.compiled = False
         self._handles = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -33,6 +38,9 @@ class Attachment:
     def _before(
         self, optimizer: torch.optim.Optimizer, arguments: Any, options: dict[str, Any]
     ) -> Any:
+        if torch.compiler.is_compiling():
+            self.compiled = True
+            return None
         # The first argument is the optimizer itself: torch wraps the unbound method.
         positional = len(arguments) > 1 and callable(arguments[1])
         closure: Any = arguments[1] if positional else options.get("closure")
@@ -59,6 +67,8 @@ class Attachment:
         return listened
 
     def _after(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._stepped(optimizer)
 
 

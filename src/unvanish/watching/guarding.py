@@ -1,5 +1,6 @@
 """Carries out what the policies of a guard decide, inside of one step, and undoes it after."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +19,24 @@ class Guarding:
 
     def __init__(self, policies: Sequence[Policy], model: nn.Module, watched: Watched) -> None:
         self._policies, self._model, self._watched = tuple(policies), model, watched
+        self._untouched = copy.deepcopy(self._policies)
+        self._by_optimizer: dict[int, tuple[Policy, ...]] = {}
         self._moment: Moment | None = None
         self._put_aside: list[tuple[Tensor, Tensor]] = []
         self._rates: list[tuple[dict[str, Any], Any]] = []
+
+    @property
+    def skipping(self) -> bool:
+        """Whether the step at hand is left out."""
+        return self._moment is not None and self._moment.skip
+
+    def _of(self, optimizer: torch.optim.Optimizer) -> tuple[Policy, ...]:
+        """The policies of one optimizer: each remembers what it saw, and that is another's for another."""
+        if not self._by_optimizer:
+            self._by_optimizer[id(optimizer)] = self._policies
+        if id(optimizer) not in self._by_optimizer:
+            self._by_optimizer[id(optimizer)] = copy.deepcopy(self._untouched)
+        return self._by_optimizer[id(optimizer)]
 
     def __bool__(self) -> bool:
         return bool(self._policies)
@@ -45,9 +61,9 @@ class Guarding:
             model=self._model,
             alarms=alarms,
         )
-        for policy in self._policies:
-            policy.before_step(moment)
         self._moment = moment
+        for policy in self._of(optimizer):
+            policy.before_step(moment)
         if moment.skip:
             self._set_gradients_aside(optimizer)
         elif moment.rate_factor != 1:
@@ -69,7 +85,7 @@ class Guarding:
         moment, self._moment = self._moment, None
         if moment is None:
             return []
-        for policy in self._policies:
+        for policy in self._of(moment.optimizer):
             policy.after_step(moment)
         return moment.acts
 
@@ -85,7 +101,7 @@ class Guarding:
     def after_scale_update(self, step: int, scaler: Any) -> list[Act]:
         """The loss scale was updated: what was done about it."""
         update = ScaleUpdate(step=step, scaler=scaler)
-        for policy in self._policies:
+        for policy in [policy for some in self._by_optimizer.values() for policy in some]:
             if isinstance(policy, ScalePolicy):
                 policy.after_update(update)
         return update.acts
@@ -93,5 +109,6 @@ class Guarding:
     def close(self) -> None:
         """Undo whatever is still changed."""
         self._undo()
-        for policy in self._policies:
-            policy.close()
+        for policies in self._by_optimizer.values():
+            for policy in policies:
+                policy.close()

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from unvanish.alarms import Alarms
 from unvanish.causes import CAUSES
 from unvanish.diagnosis import Diagnosis, rank
+from unvanish.errors import TrainingStopped
 from unvanish.guard.policy import Act, Policy
 from unvanish.recording import Event
 from unvanish.recording.joined import with_mates
@@ -108,6 +110,7 @@ class Monitor:
         self._last_step = self._began
         self._spent = self._spent_before = self._training = 0.0
         self._depth = threading.local()
+        self._compiled = self._early = self._local = False
         self.steps = 0
         self.closed = self.entered = False
         self._make_readers()
@@ -184,6 +187,8 @@ class Monitor:
         """Take every hook off, undo what a guard holds changed, write what is left. May be repeated."""
         if self.closed:
             return
+        with self._own():
+            self._catch_up()
         self.closed = True
         LISTENING.remove(self)
         for attachment in self._attachments:
@@ -203,6 +208,7 @@ class Monitor:
     def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
         """A backward call begins (see :class:`unvanish.watching.listening.Listener`)."""
         with self._own():
+            self._catch_up()
             self._facts.before_backward(loss, scale)
             if self._looks.armed:
                 self._looks.before_backward(roots, None if scale is None else float(scale))
@@ -210,8 +216,10 @@ class Monitor:
     def after_backward(self, failed: bool) -> None:
         """It is over."""
         with self._own():
-            self._facts.after_backward(failed)
+            reached = self._facts.after_backward(failed)
             self._looks.after_backward()
+            if reached and self._may_be_compiled():
+                self._read_early()
 
     def clipped(self, parameters: list[Tensor], factor: Any, limit: float, kind: str) -> None:
         """Gradients were clipped."""
@@ -237,8 +245,32 @@ class Monitor:
                 for act in self._guarding.after_scale_update(self.steps, scaler):
                     self._tell_act(act)
 
+    def _may_be_compiled(self) -> bool:
+        """Whether the step that comes will not call us: once it is known, and once in case it is."""
+        return self._compiled or (not self.steps and "torch._dynamo" in sys.modules)
+
+    def _read_early(self) -> None:
+        """Read after the backward pass: a compiled step comes without a word."""
+        self._current, self._early = None, True
+        self._done.clear()
+        for optimizer in self.optimizers:
+            self._read(optimizer, self._facts.scale)
+            if "update" in self._wanted:
+                self._readers[id(optimizer)].before_step()
+
+    def _catch_up(self) -> None:
+        """A compiled step has been taken since: what was read early is what it used."""
+        for attachment in self._attachments:
+            if attachment.compiled:
+                attachment.compiled = False
+                self._compiled = True
+                if self._current is not None and self._early:
+                    self._stepped(attachment.optimizer)
+
     def _ready(self, optimizer: torch.optim.Optimizer) -> None:
         with self._own():
+            if self._early:  # it calls after all: gradients are read where they are complete
+                self._current, self._early = None, False
             self._read(optimizer)
             self._guard(optimizer)
             if "update" in self._wanted:
@@ -257,7 +289,7 @@ class Monitor:
                 self._tell_act(act)
             self._finish(optimizer, skipped=self._facts.found_nonfinite(optimizer))
 
-    def _read(self, optimizer: torch.optim.Optimizer) -> None:
+    def _read(self, optimizer: torch.optim.Optimizer, scale: float | None = None) -> None:
         if id(optimizer) in self._done:
             self._end_step()  # it steps again: what the others did not do, they did not do
         if self._watched.changed():
@@ -271,18 +303,26 @@ class Monitor:
             self._current = Pending(self.steps, seconds, len(self._watched))
             self._current.scalars |= self._facts.of_optimizer(optimizer)
         reader = self._readers[id(optimizer)]
-        scale = self._facts.remaining_scale(optimizer)
+        if scale is None:
+            scale = self._facts.remaining_scale(optimizer)
         histogram = "histogram" in self._wanted
         with self._costing("histogram") if histogram else contextlib.nullcontext():
             reader.gradients(self._current, histogram=histogram, scale=scale)
-        self._current.stage = self._facts.stage(optimizer, reader.local)
+        self._local = reader.local
 
     def _guard(self, optimizer: torch.optim.Optimizer) -> None:
         if not self._guarding or self._current is None:
             return
         scale = self._facts.remaining_scale(optimizer)
-        self._guarding.before_step(optimizer, self._current, self._facts, scale, self._new_alarms)
-        self._new_alarms = ()
+        alarms, self._new_alarms = self._new_alarms, ()
+        try:
+            self._guarding.before_step(optimizer, self._current, self._facts, scale, alarms)
+        except TrainingStopped:
+            for act in self._guarding.after_step():
+                self._tell_act(act)
+            raise
+        if self._guarding.skipping:
+            self._current.scalars["skipped"] = 1.0
 
     def _finish(self, optimizer: torch.optim.Optimizer, skipped: Number) -> None:
         assert self._current is not None
@@ -297,8 +337,10 @@ class Monitor:
         self._done.clear()
         if current is None:
             return
+        current.stage = self._facts.stage(self._local, self._early)
         current.scalars |= self._facts.of_step()
         self._facts.start_step()
+        self._early = False
         now = time.perf_counter()
         current.scalars["step_seconds"] = now - self._last_step
         current.scalars["watch_seconds"] = self._spent - self._spent_before
@@ -344,10 +386,11 @@ class Monitor:
         self._sinks.event(event)
         if event.kind == "alarm":
             self._new_alarms = (*self._new_alarms, event)
+            level = logging.INFO if event.severity == "note" else logging.WARNING
             place = f" in {event.where[0]}" if event.where else ""
             more = f" and {len(event.where) - 1} more" if len(event.where) > 1 else ""
             why = f": {event.detail}" if event.detail else ""
-            LOG.warning("step %d: %s%s%s%s", event.step, event.name, place, more, why)
+            LOG.log(level, "step %d: %s%s%s%s", event.step, event.name, place, more, why)
         elif event.kind == "action":
             LOG.info("step %d: guard %s: %s", event.step, event.name, event.detail)
 
@@ -405,6 +448,8 @@ class Monitor:
         try:
             with torch.no_grad():
                 yield
+        except TrainingStopped:  # a policy's own word, and the only one that stops a training
+            raise
         except Exception as error:
             if self._strict:
                 raise

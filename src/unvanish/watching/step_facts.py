@@ -47,16 +47,17 @@ class StepFacts:
         self._thread.loss = loss.detach()
         self._thread.scale = None if scale is None else _copied(scale)
 
-    def after_backward(self, failed: bool) -> None:
-        """It is over; it counts if it reached a watched tensor."""
+    def after_backward(self, failed: bool) -> bool:
+        """It is over; whether it counts, because it reached a watched tensor."""
         loss: Tensor | None = getattr(self._thread, "loss", None)
         self._thread.loss = None
         if failed or loss is None or self._versions() == self._thread.versions:
-            return
+            return False
         value = loss.sum() if loss.dim() else loss
         self._loss = value.clone() if self._loss is None else self._loss + value
         self._backwards += 1
         self._scale = self._thread.scale if self._thread.scale is not None else self._scale
+        return True
 
     def _versions(self) -> list[tuple[int, int]]:
         every = list(self._watched.parameters.values())
@@ -93,9 +94,15 @@ class StepFacts:
         scale: Any = getattr(optimizer, "grad_scale", None)
         return 1.0 if scale is None else float(scale)
 
-    def stage(self, optimizer: torch.optim.Optimizer, local: bool) -> str:
+    @property
+    def scale(self) -> float:
+        """The loss scale that the gradients bear right after a backward pass."""
+        return 1.0 if self._scale is None else float(self._scale)
+
+    def stage(self, local: bool, early: bool) -> str:
         """Which gradients were read, in the three words of a recording."""
-        clipping = "unclipped" if self._clipping is None else "after-clipping"
+        when = "before-clipping" if early else "after-clipping"
+        clipping = "unclipped" if self._clipping is None else when
         return f"unscaled {clipping} {'local-shard' if local else 'whole'}"
 
     def of_optimizer(self, optimizer: torch.optim.Optimizer) -> dict[str, Number]:
