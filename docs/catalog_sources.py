@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 from babel.messages.extract import extract
+from catalog_carried import carried
 
 SOURCES = Path(__file__).resolve().parent.parent / "src" / "unvanish"
 REPORTING = (
     "report",
     "cli",
     "cards.py",
+    "languages",
+    "surgery/describe.py",
     "remedies/remedy.py",
     "lessons/lesson.py",
     "treatment",
@@ -36,7 +39,7 @@ def messages() -> dict[str, list[Message]]:
     return {
         "report": _once([*_calls(*REPORTING), *_next(), *_help()]),
         "findings": _once(_of_cards("title", "says", "clear", "do")),
-        "details": _once(_calls("causes", "alarms", "diagnosis.py")),
+        "details": _once(Message(text, "", place) for text, place in carried()),
         "cards": _once(_of_cards("what", "hurts", "apart")),
         "remedies": _once(_of_remedies()),
         "lessons": _once(_of_lessons()),

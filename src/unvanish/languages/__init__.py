@@ -6,7 +6,7 @@ they lack is said in English.
 
 from unvanish.languages.catalogs import catalog_json, plural_categories, translation
 from unvanish.languages.choice import LANGUAGES, VARIABLE, chosen
-from unvanish.languages.numbers import Filling, number, written
+from unvanish.languages.numbers import Filling, localised, number, written
 from unvanish.languages.recognising import recognised
 from unvanish.languages.speaking import (
     figure,
@@ -27,6 +27,7 @@ __all__ = [
     "figure",
     "filled",
     "gettext",
+    "localised",
     "marked",
     "ngettext",
     "number",

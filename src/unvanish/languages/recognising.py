@@ -11,9 +11,12 @@ import string
 
 from unvanish.languages.catalogs import DETAILS, templates, translation
 from unvanish.languages.numbers import localised
-from unvanish.languages.speaking import spoken
+from unvanish.languages.speaking import filled, spoken
+from unvanish.languages.speaking import gettext as _
 
 _NUMBER = re.compile(r"[+-]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?%?")
+_TIMED = re.compile(r"(.+) (\(\d+\.?\d*) s\)")
+"""How long something took, behind what was done."""
 
 
 def recognised(sentence: str) -> str:
@@ -29,7 +32,11 @@ def recognised(sentence: str) -> str:
         if met is not None:
             values = zip(names, met.groups(), strict=True)
             return said.format(**{name: _local(value, language) for name, value in values})
-    return sentence
+    timed = _TIMED.fullmatch(sentence)
+    if timed is None:
+        return sentence
+    seconds = filled(_("{seconds} s"), seconds=localised(timed[2][1:], language))
+    return f"{recognised(timed[1])} ({seconds})"
 
 
 @functools.cache
@@ -50,7 +57,7 @@ def _as_pattern(template: str) -> tuple[list[str], str, tuple[str, ...]]:
     fixed: list[str] = []
     names: list[str] = []
     pattern = ""
-    for words, name, _, _ in string.Formatter().parse(template):
+    for words, name, *_format in string.Formatter().parse(template):
         fixed.append(words)
         pattern += re.escape(words)
         if name is not None:

@@ -1,24 +1,27 @@
-"""An edit in one line of English."""
+"""An edit in one line."""
 
+from unvanish.languages import figure, filled, marked, ngettext
+from unvanish.languages import gettext as _
 from unvanish.surgery.edits import Edit, Scalar
 
 _SENTENCES = {
-    "initialise": "initialise {places} anew: {method}({rest})",
-    "scale": "multiply {places} by {factor}",
-    "fill": "set {places}: {rest}",
-    "replace": "replace {places} by {part}",
-    "rewrite": "in {places}, call {by} instead of {function}",
-    "insert": "put {part} {side} {places}",
-    "wrap": "put a gated skip ({kind}) around {places}",
-    "set": "set {rest} on {places}",
-    "optimizer": "optimizer: {rest}",
-    "step": "in each training step: {rest}",
+    "initialise": marked("initialise {places} anew: {method}({rest})"),
+    "scale": marked("multiply {places} by {factor}"),
+    "fill": marked("set {places}: {rest}"),
+    "replace": marked("replace {places} by {part}"),
+    "rewrite": marked("in {places}, call {by} instead of {function}"),
+    "before": marked("put {part} before {places}"),
+    "behind": marked("put {part} behind {places}"),
+    "wrap": marked("put a gated skip ({kind}) around {places}"),
+    "set": marked("set {rest} on {places}"),
+    "optimizer": marked("optimizer: {rest}"),
+    "step": marked("in each training step: {rest}"),
     "advice": "{text}",
 }
 
 
 def describe(edit: Edit) -> str:
-    """One line: what is done, where, with which numbers.
+    """One line, in the language of the moment: what is done, where, with which numbers.
 
     >>> describe(Edit(action="optimizer", options={"lr": 0.0003}))
     'optimizer: lr = 0.0003'
@@ -27,21 +30,30 @@ def describe(edit: Edit) -> str:
     words = {name: _shown(edit.options.get(name)) for name in known}
     rest = {n: v for n, v in edit.options.items() if n not in known and n != "before"}
     if edit.action == "optimizer" and edit.where:
-        return f"optimizer: add {_places(edit.where)}" + (f", {_listed(rest)}" if rest else "")
-    return _SENTENCES[edit.action].format(
+        said = filled(_("optimizer: add {places}"), places=_places(edit.where))
+        return said + (f", {_listed(rest)}" if rest else "")
+    action = edit.action
+    if action == "insert":
+        action = "before" if edit.options.get("before") else "behind"
+    return filled(
+        _(_SENTENCES[action]),
         places=_places(edit.where),
         part=edit.part.expression() if edit.part is not None else "",
-        side="before" if edit.options.get("before") else "behind",
         rest=_listed(rest),
         **words,
     )
 
 
 def _places(names: tuple[str, ...]) -> str:
-    shown = [name or "the model" for name in names] or ["the model"]
+    shown = [name or _("the model") for name in names] or [_("the model")]
     if len(shown) <= 3:
         return ", ".join(shown)
-    return f"{shown[0]}, {shown[1]}, ... {shown[-1]} ({len(shown)} places)"
+    many = ngettext(
+        "{first}, {second}, ... {last} ({count} places)",
+        "{first}, {second}, ... {last} ({count} places)",
+        len(shown),
+    )
+    return filled(many, first=shown[0], second=shown[1], last=shown[-1], count=len(shown))
 
 
 def _listed(options: dict[str, Scalar]) -> str:
@@ -49,4 +61,4 @@ def _listed(options: dict[str, Scalar]) -> str:
 
 
 def _shown(value: Scalar) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return figure(value, ".4g") if isinstance(value, float) else str(value)

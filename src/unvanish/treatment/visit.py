@@ -129,8 +129,10 @@ class Visit:
     def _cured(self, course: Course, contender: Contender, verdict: Verdict) -> Treatment:
         course.base, after = contender, course.diagnose(contender)
         left = harmful(after)
-        said = f"cured by {' + '.join(contender.remedies)}"
-        said += f"; still there: {', '.join(left)}." if left else "; nothing harmful is left."
+        by = " + ".join(contender.remedies)
+        said = f"cured by {by}; nothing harmful is left."
+        if left:
+            said = f"cured by {by}; still there: {', '.join(left)}."
         return self._finish(course, verdict, after, said)
 
     def _interrupted(self, course: Course) -> Treatment:
