@@ -62,7 +62,9 @@ def test_as_many_graphs_and_the_same_bits(compile_step: bool, late: bool) -> Non
         # A step compiled without our hooks is compiled once more with them: nothing else can be told.
         assert seen["stats"]["unique_graphs"] <= 2 * plain["stats"]["unique_graphs"]
     else:
-        assert seen == plain
+        assert seen["stats"] == plain["stats"]
+        assert seen["graph_break"] == plain["graph_break"]
+        assert seen["frames"]["total"] <= plain["frames"]["total"]
 
 
 def test_a_compiled_step_is_read_and_its_stage_said(tmp_path: Path) -> None:
