@@ -53,6 +53,9 @@ def listen(listener: Listener) -> None:
             if frames is not None and hasattr(frames, name):
                 _exchange(frames, name, _before_compiled)
                 break
+        compiled: Any = getattr(frames, "OptimizedModule", None)
+        if compiled is not None and "__call__" in compiled.__dict__:
+            _exchange(compiled, "__call__", _before_compiled_module)
 
 
 def leave(listener: Listener) -> None:
@@ -111,3 +114,14 @@ def _before_compiled(original: Call) -> Call:
         return original(callback)
 
     return set_eval_frame
+
+
+def _before_compiled_module(original: Call) -> Call:
+    # It warns about global hooks before it runs anything, and ours are to be gone by then.
+    @functools.wraps(original)
+    def call(module: Any, *arguments: Any, **options: Any) -> Any:
+        for listener in list(_listeners):
+            listener.compiled()
+        return original(module, *arguments, **options)
+
+    return call
