@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unvanish.errors import BadInput
 
 SCHEMA = 1
@@ -220,7 +223,8 @@ class Activation:
     largest |f'| the function has (only for functions flat on both sides), ``dead_share`` the
     share of units (features or channels) whose output is exactly zero on every sample and place.
     ``gate`` says that the output multiplies another signal; ``feeds_loss`` that nothing weighted
-    stands between it and the loss.
+    stands between it and the loss. ``histogram`` counts a sample of the first batch's inputs in the
+    bins of :func:`preactivation_edges` (empty: not counted).
     """
 
     module: str
@@ -238,6 +242,16 @@ class Activation:
     fed_by: str | None = None
     gate: bool = False
     feeds_loss: bool = False
+    histogram: tuple[int, ...] = ()
+
+
+def preactivation_edges() -> NDArray[np.float64]:
+    """The 65 edges of the bins that inputs of activations are counted in.
+
+    Equal steps of asinh: a quarter wide around zero, a quarter of their own place farther out.
+    What is beyond the ends (1,490) is in the outermost bins.
+    """
+    return np.sinh(np.linspace(-8.0, 8.0, 65))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,6 +49,7 @@ class ActivationCall:
     derivative_square: float | None = None
     saturated: float | None = None
     alive: Tensor | None = None
+    counts: tuple[int, ...] = ()
 
 
 class ActivationReader:
@@ -69,6 +71,7 @@ class ActivationReader:
         tensors are counted, and ours must not be among them.
         """
         for site, before in self._pending:
+            site.counts = site.counts or _counted(before.sample)
             slope = _derivative(before, site.function)
             if slope is None:
                 continue
@@ -145,6 +148,14 @@ def _sample(tensor: Tensor) -> Tensor:
     while step > 1 and math.gcd(step, tensor.shape[-1] * (tensor.shape[0] or 1)) != 1:
         step += 1
     return flat[::step]
+
+
+def _counted(sample: Tensor) -> tuple[int, ...]:
+    """The sample in the bins of ``preactivation_edges``; on the CPU, where counting is exact."""
+    values = np.arcsinh(sample.detach().cpu().numpy().astype(np.float64, copy=False))
+    finite = values[np.isfinite(values)]
+    bins = np.clip(np.floor((finite + 8.0) * 4.0), 0, 63).astype(np.intp)
+    return tuple(np.bincount(bins, minlength=64).tolist())
 
 
 def _derivative(before: Before, function: str) -> tuple[float, float] | None:

@@ -47,6 +47,7 @@ def _activation(
         fed_by=_fed_by(flow, site.flow_call) if known else None,
         gate=known and _is_gate(flow, consumers, site.flow_call),
         feeds_loss=site.flow_call in near_loss,
+        histogram=site.counts,
     )
 
 
