@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import click
 
 import unvanish
+from unvanish.cli.bench import bench
 from unvanish.cli.diagnose import diagnose
 from unvanish.cli.explain import explain
 from unvanish.cli.run_script import run_script
+from unvanish.cli.serve import serve
 from unvanish.cli.show import show
 from unvanish.cli.speech import SpokenGroup, language_option
 from unvanish.cli.treat import treat
@@ -25,9 +27,11 @@ def commands() -> None:
     """Find out why a network does not learn: where its gradient is lost, and why."""
 
 
+commands.add_command(bench)
 commands.add_command(diagnose)
 commands.add_command(explain)
 commands.add_command(run_script)
+commands.add_command(serve)
 commands.add_command(show)
 commands.add_command(treat)
 
