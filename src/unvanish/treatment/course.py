@@ -9,6 +9,7 @@ from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates
 from unvanish.remedies.remedy import Keep, Level, Patient
+from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import (
     Contender,
@@ -19,7 +20,7 @@ from unvanish.treatment.contender import (
 )
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.need import Need, tolerance
-from unvanish.treatment.supposed import supposed
+from unvanish.treatment.supposed import UNSCALED, supposed
 from unvanish.trial.task import Task
 
 ROUNDS = 3
@@ -32,7 +33,8 @@ class Course:
 
     ``base`` is the best so far, at first the patient's unchanged copy; ``wired`` the copy with exact
     faults fixed, from which contests start; ``missing`` says what a net without findings has not
-    learned; ``ranked`` are the finalists of the last contest, the one to choose first.
+    learned, ``scaling`` that only its inputs are in question; ``ranked`` are the finalists of the
+    last contest, the one to choose first.
     """
 
     patient: Patient
@@ -44,6 +46,7 @@ class Course:
     need: Need
     base: Contender
     wired: Contender | None = None
+    scaling: bool = False
     missing: list[str] = field(default_factory=list[str])
     seen: list[Contender] = field(default_factory=list[Contender])
     ranked: list[Contender] = field(default_factory=list[Contender])
@@ -64,6 +67,9 @@ class Course:
     def suppose(self) -> bool:
         """Whether the base does not learn what is plainly there, so that the usual is to be tried."""
         said = self.need.of(self.base)
+        self.scaling = said is None and self._in_own_units()
+        if self.scaling:
+            said = self.need.beyond(self.base)
         if said is not None and said not in self.missing:
             self.missing.append(said)
         return said is not None
@@ -91,7 +97,15 @@ class Course:
 
     def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:
         patient = replace(self.patient, model=self.base.model)
-        return replace(diagnosis, findings=supposed(patient))
+        found = supposed(patient)
+        if self.scaling:
+            found = tuple(f for f in found if f.name == UNSCALED)
+        return replace(diagnosis, findings=found)
+
+    def _in_own_units(self) -> bool:
+        """Whether the inputs, taken all together, are far from zero mean and unit scale."""
+        inputs = float_inputs(self.patient)
+        return bool(inputs) and not is_standard(standardising(inputs, None))
 
     def diagnose(self, contender: Contender) -> Diagnosis:
         """The whole diagnosis of a treated copy, as the patient's own was made."""

@@ -1,7 +1,8 @@
 """Does a net learn what is plainly there? Beside the best constant and a linear model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender
@@ -37,27 +38,51 @@ class Need:
 
         The run of seed 0 that a contest took to its end is taken as it stands.
         """
-        first = contender.running
-        if first is None or (len(first.losses) < self._steps and not first.diverged):
-            self._clock.tell(f"does it learn? {self._steps} steps")
-            first = self._begin(contender, 0).advance(self._steps)
-        if self._is_constant(first):
+        if self._is_constant(self._first(contender)):
             return f"{self._steps} steps teach this net nothing"
         linear = self._reference(contender)
-        if linear is None or not self._below(linear, [first]):
-            return None
-        runs = [first]
-        for seed in range(1, self._seeds):
-            if self._clock.spent:
-                return None
-            self._clock.tell(f"does it learn? seed {seed}")
-            runs.append(self._begin(contender, seed).advance(self._steps))
-        if not self._below(linear, runs):
+        if linear is None or not self._below_a_line(contender, linear, linear.batches):
             return None
         return (
             f"after {self._steps} steps this net answers the samples it was trained on worse than a "
             "linear model answers them unseen"
         )
+
+    def beyond(self, contender: Contender) -> str | None:
+        """Whether, though it fits what it was trained on, a line does better on what neither saw.
+
+        By itself that is no illness; where something about the data is known to be amiss, it is.
+        """
+        linear, unseen = self._reference(contender), self._task.split.validation
+        if linear is None or unseen is self._task.split.training:
+            return None
+        if not self._below_a_line(contender, linear, unseen):
+            return None
+        return (
+            f"after {self._steps} steps a linear model answers unseen samples better than this net"
+        )
+
+    def _first(self, contender: Contender) -> Running:
+        """The run of seed 0, to its end."""
+        first = contender.running
+        if first is None or (len(first.losses) < self._steps and not first.diverged):
+            self._clock.tell(f"does it learn? {self._steps} steps")
+            first = contender.running = self._begin(contender, 0).advance(self._steps)
+        return first
+
+    def _below_a_line(
+        self, contender: Contender, linear: LinearSkill, asked: Sequence[Any]
+    ) -> bool:
+        """Whether its answers are worse under the first seed, and then under all of them."""
+        runs = [self._first(contender)]
+        if not self._below(linear, runs, asked):
+            return False
+        for seed in range(1, self._seeds):
+            if self._clock.spent:
+                return False
+            self._clock.tell(f"does it learn? seed {seed}")
+            runs.append(self._begin(contender, seed).advance(self._steps))
+        return self._below(linear, runs, asked)
 
     def _is_constant(self, run: Running) -> bool:
         """Whether it ends no better than the best constant answer."""
@@ -75,21 +100,21 @@ class Need:
                 self._linear = linear_skill(task.yardstick, task.split, outputs, self._steps)
         return self._linear
 
-    def _below(self, linear: LinearSkill, runs: list[Running]) -> bool:
+    def _below(self, linear: LinearSkill, runs: list[Running], asked: Sequence[Any]) -> bool:
         """Whether the linear model is better: of one run by what matters, of more as a trial says."""
-        measured = [None if r.diverged else r.measure(linear.batches).metric for r in runs]
+        measured = [None if r.diverged else r.measure(tuple(asked)).metric for r in runs]
         sign = 1.0 if self._task.yardstick.higher_is_better else -1.0
         line = sign * (linear.score.metric or 0.0)
         worst = sign * self._worst([*measured, linear.score.metric])
         counted = [worst if m is None else max(sign * m, worst) for m in measured]
         sides = {("control", k): value for k, value in enumerate(counted)}
         sides |= {("treated", k): line for k in range(len(runs))}
-        asked = sum(samples_in(batch) for batch in linear.batches)
-        margin = smallest_margin(self._task, sides, asked) or 0.0
+        answers = sum(samples_in(batch) for batch in asked)
+        margin = smallest_margin(self._task, sides, answers) or 0.0
         differences = [line - value for value in counted]
         if len(runs) == 1:
             return differences[0] > margin
-        return decide(differences, margin, 1 / asked).word == "helped"
+        return decide(differences, margin, 1 / answers).word == "helped"
 
     def _worst(self, measured: list[float | None]) -> float:
         """What a run that failed counts: a loss no more than the best constant answer's."""

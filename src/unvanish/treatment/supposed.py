@@ -5,6 +5,7 @@ from torch import nn
 from unvanish.causes.cause import Finding
 from unvanish.remedies.remedy import Patient
 
+UNSCALED = "unscaled-input"
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -19,7 +20,7 @@ def supposed(patient: Patient) -> tuple[Finding, ...]:
         _finding("step-too-small", ("step-size",), better_rate=100.0),
         _finding("step-too-small", ("step-size",), better_rate=1000.0),
         _finding("step-too-large", ("step-size",), better_rate=0.01),
-        _finding("unscaled-input", ("scale-input",)),
+        _finding(UNSCALED, ("scale-input",)),
         _finding("depth-decay", ("reinitialize", "swap-activation", "insert-norm")),
         _finding("depth-decay", ("gated-residual",)),
     ]
