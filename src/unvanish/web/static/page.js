@@ -114,7 +114,9 @@ export function element(tag, attributes = {}, ...children) {
 function address(path, query) {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...query, language: spoken.language })) {
-    if (value !== null && value !== undefined && value !== "") params.set(name, String(value));
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") params.append(name, String(one));
+    }
   }
   return `api/${path}?${params}`;
 }

@@ -1,0 +1,255 @@
+// The dashboard: what is looked at is asked of the server, shown, and kept up with a running training.
+
+import { Chart } from "./charts.js";
+import { happeningsList, lookPanel, marksOf, standingSaid } from "./happenings.js";
+import { ask, element, languageSwitch, listen, speak, t } from "./page.js";
+import { recordingsTable, runHead, stateOf } from "./recordings.js";
+import { recall, remember, state } from "./state.js";
+import { Runs } from "./runs.js";
+import { Maps } from "./maps.js";
+import { Tools } from "./tools.js";
+
+const part = (id) => document.getElementById(id);
+const runs = new Runs();
+let source = null;
+let found = { runs: [], place: "", complete: true };
+
+function problem(said) {
+  part("problem").textContent = said;
+  part("problem").classList.toggle("hidden", !said);
+}
+
+const maps = new Maps(part("maps"), runs, {
+  changed: (what) => changed(what),
+  cursor: (step) => charts.forEach((chart) => chart.point(step)),
+});
+
+const told = {
+  cursor: (step) => maps.point(step),
+  zoom: (view) => {
+    state.view = view;
+    changed("view");
+  },
+  marks: () => (runs.main && runs.main.marks) || [],
+  domain: () => maps.domain(),
+};
+let charts = [];
+const tools = new Tools(part("tools"), runs, maps, (what) => changed(what));
+let connected = true;
+
+function connection(now) {
+  if (now === connected) return;
+  connected = now;
+  problem(now ? "" : t("The server does not answer any more: was it stopped?"));
+}
+
+/** Something else is to be shown: "view", "rows", "statistic", "picked" or "run". */
+async function changed(what) {
+  remember();
+  tools.update();
+  if (what === "view") maps.draw();
+  if (what !== "picked") await refresh();
+  else await runs.picks().then(() => showCharts(), failed);
+}
+
+function failed(error) {
+  if (error.name !== "AbortError") problem(error.message);
+}
+
+async function refresh() {
+  try {
+    if (await runs.load(maps.lines(), () => showMaps())) {
+      await runs.picks();
+      showCharts();
+    }
+  } catch (error) {
+    failed(error);
+  }
+}
+
+function showMaps() {
+  problem("");
+  maps.show();
+  showHead();
+}
+
+function showCharts() {
+  const [rows, loss, rate] = charts;
+  const scale = maps.scale();
+  rows.show(runs.curves("rows", (row) => maps.pick(row)), scale.decades);
+  loss.show(runs.curves("loss"), false);
+  rate.show(runs.curves("learning_rate"), runs.curves("learning_rate").some(({ values }) => values.some((v) => v > 0)));
+}
+
+function showHead() {
+  const shown = runs.all();
+  part("run").classList.toggle("pair", shown.length > 1);
+  part("run").replaceChildren(
+    ...shown.map((one) => {
+      const head = runHead(one.facts);
+      if (one.events && !one.facts.gone) {
+        const { severity, said } = standingSaid(one.events);
+        head.append(element("p", { class: `standing ${severity}` }, said));
+      }
+      return head;
+    }),
+  );
+}
+
+function showEvents() {
+  const { main } = runs;
+  if (!main || !main.events) return;
+  const go = (step) => {
+    if (state.view && (step < state.view.first || step > state.view.last)) {
+      const width = state.view.last - state.view.first;
+      told.zoom({ first: Math.max(0, Math.round(step - width / 2)), last: Math.round(step + width / 2) });
+    }
+    maps.point(step);
+    maps.focus();
+  };
+  for (const one of runs.all()) one.marks = one.events ? marksOf(one.events, go) : [];
+  const kept = document.activeElement && part("happenings").contains(document.activeElement);
+  if (!kept || main.said !== main.saidShown) {
+    part("happenings").replaceChildren(happeningsList(main.events, { go, look }));
+    main.saidShown = main.said;
+  }
+  maps.mark();
+  charts.forEach((chart) => chart.plot && chart.plot.redraw(false));
+  showHead();
+}
+
+async function look(step) {
+  const dialog = part("look");
+  const close = () => dialog.close();
+  dialog.replaceChildren(element("p", {}, t("Reading the look at step {step} ...", { step })));
+  dialog.setAttribute("aria-label", t("Deep look at step {step}", { step }));
+  dialog.showModal();
+  try {
+    dialog.replaceChildren(lookPanel(await ask("look", { run: state.run, step }), close));
+    dialog.querySelector("h2").focus();
+  } catch (error) {
+    const button = element("button", { onclick: close }, t("Close"));
+    dialog.replaceChildren(element("p", {}, error.message), button);
+  }
+}
+
+async function open(run, compare = "") {
+  Object.assign(state, { run, compare, view: null, windows: [], picked: [], tensor: 0 });
+  await start();
+}
+
+async function compare(run) {
+  state.compare = run;
+  await start();
+}
+
+/** Open what the address says, and follow it. */
+async function start() {
+  remember();
+  list();
+  if (source) source.close();
+  if (!state.run) return;
+  try {
+    await runs.open();
+  } catch (error) {
+    failed(error);
+    return;
+  }
+  charts = [t("Chosen rows"), t("Loss"), t("Learning rate")].map((title) => new Chart(title, told));
+  part("charts").replaceChildren(...charts.map((chart) => chart.host));
+  maps.build();
+  tools.build();
+  await refresh();
+  await events();
+  follow();
+}
+
+async function events() {
+  try {
+    await runs.loadEvents(() => showEvents());
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** A change that comes while the last one is still being shown waits; a slow page asks less often. */
+let waiting = false;
+let busy = false;
+
+async function catchUp() {
+  if (busy) {
+    waiting = true;
+    return;
+  }
+  busy = true;
+  const begun = performance.now();
+  await refresh();
+  await events();
+  const spent = performance.now() - begun;
+  setTimeout(() => {
+    busy = false;
+    if (waiting) {
+      waiting = false;
+      catchUp();
+    }
+  }, Math.max(spent, 50));
+}
+
+function follow() {
+  source = listen(
+    "follow",
+    { run: runs.names() },
+    (message) => {
+      const [grown, gone] = runs.heard(message);
+      if (gone) problem(gone);
+      showHead();
+      if (grown) catchUp();
+    },
+    (connected) => connection(connected),
+  );
+}
+
+function list() {
+  const box = recordingsTable(found, state, { open, compare });
+  const before = part("recordings").querySelector("details");
+  if (before) box.open = before.open;
+  part("recordings").replaceChildren(box);
+}
+
+async function relist() {
+  if (document.hidden) return;
+  try {
+    const now = await ask("runs");
+    if (JSON.stringify(now) === JSON.stringify(found)) return;
+    found = now;
+    if (!part("recordings").contains(document.activeElement)) list();
+    if (!state.run && found.runs.length) await open(found.runs[0].run);
+  } catch {
+    // The stream of the open recording says when the server is gone.
+  }
+}
+
+async function begin() {
+  await speak();
+  document.title = `unvanish: ${t("recordings")}`;
+  part("language").replaceChildren(languageSwitch(() => location.reload()));
+  part("tools").setAttribute("aria-label", t("What is shown"));
+  recall();
+  try {
+    found = await ask("runs");
+  } catch (error) {
+    problem(error.message);
+    return;
+  }
+  const first = found.runs.find((run) => !run.error);
+  if (!state.run && first) state.run = first.run;
+  await start();
+  setInterval(relist, 3000);
+  setInterval(() => runs.all().some((one) => stateOf(one.facts) === "quiet") && showHead(), 5000);
+}
+
+for (const moment of ["beforeprint", "afterprint"]) {
+  addEventListener(moment, () => charts.forEach((chart) => chart.repaint()));
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showCharts());
+begin();
