@@ -30,6 +30,7 @@ from unvanish.watching.budget import Budget
 from unvanish.watching.guarding import Guarding
 from unvanish.watching.listening import LISTENING
 from unvanish.watching.looks import Looks, packed
+from unvanish.watching.origin import Origin, origin_of
 from unvanish.watching.parallel import place
 from unvanish.watching.reading import Number, Pending, StepReader
 from unvanish.watching.sinks import Sink, Sinks
@@ -96,7 +97,8 @@ class Monitor:
         self._facts = StepFacts(self._watched)
         self._guarding = Guarding(policies, model, self._watched)
         readings = None if share is None else share * (1 - LOOKS_SHARE)
-        together = EVERY_TOGETHER if place().world > 1 else None
+        self.place = place()
+        together = EVERY_TOGETHER if self.place.world > 1 else None
         self._budget = Budget(readings, ("update", "histogram"), together)
         self._looks = Looks(
             model, self.optimizers[0], None if share is None else share * LOOKS_SHARE
@@ -110,6 +112,7 @@ class Monitor:
         self._last_step = self._began
         self._spent = self._spent_before = self._training = 0.0
         self._depth = threading.local()
+        self._origin: Origin | None = None
         self._compiled = self._early = self._local = False
         self.steps = 0
         self.closed = self.entered = False
@@ -210,6 +213,9 @@ class Monitor:
         with self._own():
             self._catch_up()
             self._facts.before_backward(loss, scale)
+            # The first time only: a training that is lost is not to be slowed down as well.
+            if self._origin is None and loss.device.type == "cpu" and not _finite(loss):
+                self._origin = origin_of(loss, self._watched.names)
             if self._looks.armed:
                 self._looks.before_backward(roots, None if scale is None else float(scale))
 
@@ -364,10 +370,24 @@ class Monitor:
             if self._writer is not None:
                 self._writer.write(reading)
             self._sinks.write(reading, self._watched.entries)
-            for event in self._book.from_detectors(self._alarms.feed(reading)):
+            for event in self._book.from_detectors(self._placed(self._alarms.feed(reading))):
                 self._tell(event)
                 if event.kind == "alarm":
                     self._looks.arm(locating=event.name.startswith("nonfinite"))
+
+    def _placed(self, events: list[Event]) -> list[Event]:
+        """Of a loss that is not finite, with the operation that made it so, where it was found."""
+        origin = self._origin
+        if origin is None:
+            return events
+        return [
+            replace(
+                event, where=origin.where or event.where, detail=f"{event.detail} {origin.said}."
+            )
+            if event.kind == "alarm" and event.name == "nonfinite-forward"
+            else event
+            for event in events
+        ]
 
     def _take_look(self, diagnosis: Diagnosis) -> None:
         seconds = time.perf_counter() - self._began
@@ -390,7 +410,8 @@ class Monitor:
             place = f" in {event.where[0]}" if event.where else ""
             more = f" and {len(event.where) - 1} more" if len(event.where) > 1 else ""
             why = f": {event.detail}" if event.detail else ""
-            LOG.log(level, "step %d: %s%s%s%s", event.step, event.name, place, more, why)
+            rank = self.place.spoken
+            LOG.log(level, "%sstep %d: %s%s%s%s", rank, event.step, event.name, place, more, why)
         elif event.kind == "action":
             LOG.info("step %d: guard %s: %s", event.step, event.name, event.detail)
 
@@ -470,3 +491,7 @@ class Monitor:
             )
             with contextlib.suppress(Exception):
                 self.close()
+
+
+def _finite(loss: Tensor) -> bool:
+    return bool(torch.isfinite(loss.detach()).all())

@@ -76,6 +76,11 @@ class Watched:
             if parameter.requires_grad and id(parameter) not in held
         ]
 
+    @property
+    def names(self) -> dict[int, str]:
+        """The names of the tensors by ``id``."""
+        return {id(parameter): name for name, parameter in self.parameters.items()}
+
     def holds(self, tensor: Tensor) -> bool:
         """Whether this very tensor is watched."""
         return id(tensor) in self._column
