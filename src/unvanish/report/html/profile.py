@@ -1,0 +1,249 @@
+"""The depth profile as a waterfall, the loss on top, the input below.
+
+Each layer's bar begins where the gradient stands and shows, part by part, which mechanism takes it how
+many decades down or up.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES
+from unvanish.causes.time_profile import FLOOR
+from unvanish.languages import figure, filled, ngettext
+from unvanish.languages import gettext as _
+from unvanish.report.html.axis import Axis, axis_of, bins
+from unvanish.report.html.chart import power_of_ten
+from unvanish.report.html.markup import Markup
+from unvanish.report.html.picture import (
+    box,
+    figures_table,
+    key,
+    letters,
+    panel,
+    picture,
+    upright,
+)
+from unvanish.report.sections import SHARES
+from unvanish.trace import Layer
+
+ROWS = 300
+"""More layers than this are drawn as neighbours together."""
+TABLED = 1000
+_BINNED = 150
+_ORDER = ("activation", "norm", "residual", "weight", "rest")  # as the gradient meets them
+_SEEN = 0.005  # decades; a smaller part is narrower than a pixel
+_NAMES = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One row: some neighbouring layers. ``level`` is log10 of the norm at the first one's output."""
+
+    name: str
+    level: float | None
+    zero: bool
+    parts: dict[str, float]
+    count: int
+    predicted: float | None
+
+    @property
+    def total(self) -> float:
+        return math.fsum(self.parts.values())
+
+
+def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
+    """The picture, its key and its numbers; ``None`` where there is nothing to see."""
+    steps = steps_of(layers, rows if len(layers) <= rows else min(_BINNED, rows))
+    if sum(step.level is not None for step in steps) < 2:
+        return None
+    height = _row_height(len(steps))
+    top = 26.0
+    axis = _axis(steps)
+    drawn = [
+        letters(_NAMES, 14, _("loss ↑"), "label-end", -8),
+        panel(
+            _NAMES,
+            0,
+            100 - _NAMES,
+            top + height * len(steps) + 4,
+            *_ground(axis, steps, top, height),
+        ),
+        panel(0, top, _NAMES - 1, height * len(steps), *_names(steps, height)),
+    ]
+    return picture(
+        _("Gradient over depth"),
+        description(layers),
+        top + height * len(steps) + 6,
+        *drawn,
+        table=_table(layers),
+        caption=[_key(steps, axis), *_explained(len(layers), len(steps))],
+    )
+
+
+def steps_of(layers: Sequence[Layer], most: int) -> list[Step]:
+    """The layers as rows, neighbours together where there are too many."""
+    return [_step([layers[place] for place in group]) for group in bins(len(layers), most)]
+
+
+def _step(group: Sequence[Layer]) -> Step:
+    first, last = group[0], group[-1]
+    name = first.name or _("(model)")
+    norm = first.norm
+    known = [layer.predicted for layer in group if layer.predicted is not None]
+    return Step(
+        name=name if len(group) == 1 else f"{name} … {last.name}",
+        level=None if norm is None or not math.isfinite(norm) else math.log10(max(norm, FLOOR)),
+        zero=norm == 0,
+        parts={
+            role: total
+            for role in _ORDER
+            if math.isfinite(total := math.fsum(layer.decades.get(role, 0.0) for layer in group))
+        },
+        count=len(group),
+        predicted=math.fsum(known) if len(known) == len(group) else None,
+    )
+
+
+def _row_height(rows: int) -> float:
+    return 22.0 if rows <= 30 else max(5.0, min(18.0, 900 / rows))
+
+
+def _axis(steps: Sequence[Step]) -> Axis:
+    levels = [step.level for step in steps if step.level is not None and not step.zero]
+    ends = [
+        level + step.total for step in steps if (level := step.level) is not None and not step.zero
+    ]
+    return axis_of([*levels, *ends], least=2.0)
+
+
+def _zones(axis: Axis, steps: Sequence[Step]) -> list[tuple[str, float]]:
+    """Which shaded zones there are: (class, up to which level)."""
+    high = max(step.level for step in steps if step.level is not None)
+    ends = (("zone-low", high - HARMFUL_DECADES), ("zone-lost", high - BROKEN_DECADES))
+    return [(name, end) for name, end in ends if end > axis.low]
+
+
+def _ground(axis: Axis, steps: Sequence[Step], top: float, height: float) -> list[Markup]:
+    """Zones, grid and all bars, in the panel right of the names."""
+    bottom = top + height * len(steps)
+    drawn = [box(0, top, axis.place(end), bottom - top, name) for name, end in _zones(axis, steps)]
+    for tick in axis.ticks(7):
+        drawn.append(upright(axis.place(tick), top, bottom, "grid"))
+        if 3 < axis.place(tick) < 97:
+            drawn.append(letters(axis.place(tick), 14, power_of_ten(tick), "tick"))
+    for place, step in enumerate(steps):
+        drawn += _bar(axis, step, top + place * height, height)
+    return drawn
+
+
+def _bar(axis: Axis, step: Step, y: float, height: float) -> list[Markup]:
+    said = _told(step)
+    if step.level is None:
+        return [box(0, y, 100, height, "row", said)]
+    if step.zero:
+        zero = letters(0, y + height / 2 + 4, _("zero"), "label", 12) if height >= 11 else None
+        return [box(0, y + 1, 1.2, height - 2, "dead", said), *([zero] if zero else [])]
+    shown = [(role, size) for role, size in step.parts.items() if abs(size) >= _SEEN]
+    lane = (height - min(4.0, height / 3)) / max(len(shown), 1)
+    edge = (height - lane * max(len(shown), 1)) / 2
+    at = step.level
+    drawn = [box(0, y, 100, height, "row", said), upright(axis.place(at), y, y + height, "base")]
+    for number, (role, size) in enumerate(shown):
+        left, right = sorted((axis.place(at), axis.place(at + size)))
+        drawn.append(box(left, y + edge + number * lane, right - left, lane, role, said))
+        at += size
+    return drawn
+
+
+def _told(step: Step) -> str:
+    """What a pointer that rests on the row is told."""
+    if step.level is None:
+        return f"{step.name}: " + _("not measured")
+    if step.zero:
+        return f"{step.name}: " + _("the gradient is exactly zero")
+    parts = [
+        f"{_(SHARES[role])} {figure(size, '+.2f')}"
+        for role, size in step.parts.items()
+        if abs(size) >= _SEEN
+    ]
+    return filled(
+        _("{name}: log10 of the gradient {level:.2f}; {parts}"),
+        name=step.name,
+        level=step.level,
+        parts=", ".join(parts) or _("no change"),
+    )
+
+
+def _names(steps: Sequence[Step], height: float) -> list[Markup]:
+    every = max(round(13 / height + 0.49), 1)
+    return [
+        letters(100, (place + 0.5) * height + 4, step.name, "place")
+        for place, step in enumerate(steps)
+        if place % every == 0
+    ]
+
+
+def _key(steps: Sequence[Step], axis: Axis) -> Markup:
+    met = [role for role in _ORDER if any(abs(step.parts.get(role, 0)) >= _SEEN for step in steps)]
+    zones = [name for name, _end in _zones(axis, steps)]
+    entries = [(role, _(SHARES[role])) for role in met]
+    if "zone-low" in zones:
+        entries.append(("zone-low", _("its square is lost beside the largest in float32")))
+    if "zone-lost" in zones:
+        entries.append(("zone-lost", _("it is itself lost beside the largest in float32")))
+    return key(entries)
+
+
+def _explained(layers: int, rows: int) -> list[str]:
+    said = _(
+        "Each row begins at the gradient that arrives at a layer's output; its bars show by how many "
+        "decades each part of the layer changes it on the way to the input (left: smaller)."
+    )
+    if rows == layers:
+        return [said]
+    binned = ngettext(
+        "{count} layers are drawn in {rows} rows, neighbours together.",
+        "{count} layers are drawn in {rows} rows, neighbours together.",
+        layers,
+    )
+    return [f"{said} {filled(binned, count=layers, rows=rows)}"]
+
+
+def description(layers: Sequence[Layer]) -> str:
+    """The picture in words: its ends, its whole, and the part that takes most."""
+    known = [layer for layer in layers if layer.norm]
+    if len(known) < 2:
+        return _("Too few layers were measured to compare.")
+    first, last = math.log10(known[0].norm or 1.0), math.log10(known[-1].norm or 1.0)
+    said = ngettext(
+        "Over {count} layer, from the loss to the input, log10 of the gradient goes from {first:.1f} "
+        "to {last:.1f}.",
+        "Over {count} layers, from the loss to the input, log10 of the gradient goes from {first:.1f} "
+        "to {last:.1f}.",
+        len(layers),
+    )
+    return filled(said, count=len(layers), first=first, last=last)
+
+
+def _table(layers: Sequence[Layer]) -> Markup:
+    steps = steps_of(layers, TABLED if len(layers) <= TABLED else TABLED // 2)
+    roles = [role for role in _ORDER if any(step.parts.get(role) for step in steps)]
+    predicted = any(step.predicted is not None for step in steps)
+    heads = [_("layer"), _("log10 of the gradient"), *(_(SHARES[role]) for role in roles), _("sum")]
+    rows = [
+        [
+            step.name,
+            _("zero") if step.zero else _number(step.level),
+            *(figure(step.parts.get(role, 0.0), "+.2f") for role in roles),
+            figure(step.total, "+.2f"),
+            *([_number(step.predicted, "+.2f")] if predicted else []),
+        ]
+        for step in steps
+    ]
+    said = _("Decades by which each part changes the gradient, from the loss down to the input.")
+    return figures_table([*heads, *([_("theory")] if predicted else [])], rows, said)
+
+
+def _number(value: float | None, form: str = ".2f") -> str | None:
+    return None if value is None else figure(value, form)

@@ -1,0 +1,220 @@
+"""The report of a treatment: what was done, the proof, the patch, the gradient before and after."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from unvanish.languages import figure, filled, recognised, speaking
+from unvanish.languages import gettext as _
+from unvanish.report.html.axis import Axis
+from unvanish.report.html.chart import Line, chart
+from unvanish.report.html.document import Section, document, listed, section
+from unvanish.report.html.markup import Markup, joined, tag
+from unvanish.report.html.notebook import treatment_cell as _cell
+from unvanish.report.html.page import diagnosis_sections, foot
+from unvanish.report.html.picture import figures_table, key, number_pictures, picture
+from unvanish.report.html.trial import trial_parts
+from unvanish.report.sections import verdict
+from unvanish.surgery.describe import describe
+
+if TYPE_CHECKING:
+    from unvanish.diagnosis import Diagnosis
+    from unvanish.trace import Layer
+    from unvanish.treatment import Treatment
+    from unvanish.treatment.record import Tried
+
+_TRIED = 40
+
+
+def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
+    """The whole report; ``language`` as in :func:`unvanish.languages.speaking`."""
+    with speaking(language):
+        number_pictures()
+        severity = "good" if treatment.cured or treatment.before.healthy else "harmful"
+        return document(
+            _("Treatment report"),
+            _("What makes it learn?"),
+            (severity, recognised(treatment.said)),
+            *_sections(treatment),
+            foot=foot(),
+        )
+
+
+def treatment_cell(treatment: "Treatment") -> str:
+    """What a notebook shows of a treatment."""
+    lines = [recognised(describe(edit)) for edit in treatment.edits]
+    return _cell(treatment, recognised(treatment.said), lines)
+
+
+def _sections(treatment: "Treatment") -> list[Section | None]:
+    trial = treatment.verdict
+    return [
+        _cure(treatment),
+        section("trial", _("The trial"), *trial_parts(trial)) if trial is not None else None,
+        _compared(treatment.before, treatment.after) if treatment.edits else None,
+        _patch(treatment),
+        _tried(treatment.trials),
+        listed("advice", _("For you to do"), [recognised(s) for s in treatment.advice]),
+        listed("notes", _("Notes"), [recognised(s) for s in treatment.notes]),
+        _diagnosis("before", _("The diagnosis before"), treatment.before),
+        _diagnosis("after", _("The diagnosis after"), treatment.after) if treatment.edits else None,
+    ]
+
+
+def _cure(treatment: "Treatment") -> Section | None:
+    if not treatment.edits:
+        return None
+    edits = tag("ol", *(tag("li", recognised(describe(edit))) for edit in treatment.edits))
+    kept = (
+        _("This changes the architecture.")
+        if treatment.changes_architecture
+        else _("No module changes: the function that the model computes stays of its kind.")
+    )
+    heading = _("The cure") if treatment.cured else _("The edits")
+    return section("cure", heading, edits, tag("p", kept, class_="soft"))
+
+
+def _compared(before: "Diagnosis", after: "Diagnosis") -> Section | None:
+    """Both depth profiles in one picture, from the loss (left) to the input."""
+    curves = [_levels(one.trace.layers) for one in (before, after)]
+    gone = _names_gone(before, after)
+    if any(len(curve) < 2 for curve in curves):
+        return section("compared", _("Before and after"), gone) if gone else None
+    lines = [
+        Line(class_=class_, x=[100 * k / (len(curve) - 1) for k in range(len(curve))], y=curve)
+        for class_, curve in zip(("control", "treated"), curves, strict=True)
+    ]
+    said = _("From the loss to the input: before {a:+.1f} decades, treated {b:+.1f}.")
+    changes = [_change(curve) for curve in curves]
+    told = filled(said, a=changes[0], b=changes[1])
+    drawn = picture(
+        _("Gradient over depth, before and after"),
+        told,
+        240,
+        *chart(lines, 240, across=Axis(0, 100), power=True),
+        table=_levels_table(curves),
+        caption=[
+            key([("control", _("before")), ("treated", _("treated"))]),
+            _("Across: depth in per cent, the loss on the left. Up: norm of the gradient."),
+            " ",
+            told,
+        ],
+    )
+    return section("compared", _("Before and after"), gone, drawn)
+
+
+def _levels(layers: "Sequence[Layer]") -> list[float]:
+    norms = [layer.norm for layer in layers]
+    return [math.log10(norm) if norm and math.isfinite(norm) else math.nan for norm in norms]
+
+
+def _change(levels: Sequence[float]) -> float:
+    known = [level for level in levels if math.isfinite(level)]
+    return known[-1] - known[0] if known else math.nan
+
+
+def _levels_table(curves: Sequence[Sequence[float]]) -> Markup:
+    def said(curve: Sequence[float], place: int) -> str | None:
+        return figure(curve[place], ".2f") if place < len(curve) else None
+
+    rows = [
+        [k, said(curves[0], k), said(curves[1], k)] for k in range(min(max(map(len, curves)), 600))
+    ]
+    return figures_table([_("layer, from the loss"), _("before"), _("treated")], rows)
+
+
+def _names_gone(before: "Diagnosis", after: "Diagnosis") -> Markup | None:
+    was, left = (
+        list(dict.fromkeys(f.name for f in one.findings if f.severity != "note"))
+        for one in (before, after)
+    )
+    parts = (
+        (_("Gone: {names}."), [name for name in was if name not in left]),
+        (_("Still there: {names}."), [name for name in was if name in left]),
+        (_("New: {names}."), [name for name in left if name not in was]),
+    )
+    lines = [tag("li", filled(said, names=", ".join(names))) for said, names in parts if names]
+    return tag("ul", *lines) if lines else None
+
+
+def _patch(treatment: "Treatment") -> Section | None:
+    if not treatment.edits:
+        return None
+    patch = treatment.patch
+    by_hand = [
+        tag("li", filled(_("by hand: {sentence}"), sentence=recognised(s))) for s in patch.cannot
+    ]
+    diff = patch.diff.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    parts: list[object] = [tag("ul", *by_hand)] if by_hand else []
+    if diff:
+        parts += [
+            tag("p", _("Apply it with: git apply cure.patch")),
+            *_copied("diff", _lines(diff)),
+        ]
+    script = [tag("summary", _("The same as a script")), *_copied("script", [patch.script])]
+    return section("patch", _("The patch"), *parts, tag("details", *script))
+
+
+def _copied(name: str, text: Sequence[object]) -> list[Markup]:
+    """Text with a button that copies it; the button needs a script and is not shown without."""
+    button = tag(
+        "button",
+        _("Copy"),
+        type="button",
+        hidden=True,
+        data_copies=name,
+        data_done=_("Copied."),
+        data_selected=_("It is selected: copy it with the keyboard."),
+    )
+    return [
+        tag("p", button, tag("span", role="status", class_="soft small")),
+        tag("pre", tag("code", *text), id=name, tabindex="0"),
+    ]
+
+
+def _lines(diff: str) -> list[Markup]:
+    classes = {"+": "added", "-": "removed"}
+    return [
+        tag("span", line, class_=classes.get(line[:1]) if line[:3] not in ("+++", "---") else None)
+        for line in diff.splitlines(keepends=True)
+    ]
+
+
+def _tried(trials: "Sequence[Tried]") -> Section | None:
+    told = [trial for trial in trials if trial.out != "the same as another"]
+    if not told:
+        return None
+    ranked = sorted(told, key=lambda trial: (trial.score is None, -(trial.score or 0.0)))
+    rows = [
+        [
+            " + ".join(dict.fromkeys(trial.remedies)),
+            "; ".join(recognised(describe(edit)) for edit in trial.edits),
+            None if trial.score is None else figure(trial.score, ".4g"),
+            ", ".join(f"{figure(loss, '.3g')} @ {steps}" for steps, loss in trial.losses.items()),
+            ", ".join(trial.left or ()) or None,
+            recognised(trial.out) if trial.out else None,
+        ]
+        for trial in ranked[:_TRIED]
+    ]
+    heads = [
+        _("remedies"),
+        _("edits"),
+        _("score"),
+        _("training loss @ step"),
+        _("leaves"),
+        _("given up"),
+    ]
+    title = filled(_("{count} candidates, the best first"), count=len(ranked))
+    return section("tried", _("Tried"), figures_table(heads, rows, title=title))
+
+
+def _diagnosis(prefix: str, heading: str, diagnosis: "Diagnosis") -> Section:
+    """A whole diagnosis, folded, its headings one level deeper than the page's."""
+    severity, said = verdict(diagnosis)
+    inside = joined(one for one in diagnosis_sections(diagnosis, f"{prefix}-") if one is not None)
+    deeper = inside
+    for level in (4, 3, 2):
+        for mark in ("<", "</"):
+            deeper = Markup(deeper.replace(f"{mark}h{level}", f"{mark}h{level + 1}"))
+    folded = tag("details", tag("summary", _("All of it")), tag("div", deeper, class_="inner"))
+    return section(prefix, heading, tag("p", said, class_=f"verdict {severity}"), folded)
