@@ -14,8 +14,9 @@ from unvanish.remedies.chart import hidden_activations
 from unvanish.remedies.remedy import Patient
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
-from unvanish.treatment.contender import operate
+from unvanish.treatment.contender import Contender, operate
 from unvanish.treatment.contest import Contest
+from unvanish.treatment.need import Need
 from unvanish.trial import Running, prepare
 
 PIXELS, LABELS = load_digits(return_X_y=True)
@@ -85,14 +86,38 @@ def test_only_a_softmax_that_a_layer_reads_counts_as_one(hidden: bool, count: in
     assert len(found) == count
 
 
-def test_a_net_that_learned_by_heart_is_left_alone_where_a_line_generalises_better() -> None:
+def halves() -> tuple[Tensor, Tensor]:
+    """Two classes on either side of a plane in 60 dimensions."""
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(320, 60, generator=generator)
-    targets = (inputs @ torch.randn(60, generator=generator) > 0).long()
-    found = treat(stack(60, 64, 64, 2, activation=nn.Tanh), (inputs, targets), 1e-2, steps=100)
+    inputs = torch.randn(640, 60, generator=generator)
+    return inputs, (inputs @ torch.randn(60, generator=generator) > 0).long()
+
+
+def test_a_net_that_learned_by_heart_is_left_alone_where_a_line_generalises_better() -> None:
+    data, model = halves(), stack(60, 64, 64, 2)
+    found = treat(model, data, 1e-2, steps=100)
     assert found.before.healthy
     assert found.said.startswith("nothing to treat")
     assert found.notes == ()
+    # That the line is better beyond is seen, and is no reason where the inputs are at unit scale.
+    task = prepare(model, data, F.cross_entropy, steps=100, validation=True)
+    base = Contender((), "wiring", (), model, torch.optim.Adam(model.parameters(), 1e-2))
+    need = Need(task, lambda c, seed: Running(c.arm, task, seed), 100, 5, Clock(None, None))
+    assert need.of(base) is None
+    assert "unseen samples better" in str(need.beyond(base))
+
+
+def test_the_same_in_units_of_their_own_is_scaled_and_nothing_else_is_tried() -> None:
+    inputs, targets = halves()
+    model = stack(60, 64, 64, 2, activation=nn.Tanh)
+    found = treat(model, (30 * inputs, targets), 1e-2, steps=100, keep="layers")
+    assert found.before.healthy
+    assert any("unseen samples better" in note for note in found.notes)
+    assert {name for tried in found.trials for name in tried.remedies} <= {
+        "scale-input",
+        "step-size",
+    }
+    assert found.cured
 
 
 def test_a_task_that_no_line_can_do_is_no_accusation() -> None:
