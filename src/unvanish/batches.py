@@ -148,6 +148,29 @@ def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any
     if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
         raise BadInput(f"batches must be a whole number of 1 or more, got {batches!r}.")
     _check_materialised(model)
+    _check_whole(model)
+
+
+_SHARDING = ("FullyShardedDataParallel", "FSDPModule")
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Refuse a model of which each process holds a part: run here alone, it waits for the others.
+
+    Raises:
+        BadInput: it is sharded over processes.
+    """
+    sharding = any(
+        kind.__name__ in _SHARDING for module in model.modules() for kind in type(module).__mro__
+    )
+    split = any(hasattr(p, "placements") and hasattr(p, "to_local") for p in model.parameters())
+    if sharding or split:
+        how = "FSDP" if sharding else "DTensor"
+        raise BadInput(
+            f"the model is sharded over processes ({how}), and one process alone cannot run it: "
+            "give the model as it is before fully_shard or parallelize_module, at a size that fits "
+            "one process. A sharded training itself can be watched (unvanish.watch)."
+        )
 
 
 def _check_materialised(model: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """unvanish run SCRIPT.py [ARGS...]."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -105,16 +106,23 @@ def _print_traceback() -> None:
 
 
 def _say_started(monitor: "Monitor") -> None:
-    if monitor.path is not None and sys.stderr.isatty():
+    if monitor.path is not None and sys.stderr.isatty() and not monitor.place.rank:
         said = filled(_("watching, recording in {path}"), path=monitor.path)
         _tell(said)
 
 
 def _conclude(watching: "Everything") -> None:
-    """The verdict of each training, in a line or two, and where to look further."""
-    if not watching.monitors:
+    """The verdict of each training, in a line or two, and where to look further.
+
+    Of several processes the first one speaks; another only of what it alone has met.
+    """
+    if not watching.monitors and os.environ.get("RANK", "0") == "0":
         _tell(_("no optimizer stepped, nothing was watched."))
     for monitor in watching.monitors:
+        if monitor.place.rank:
+            if _met_alone(monitor):
+                _tell(monitor.place.spoken + _verdict(monitor))
+            continue
         _tell(_verdict(monitor))
         if monitor.path is not None:
             path = _near(monitor.path)
@@ -127,6 +135,23 @@ def _conclude(watching: "Everything") -> None:
             watching.left_out,
         )
         _tell(filled(more, count=watching.left_out))
+
+
+def _met_alone(monitor: "Monitor") -> bool:
+    """Whether an alarm was raised in this process that the first one has not written down."""
+    from unvanish.errors import UnvanishError
+    from unvanish.recording import Recording
+    from unvanish.recording.files import recordings_in
+
+    own = {alarm.name for alarm in monitor.alarms}
+    if not own or monitor.path is None:
+        return bool(own)
+    try:
+        # A file and not the folder: of that, everybody's recordings would be joined.
+        with Recording.open(recordings_in(monitor.path.parent.parent)[-1]) as first:
+            return bool(own - {event.name for event in first.events if event.kind == "alarm"})
+    except (UnvanishError, OSError, IndexError):
+        return True
 
 
 def _tell(said: str) -> None:

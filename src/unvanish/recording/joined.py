@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unvanish.recording.files import recordings_in
+from unvanish.recording.parts import NEEDS, common, join
 from unvanish.recording.queries import Steps
 from unvanish.recording.reader import Recording
 from unvanish.recording.records import Event, Floats, TensorEntry
-
-Column = NDArray[np.float64]
-
-AGREES = 1e-4
-"""Relative difference of two norms of the same gradient that rounding explains, and no more."""
+from unvanish.recording.replicas import agree_at_first, of_ranks, over_at_last, parted
 
 
 def with_mates(first: Recording) -> Recording:
@@ -89,7 +86,7 @@ class JoinedRecording(Recording):
         if name in self._parts(rank):
             return True
         one, other = self.ranks[0], self.ranks[rank]
-        return name in one.tensors and _agree_at_first(one, other, name)
+        return name in one.tensors and agree_at_first(one, other, name)
 
     def _parts(self, rank: int) -> dict[str, Any]:
         return self.ranks[rank].conditions.get("parts", {})
@@ -123,22 +120,26 @@ class JoinedRecording(Recording):
         """Those that together are the tensor, each part once; one of them where all hold it whole."""
         chosen: dict[tuple[Any, ...], tuple[int, str]] = {}
         for rank, name in places:
-            part = self._parts(rank).get(name)
-            if part is None:
-                return places[:1]
-            split = zip(part["coordinates"], part["sharded"], strict=False)
-            chosen.setdefault(tuple(at for at, sharded in split if sharded), (rank, name))
+            chosen.setdefault(self._share(rank, name), (rank, name))
         return list(chosen.values())
 
+    def _share(self, rank: int, name: str) -> tuple[Any, ...]:
+        """Which share of the tensor this process holds; the same for those that hold the same."""
+        part = self._parts(rank).get(name)
+        if part is None:
+            return ()
+        split = zip(part["coordinates"], part["sharded"], strict=False)
+        return tuple(at for at, sharded in split if sharded)
+
     def _whole(self, statistic: str, shards: list[tuple[int, str]]) -> tuple[Steps, NDArray[Any]]:
-        read = {kind: self._read(kind, shards) for kind in _NEEDS.get(statistic, (statistic,))}
-        steps = _common([found[0] for parts in read.values() for found in parts])
+        read = {kind: self._read(kind, shards) for kind in NEEDS.get(statistic, (statistic,))}
+        steps = common([found[0] for parts in read.values() for found in parts])
         aligned = {
             kind: [values[np.isin(at, steps)].astype(np.float64) for at, values in parts]
             for kind, parts in read.items()
         }
         sizes = [float(self._parts(rank)[name]["elements"]) for rank, name in shards]
-        whole = _join(statistic, aligned, [size for size in sizes if size])
+        whole = join(statistic, aligned, [size for size in sizes if size])
         return steps, whole.astype(np.uint32 if statistic.endswith("histogram") else np.float32)
 
     def _read(self, kind: str, shards: list[tuple[int, str]]) -> list[tuple[Steps, NDArray[Any]]]:
@@ -171,21 +172,29 @@ class JoinedRecording(Recording):
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Those of all processes, each once; of what only some met, the processes are named."""
+        """Those of all processes, each once; of what only some met, the processes are named.
+
+        An alarm is over when it is over in all of them.
+        """
         met: dict[tuple[str, str, int], tuple[Event, list[int]]] = {}
         for rank, recording in enumerate(self.ranks):
             for event in recording.events:
                 key = event.kind, event.name, event.step
                 met.setdefault(key, (event, []))[1].append(self._number(rank))
-        said = [_of_ranks(event, ranks, len(self.ranks)) for event, ranks in met.values()]
+        in_order = sorted(met.values(), key=lambda one: one[0].step)
+        said = [of_ranks(event, ranks, len(self.ranks)) for event, ranks in over_at_last(in_order)]
         return tuple(sorted([*said, *self.disagreements()], key=lambda event: event.step))
 
     def disagreements(self) -> list[Event]:
         """Replicas whose gradients part, and processes that stopped before the others."""
         found: list[Event] = []
         for name, places in self._places.items():
-            if len(places) > 1 and name not in self._parts(0):
-                found += _parted([(self._number(r), self.ranks[r]) for r, _ in places], name)
+            alike: dict[tuple[Any, ...], list[tuple[int, Recording]]] = {}
+            for rank, own in places:
+                replicas = alike.setdefault(self._share(rank, own), [])
+                replicas.append((self._number(rank), self.ranks[rank]))
+            for replicas in alike.values():
+                found += parted(replicas, name) if len(replicas) > 1 else []
         earliest: dict[int, Event] = {}
         for event in sorted(found, key=lambda event: event.step):
             earliest.setdefault(int(event.evidence["rank"]), event)
@@ -204,90 +213,3 @@ class JoinedRecording(Recording):
                     evidence={"rank": float(number)},
                     detail=f"rank {number} wrote nothing after step {last[rank]}",
                 )
-
-
-_NEEDS = {
-    "gradient_rms": ("gradient_l2",),
-    "gradient_mean": ("gradient_mean", "gradient_nonfinite"),
-    "update_to_weight": ("update_to_weight", "weight_rms"),
-}
-"""What of each part a statistic of the whole is made from, where that is not the statistic itself."""
-
-
-def _join(statistic: str, parts: dict[str, list[Column]], sizes: list[float]) -> Column:
-    """The whole tensor's statistic from those of its parts, and their numbers of entries."""
-    elements = sum(sizes)
-    own = parts.get(statistic, [])
-    if statistic in ("gradient_l2", "gradient_rms"):
-        total = np.sqrt(sum(part**2 for part in parts["gradient_l2"]))
-        return total if statistic == "gradient_l2" else total / np.sqrt(elements)
-    if statistic == "gradient_abs_max":
-        return np.max(own, axis=0)
-    if statistic == "gradient_mean":
-        finite = [n - bad for n, bad in zip(sizes, parts["gradient_nonfinite"], strict=True)]
-        weighted = sum(mean * n for mean, n in zip(own, finite, strict=True))
-        return weighted / np.maximum(np.sum(finite, axis=0), 1)
-    if statistic == "weight_rms":
-        squares = sum(part**2 * n for part, n in zip(own, sizes, strict=True))
-        return np.sqrt(squares / elements)
-    if statistic == "update_to_weight":
-        norms = [w * np.sqrt(n) for w, n in zip(parts["weight_rms"], sizes, strict=True)]
-        moved = sum((u * w) ** 2 for u, w in zip(own, norms, strict=True))
-        return np.sqrt(moved / np.maximum(sum(w**2 for w in norms), np.finfo(np.float64).tiny))
-    return np.sum(own, axis=0)  # zeros, non-finite entries, histograms
-
-
-def _common(every: list[Steps]) -> Steps:
-    steps = every[0]
-    for other in every[1:]:
-        steps = np.intersect1d(steps, other)
-    return steps
-
-
-def _agree_at_first(one: Recording, other: Recording, name: str) -> bool:
-    here, there = one.values("weight_rms", name), other.values("weight_rms", name)
-    if not len(here[1]) or not len(there[1]):
-        return True
-    return bool(np.isclose(here[1][0], there[1][0], rtol=AGREES))
-
-
-def _parted(replicas: list[tuple[int, Recording]], name: str) -> list[Event]:
-    """The first step from which a replica's gradient is another than that of most."""
-    read = [recording.values("gradient_l2", name) for _, recording in replicas]
-    steps = _common([at for at, _ in read])
-    if not len(steps):
-        return []
-    table = np.array([values[np.isin(at, steps)] for at, values in read], np.float64)
-    middle = np.median(table, axis=0)
-    apart = np.abs(table - middle) > AGREES * np.maximum(np.abs(middle), 1e-30)
-    events: list[Event] = []
-    for (number, _), row, values in zip(replicas, apart, table, strict=True):
-        # For good: a single step may differ where a process was left out of it.
-        if not row[-1] or (len(replicas) == 2 and number == replicas[0][0]):
-            continue
-        at = int(np.flatnonzero(~row)[-1] + 1) if not row.all() else 0
-        events.append(
-            Event(
-                kind="alarm",
-                name="replica-diverged",
-                step=int(steps[at]),
-                seconds=0.0,
-                severity="broken",
-                where=(name,),
-                evidence={"rank": float(number), "ratio": float(values[at] / (middle[at] or 1.0))},
-                detail=f"the gradient of rank {number} is no longer that of the other replicas",
-            )
-        )
-    return events
-
-
-def _of_ranks(event: Event, ranks: list[int], world: int) -> Event:
-    if len(ranks) == world:
-        return event
-    listed = ", ".join(str(rank) for rank in ranks)
-    word = "rank" if len(ranks) == 1 else "ranks"
-    return replace(
-        event,
-        evidence={**event.evidence, "rank": float(ranks[0])},
-        detail=f"on {word} {listed}: {event.detail}".rstrip(": "),
-    )

@@ -26,6 +26,11 @@ class Place:
         """Where this process writes: the first one where it was told to, the others inside of it."""
         return to if self.rank == 0 else to / f"rank-{self.rank}"
 
+    @property
+    def spoken(self) -> str:
+        """What stands before a line of a log to which all processes write; empty if alone."""
+        return f"rank {self.rank}: " if self.world > 1 else ""
+
 
 def place() -> Place:
     """This process's place; alone where nothing is distributed."""
@@ -51,8 +56,33 @@ def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         coordinates = list(mesh.get_coordinate() or ()) if mesh is not None else []
         parts[name] = {
             "placements": [str(one) for one in placements],
-            "sharded": [bool(one.is_shard()) for one in placements],
+            # Not is_shard(): the shard of a shard (FSDP2 over tensor parallel) denies being one.
+            "sharded": [getattr(one, "dim", None) is not None for one in placements],
             "coordinates": [int(one) for one in coordinates],
             "elements": local.numel(),
         }
     return parts
+
+
+def known_here(tensor: Tensor) -> Tensor | None:
+    """A tensor as this process has it whole; ``None`` where the others would have to be asked.
+
+    Asking for the number of a distributed tensor starts a collective, in which a process that does
+    not ask leaves all others waiting.
+    """
+    if not hasattr(tensor, "to_local"):
+        return tensor
+    placements: Any = getattr(tensor, "placements", ())
+    local: Any = getattr(tensor, "_local_tensor", None)
+    whole = all(one.is_replicate() for one in placements)
+    return local if whole and isinstance(local, Tensor) else None
+
+
+def lies_as(gradient: Tensor, parameter: Tensor) -> bool:
+    """Whether a gradient is spread over the processes as its parameter is.
+
+    Otherwise it is a summand, or another part, of what the optimizer will use: torch gathers it
+    inside of the step, and nothing is known of the whole before.
+    """
+    placed: Any = getattr(gradient, "placements", None)
+    return placed == getattr(parameter, "placements", None)

@@ -11,6 +11,7 @@ from unvanish.recording import StepReading
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused import GradientReadings, Passes, UpdateReadings
+from unvanish.watching.parallel import lies_as
 from unvanish.watching.watched import Watched
 
 Number = float | Tensor
@@ -88,6 +89,9 @@ class StepReader:
     def gradients(self, into: Pending, *, histogram: bool, scale: float) -> None:
         """Read every gradient, once."""
         gradients = [parameter.grad for parameter in self._parameters]
+        if self.local:
+            pairs = zip(gradients, self._parameters, strict=True)
+            gradients = [g if g is not None and lies_as(g, p) else None for g, p in pairs]
         read = self._passes.gradients(gradients, histogram=histogram, scale=scale)
         into.gradients.append((self.columns, read))
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unvanish.watching.parallel import known_here
 from unvanish.watching.reading import Number
 from unvanish.watching.watched import Watched
 
@@ -53,8 +54,10 @@ class StepFacts:
         self._thread.loss = None
         if failed or loss is None or self._versions() == self._thread.versions:
             return False
-        value = loss.sum() if loss.dim() else loss
-        self._loss = value.clone() if self._loss is None else self._loss + value
+        here = known_here(loss)
+        if here is not None:
+            value = here.sum() if here.dim() else here
+            self._loss = value.clone() if self._loss is None else self._loss + value
         self._backwards += 1
         self._scale = self._thread.scale if self._thread.scale is not None else self._scale
         return True
@@ -87,12 +90,14 @@ class StepFacts:
     def found_nonfinite(self, optimizer: torch.optim.Optimizer) -> Number:
         """1 where a fused optimizer was told to leave the weights as they are."""
         found: Any = getattr(optimizer, "found_inf", None)
-        return 0.0 if found is None else _copied(found)
+        here = known_here(found) if isinstance(found, Tensor) else found
+        return 0.0 if here is None else _copied(here)
 
     def remaining_scale(self, optimizer: torch.optim.Optimizer) -> float:
         """What the gradients are still multiplied by: a fused optimizer divides by it itself."""
         scale: Any = getattr(optimizer, "grad_scale", None)
-        return 1.0 if scale is None else float(scale)
+        here = known_here(scale) if isinstance(scale, Tensor) else scale
+        return 1.0 if here is None else float(here)
 
     @property
     def scale(self) -> float:

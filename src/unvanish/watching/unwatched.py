@@ -1,8 +1,10 @@
 """What :func:`unvanish.watch` hands back where a training cannot be watched: it does nothing."""
 
+import torch
 from torch import nn
 
 from unvanish.diagnosis import Diagnosis
+from unvanish.watching.parallel import place
 from unvanish.watching.unseen import nothing_seen
 
 
@@ -14,6 +16,8 @@ class Unwatched:
         self.steps, self.closed = 0, True
         self.alarms = self.active = ()
         self.recording = self.path = self.cost = None
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = ()
+        self.place = place()
 
     @property
     def diagnosis(self) -> Diagnosis:

@@ -1,0 +1,78 @@
+"""What the recordings of several processes say of each other: replicas that part, who met what."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from unvanish.recording.parts import common
+from unvanish.recording.reader import Recording
+from unvanish.recording.records import Event
+
+AGREES = 1e-4
+"""Relative difference of two norms of the same gradient that rounding explains, and no more."""
+
+
+def agree_at_first(one: Recording, other: Recording, name: str) -> bool:
+    """Whether two processes began with the same tensor, as far as its size tells."""
+    here, there = one.values("weight_rms", name), other.values("weight_rms", name)
+    if not len(here[1]) or not len(there[1]):
+        return True
+    return bool(np.isclose(here[1][0], there[1][0], rtol=AGREES))
+
+
+def parted(replicas: list[tuple[int, Recording]], name: str) -> list[Event]:
+    """The first step from which a replica's gradient is another than that of most."""
+    read = [recording.values("gradient_l2", name) for _, recording in replicas]
+    steps = common([at for at, _ in read])
+    if not len(steps):
+        return []
+    table = np.array([values[np.isin(at, steps)] for at, values in read], np.float64)
+    middle = np.median(table, axis=0)
+    apart = np.abs(table - middle) > AGREES * np.maximum(np.abs(middle), 1e-30)
+    events: list[Event] = []
+    for (number, _), row, values in zip(replicas, apart, table, strict=True):
+        # For good: a single step may differ where a process was left out of it.
+        if not row[-1] or (len(replicas) == 2 and number == replicas[0][0]):
+            continue
+        at = int(np.flatnonzero(~row)[-1] + 1) if not row.all() else 0
+        events.append(
+            Event(
+                kind="alarm",
+                name="replica-diverged",
+                step=int(steps[at]),
+                seconds=0.0,
+                severity="broken",
+                where=(name,),
+                evidence={"rank": float(number), "ratio": float(values[at] / (middle[at] or 1.0))},
+                detail=f"the gradient of rank {number} is no longer that of the other replicas",
+            )
+        )
+    return events
+
+
+def over_at_last(met: list[tuple[Event, list[int]]]) -> Iterable[tuple[Event, list[int]]]:
+    """The events without those that say "over" while the same alarm stands in another process."""
+    standing: dict[str, set[int]] = {}
+    for event, ranks in met:
+        held = standing.setdefault(event.name, set())
+        if event.kind == "alarm":
+            held.update(ranks)
+        elif event.kind == "cleared":
+            held.difference_update(ranks)
+            if held:
+                continue
+        yield event, ranks
+
+
+def of_ranks(event: Event, ranks: list[int], world: int) -> Event:
+    """The event, with the processes named where not all have met it."""
+    if len(ranks) == world:
+        return event
+    listed = ", ".join(str(rank) for rank in ranks)
+    word = "rank" if len(ranks) == 1 else "ranks"
+    return replace(
+        event,
+        evidence={**event.evidence, "rank": float(ranks[0])},
+        detail=f"on {word} {listed}: {event.detail}".rstrip(": "),
+    )
