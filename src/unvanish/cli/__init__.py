@@ -12,6 +12,7 @@ import unvanish
 from unvanish.cli.bench import bench
 from unvanish.cli.diagnose import diagnose
 from unvanish.cli.explain import explain
+from unvanish.cli.lab import lab
 from unvanish.cli.run_script import run_script
 from unvanish.cli.serve import serve
 from unvanish.cli.show import show
@@ -30,6 +31,7 @@ def commands() -> None:
 commands.add_command(bench)
 commands.add_command(diagnose)
 commands.add_command(explain)
+commands.add_command(lab)
 commands.add_command(run_script)
 commands.add_command(serve)
 commands.add_command(show)

@@ -1,0 +1,1 @@
+"""The lab: a real network with sliders, that a learner breaks, looks into, trains and cures."""
