@@ -13,7 +13,7 @@ import json
 import math
 import statistics
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from scipy.stats import spearmanr
@@ -89,7 +89,7 @@ def correlations(rows: dict[str, list[list[float]]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for column, name in enumerate(("gate faults", *(f"loss at {rung}" for rung in RUNGS))):
         values = [
-            float(spearmanr([r[column] for r in lines], [r[-1] for r in lines])[0])
+            float(cast(Any, spearmanr([r[column] for r in lines], [r[-1] for r in lines]))[0])
             for lines in rows.values()
             if len({r[column] for r in lines}) > 1 and len({r[-1] for r in lines}) > 1
         ]
