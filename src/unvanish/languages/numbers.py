@@ -85,6 +85,9 @@ class Filling(string.Formatter):
 
     def _form(self, value: Any) -> int:
         """Which plural form a number wants; fractions, and what is unknown, the second."""
+        if isinstance(value, str):  # a number that stands in a sentence already
+            digits = "".join(sign for sign in value if sign.isdigit())
+            value = int(digits) if digits else value
         if not isinstance(value, numbers.Real) or float(value) % 1:
             return 1
         rule = getattr(translation(self.language), "plural", _english)  # from the catalog's header
