@@ -3,7 +3,6 @@
 python docs/findings.py
 """
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from unvanish.causes import CAUSES
 from unvanish.causes.cause import Cause
 from unvanish.lessons import LESSONS
 from unvanish.lessons.lesson import Lesson
+from unvanish.lessons.reading import source
 
 FOLDER = Path(__file__).resolve().parent / "findings"
 LESSON_OF = {lesson.finding: lesson for lesson in LESSONS}
@@ -121,13 +121,6 @@ def _program(lesson: Lesson) -> Iterable[str]:
     yield "Try both; the second one is cured:"
     healthy = lesson.target.removesuffix("sick") + "well"
     yield f"```\nunvanish diagnose {lesson.target}\nunvanish diagnose {healthy}\n```"
-
-
-def source(lesson: Lesson) -> str:
-    """The program of a lesson as it stands in its file, without the words about it."""
-    module = importlib.import_module(f"unvanish.lessons.{lesson.name}")
-    code = inspect.getsource(module).split('"""\n', 1)[1].split("\nLESSON = ", 1)[0]
-    return code.replace("import Lesson, Program", "import Program").strip()
 
 
 _CODE = re.compile(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unvanish.diagnosis import Finding as Finding
     from unvanish.diagnosis import diagnose as diagnose
     from unvanish.errors import UnvanishError as UnvanishError
+    from unvanish.lessons.teach import teach as teach
     from unvanish.prediction import Prediction as Prediction
     from unvanish.prediction import predict as predict
     from unvanish.probe.observe import observe as observe
@@ -52,6 +53,7 @@ _HOME = {
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
     "sinks": "unvanish.recording",
+    "teach": "unvanish.lessons.teach",
     "theory": "unvanish.theory",
     "treat": "unvanish.treatment.treat",
     "watch": "unvanish.watching.watch",
@@ -75,6 +77,7 @@ __all__ = [
     "observe",
     "predict",
     "sinks",
+    "teach",
     "theory",
     "treat",
     "watch",
@@ -89,7 +92,9 @@ def __getattr__(name: str) -> Any:
     try:
         home = importlib.import_module(_HOME[name])
     finally:
-        if generator is not None:  # rich draws numbers while it is imported: they are not the user's
+        if (
+            generator is not None
+        ):  # rich draws numbers while it is imported: they are not the user's
             generator.setstate(state)
     return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
 

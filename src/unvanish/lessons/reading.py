@@ -1,0 +1,18 @@
+"""A lesson's program as text: what is shown on a page, in a notebook, on a worksheet."""
+
+import importlib
+import inspect
+
+from unvanish.lessons.lesson import Lesson
+
+
+def source(lesson: Lesson) -> str:
+    """The program of a lesson as it stands in its file, without the words about it.
+
+    >>> from unvanish.lessons import lesson
+    >>> "def sick(seed: int = 0)" in source(lesson("depth-decay"))
+    True
+    """
+    module = importlib.import_module(f"unvanish.lessons.{lesson.name}")
+    code = inspect.getsource(module).split('"""\n', 1)[1].split("\nLESSON = ", 1)[0]
+    return code.replace("import Lesson, Program", "import Program").strip()
