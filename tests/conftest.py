@@ -13,3 +13,6 @@ assert _spec.loader is not None
 _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
 _paths = [str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(_paths)
+
+# What the tests read is English, whatever the machine they run on speaks.
+os.environ["UNVANISH_LANGUAGE"] = "en"
