@@ -56,7 +56,9 @@ class Diagnosis:
         return text.render(self)
 
     def _repr_html_(self) -> str:
-        return text.render_html(self)
+        from unvanish.report.html import diagnosis_cell
+
+        return diagnosis_cell(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries and lists."""
@@ -76,11 +78,15 @@ class Diagnosis:
         data = read_json(path)
         return restore(cls, {key: value for key, value in data.items() if key != "healthy"})
 
-    def report(self, path: str | Path, language: str = "en") -> None:
-        """Write a report: HTML for a name that ends in .html, plain text else.
+    def report(self, path: str | Path, language: str | None = "en") -> None:
+        """Write a report: one HTML file that opens offline (a name in .html), plain text else.
+
+        Args:
+            path: the file.
+            language: ``"en"``, ``"ru"``, ``"tr"`` or ``"uz"``; ``None``: what the environment says.
 
         Raises:
-            BadInput: a language that there is no report in yet.
+            BadInput: there is no such language, or the file cannot be written.
         """
         write_report(self, path, language)
 

@@ -13,6 +13,7 @@ from unvanish.languages import filled
 from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
+    from unvanish.recording import Recording
     from unvanish.recording.summary import Summary
 
 
@@ -39,17 +40,22 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
         raise click.UsageError(f"--html: {html_file} must end in .html")
     with working(_("reading the recording")), Recording.open(run_dir) as recording:
         summary = summarise(recording)
+        page = _page(recording, summary) if html_file else ""
     if json_file != "-":
         _print(summary)
     if json_file:
         _write_json(summary, json_file)
     if html_file:
-        from unvanish.report.recording import render_recording_page
-
-        _write(html_file, render_recording_page(summary), "--html")
+        _write(html_file, page, "--html")
         written = filled(_("report written to {file}"), file=html_file)
         click.echo(f"\n{written}", err=json_file == "-")
     return 0 if summary.healthy else 1
+
+
+def _page(recording: "Recording", summary: "Summary") -> str:
+    from unvanish.report.html import recording_page
+
+    return recording_page(recording, summary)
 
 
 def _print(summary: "Summary") -> None:

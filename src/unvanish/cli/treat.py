@@ -10,7 +10,7 @@ import click
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import find_function, made_by
-from unvanish.languages import filled, recognised
+from unvanish.languages import filled, recognised, spoken
 from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def treat(
 
     TARGET is what `unvanish diagnose` takes. Exit status: 0 healthy or cured, 1 neither.
     """
+    if html_file is not None and Path(html_file).suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--html: {html_file} must end in .html")
     with working(_("loading torch and the target")):
         from unvanish.treatment import treat as run_treatment
 
@@ -80,7 +82,7 @@ def _write(
 ) -> None:
     if (patch_file or cure_file) and not treatment.edits:
         click.echo("\n" + _("no patch: nothing was changed"), err=True)
-        return
+        patch_file = cure_file = None
     if patch_file:
         treatment.patch.save(patch_file)
         written = filled(_("patch written to {file}: git apply {file}"), file=patch_file)
@@ -91,9 +93,7 @@ def _write(
         Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
         click.echo("\n" + filled(_("script written to {file}"), file=cure_file))
     if html_file:
-        from unvanish.report.text import plain_page
-
-        Path(html_file).write_text(plain_page(str(treatment)), encoding="utf-8")
+        treatment.report(html_file, spoken())
         click.echo("\n" + filled(_("report written to {file}"), file=html_file))
 
 

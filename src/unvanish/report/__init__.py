@@ -1,4 +1,4 @@
-"""Words and pictures. No arithmetic: everything shown is in the records."""
+"""Words and pictures. No arithmetic on gradients: everything shown is in the records."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,25 @@ def write_report(diagnosis: "Diagnosis", path: str | Path, language: str | None 
     Raises:
         BadInput: there is no such language, or the file cannot be written.
     """
-    html = Path(path).suffix.lower() in (".html", ".htm")
-    content = (
-        text.render_page(diagnosis, language) if html else text.render(diagnosis, language=language)
-    )
+    from unvanish.report.html import diagnosis_page  # loaded where a page is asked for
+
+    if is_page(path):
+        write(path, diagnosis_page(diagnosis, language))
+    else:
+        write(path, text.render(diagnosis, language=language))
+
+
+def is_page(path: str | Path) -> bool:
+    """Whether a file of this name is to be HTML."""
+    return Path(path).suffix.lower() in (".html", ".htm")
+
+
+def write(path: str | Path, content: str) -> None:
+    """Write a report's text.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
     try:
         Path(path).write_text(content, encoding="utf-8")
     except OSError as error:

@@ -48,14 +48,6 @@ def render_recording(summary: Summary, width: int = WIDTH, language: str | None 
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def render_recording_page(summary: Summary, language: str | None = None) -> str:
-    """The summary as one HTML page that opens offline."""
-    console = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True)
-    with speaking(language):
-        console.print(shown(summary))
-    return console.export_html(inline_styles=True)
-
-
 def shown(summary: Summary) -> RenderableType:
     """All parts, top down."""
     parts: list[RenderableType] = [_verdict(summary), Text()]

@@ -1,4 +1,4 @@
-"""The terminal report of a diagnosis, also as HTML of the same text."""
+"""The terminal report of a diagnosis."""
 
 import io
 from typing import TYPE_CHECKING
@@ -48,32 +48,6 @@ def render(diagnosis: "Diagnosis", width: int = WIDTH, language: str | None = No
         console.print(report(diagnosis))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def render_html(diagnosis: "Diagnosis", language: str | None = None) -> str:
-    """The report as an HTML fragment for notebooks."""
-    return _recorded(diagnosis, language).export_html(
-        inline_styles=True, code_format="<pre style='line-height:1.2'>{code}</pre>"
-    )
-
-
-def render_page(diagnosis: "Diagnosis", language: str | None = None) -> str:
-    """The report as one HTML page that opens offline."""
-    return _recorded(diagnosis, language).export_html(inline_styles=True)
-
-
-def plain_page(said: str) -> str:
-    """Any text of ours as a page of its own."""
-    console = Console(record=True, file=io.StringIO(), width=WIDTH, highlight=False)
-    console.print(Text(said))
-    return console.export_html(inline_styles=True)
-
-
-def _recorded(diagnosis: "Diagnosis", language: str | None) -> Console:
-    console = Console(file=io.StringIO(), width=WIDTH, record=True, force_terminal=True)
-    with speaking(language):
-        console.print(report(diagnosis))
-    return console
 
 
 def report(diagnosis: "Diagnosis") -> RenderableType:

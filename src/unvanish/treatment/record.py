@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,6 +83,28 @@ class Treatment:
         from unvanish.treatment.text import render
 
         return render(self)
+
+    def _repr_html_(self) -> str:
+        from unvanish.report.html import treatment_cell
+
+        return treatment_cell(self)
+
+    def report(self, path: str | Path, language: str | None = "en") -> None:
+        """Write a report: one HTML file that opens offline (a name in .html), plain text else.
+
+        Args:
+            path: the file.
+            language: ``"en"``, ``"ru"``, ``"tr"`` or ``"uz"``; ``None``: what the environment says.
+
+        Raises:
+            BadInput: there is no such language, or the file cannot be written.
+        """
+        from unvanish.languages import speaking
+        from unvanish.report import is_page, write
+        from unvanish.report.html import treatment_page
+
+        with speaking(language):
+            write(path, treatment_page(self) if is_page(path) else str(self))
 
 
 def helps(verdict: Verdict) -> bool:

@@ -23,6 +23,7 @@ from unvanish.report.html.picture import (
     figures_table,
     key,
     letters,
+    names_width,
     panel,
     picture,
     stretched,
@@ -34,7 +35,7 @@ from unvanish.trace import Activation, preactivation_edges
 _ROWS = 24
 _TABLED = 600
 _POINTS = 241
-_LEFT, _WIDTH = 30.0, 58.0
+_ASIDE = 12.0
 _CURVE, _ROW = 130.0, 24.0
 _FARTHEST = 40.0
 _EDGES = preactivation_edges()
@@ -66,6 +67,7 @@ def _picture(function: str, calls: Sequence[Activation]) -> Markup:
     sites = _sites(calls, _ROWS)
     axis = _axis(sites)
     flat = _flat(function, axis)
+    left = names_width(site.name for site in sites)
     height = _CURVE + 26 + _ROW * len(sites)
     inside = [box(low, 0, high - low, height, "flat") for low, high in flat]
     inside += _curves(function, axis)
@@ -76,12 +78,12 @@ def _picture(function: str, calls: Sequence[Activation]) -> Markup:
     for place, site in enumerate(sites):
         y = _CURVE + 24 + place * _ROW
         inside += _row(site, axis, y)
-        aside.append(letters(_LEFT - 1, y + 16, site.name, "place"))
+        aside.append(letters(left - 1, y + 16, site.name, "place"))
         if site.lost is not None:
             aside.append(letters(100, y + 16, figure(site.lost, ".0%"), "end"))
     if any(site.lost is not None for site in sites):
         aside.append(letters(100, _CURVE + 15, _lost_word(function), "label-end"))
-    drawn = [panel(_LEFT, 0, _WIDTH, height, *inside), panel(0, 0, 100, height, *aside)]
+    drawn = [panel(left, 0, 100 - left - _ASIDE, height, *inside), panel(0, 0, 100, height, *aside)]
     return tag(
         "div",
         tag("h3", tag("span", function, class_="name")),

@@ -24,7 +24,13 @@ class Axis:
         >>> Axis(-7.3, 0.4).ticks(5)
         [-6.0, -4.0, -2.0, 0.0]
         """
-        step = _round_up((self.high - self.low) / most)
+        return self._multiples(_round_up((self.high - self.low) / most))
+
+    def powers(self, most: int = 6) -> list[float]:
+        """The same, whole numbers only: powers of ten, where the axis is a logarithm."""
+        return self._multiples(max(_round_up((self.high - self.low) / most), 1.0))
+
+    def _multiples(self, step: float) -> list[float]:
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [round(number * step, 12) + 0.0 for number in range(first, last + 1)]

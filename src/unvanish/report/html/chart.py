@@ -53,7 +53,7 @@ def chart(
         curve(part, f"line {line.class_}") for line in lines for part in _parts(line, across, up)
     ]
     made: list[Markup] = []
-    for tick in up.ticks(max(int(tall / 34), 2)):
+    for tick in (up.powers if power else up.ticks)(max(int(tall / 34), 2)):
         y = top + level(tick) / 100 * tall
         made.append(tag("line", x1=f"{LEFT}%", x2="100%", y1=short(y), y2=short(y), class_="grid"))
         made.append(

@@ -14,6 +14,7 @@ from unvanish.report.sections import SEVERITY, split
 from unvanish.report.sentences import sentence
 
 _PLACES = 6
+_NUMBERS = 8
 _ALL_PLACES = 1000
 
 
@@ -51,13 +52,18 @@ def head(title: str, severity: str, *aside: str | None) -> Markup:
 
 def evidence_list(evidence: Mapping[str, float]) -> Markup | None:
     """What was measured, each number with its name."""
-    if not evidence:
-        return None
-    entries = (
+    entries = [
         tag("div", tag("dt", name.replace("_", " ")), tag("dd", figure(value, ",.4g")))
         for name, value in evidence.items()
-    )
-    return tag("dl", *entries, class_="evidence")
+    ]
+    if not entries:
+        return None
+    shown = tag("dl", *entries[:_NUMBERS], class_="evidence")
+    if len(entries) <= _NUMBERS:
+        return shown
+    said = ngettext("{count} more number", "{count} more numbers", len(entries) - _NUMBERS)
+    more = tag("summary", filled(said, count=len(entries) - _NUMBERS))
+    return joined([shown, tag("details", more, tag("dl", *entries[_NUMBERS:], class_="evidence"))])
 
 
 def places_list(where: Sequence[str]) -> Markup | None:

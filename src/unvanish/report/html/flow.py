@@ -59,11 +59,11 @@ def _block(name: str, skip: float, y: float) -> list[Markup]:
     widths = skip * _WIDEST, (1 - skip) * _WIDEST
     ways = tag(
         "svg",
-        tag("path", d=loop, class_="line branch", stroke_width=short(max(widths[1], 0.4))),
+        tag("path", d=loop, class_="way branch", stroke_width=short(max(widths[1], 0.4))),
         tag(
             "path",
             d=f"M0 0 V {_HEIGHT}",
-            class_="line skip",
+            class_="way skip",
             stroke_width=short(max(widths[0], 0.4)),
         ),
         tag("title", f"{name}: {_said(skip)}"),

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from unvanish.causes.cause import Finding
     from unvanish.diagnosis import Diagnosis
     from unvanish.trace import Layer
-    from unvanish.treatment import Treatment
 
 # White on these, and these on white and on black, are all readable.
 _BADGE = {"broken": "#a8201a", "harmful": "#7d5000", "note": "#2b5f75", "good": "#1c6b3a"}
@@ -56,9 +55,8 @@ def diagnosis_cell(diagnosis: "Diagnosis") -> str:
     )
 
 
-def treatment_cell(treatment: "Treatment", said: str, lines: Sequence[str]) -> str:
-    """What a notebook shows of a treatment."""
-    severity = "good" if treatment.cured or treatment.before.healthy else "harmful"
+def outcome_cell(severity: str, said: str, lines: Sequence[str]) -> str:
+    """What a notebook shows of a treatment: how it ended, and what was changed."""
     return _framed(
         severity,
         _bold(said),

@@ -52,10 +52,14 @@ def diagnosis_sections(diagnosis: "Diagnosis", prefix: str = "") -> list[Section
     found = [finding for finding in diagnosis.findings if finding.name != "blind-spot"]
     cards = [finding_card(finding, number) for number, finding in enumerate(found, 1)]
     seen = [conditions(diagnosis)]
+    depth, over_time, flow, units = picture_sections(diagnosis, prefix)
     return [
+        depth,
+        over_time,
         section(f"{prefix}findings", _("Findings"), *cards) if cards else None,
-        listed(f"{prefix}next", _("Next"), next_steps(diagnosis)),
-        *picture_sections(diagnosis, prefix),
+        None if cards else listed(f"{prefix}next", _("Next"), next_steps(diagnosis)),
+        flow,
+        units,
         _updates(diagnosis, prefix),
         listed(f"{prefix}what-if", _("What if (tried on a copy)"), _changes(diagnosis)),
         listed(f"{prefix}ruled-out", _("Ruled out"), _cleared(diagnosis)),
@@ -75,8 +79,8 @@ def picture_sections(diagnosis: "Diagnosis", prefix: str = "") -> list[Section |
     theory = [tag("p", line, class_="soft") for line in predicted(trace)]
     return [
         _pictured(f"{prefix}depth", _("Gradient over depth"), [depth, *theory] if depth else []),
-        _pictured(f"{prefix}flow", _("By skip and by branch"), [flow] if flow else []),
         _pictured(f"{prefix}time", _("Gradient over time"), time_pictures(trace.profiles)),
+        _pictured(f"{prefix}flow", _("By skip and by branch"), [flow] if flow else []),
         _pictured(
             f"{prefix}activations", _("Where the units sit"), activation_pictures(trace.activations)
         ),

@@ -5,7 +5,7 @@ keep their size from a telephone to a wall.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 
 from unvanish.languages import gettext as _
@@ -165,6 +165,11 @@ def curve(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     """A line through points in 0..100, y downwards."""
     path = " ".join(f"{short(x)},{short(y)}" for x, y in points)
     return tag("polyline", points=path, class_=class_, vector_effect="non-scaling-stroke")
+
+
+def names_width(names: Iterable[str]) -> float:
+    """Per cent of a picture's width that names need: enough on a telephone, not much on a wall."""
+    return min(max(1.6 * max(map(len, names), default=0) + 3, 10.0), 30.0)
 
 
 def short(value: float) -> str:

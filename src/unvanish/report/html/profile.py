@@ -20,6 +20,7 @@ from unvanish.report.html.picture import (
     figures_table,
     key,
     letters,
+    names_width,
     panel,
     picture,
     upright,
@@ -33,7 +34,6 @@ TABLED = 1000
 _BINNED = 150
 _ORDER = ("activation", "norm", "residual", "weight", "rest")  # as the gradient meets them
 _SEEN = 0.005  # decades; a smaller part is narrower than a pixel
-_NAMES = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +60,17 @@ def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
     height = _row_height(len(steps))
     top = 26.0
     axis = _axis(steps)
+    side = names_width(step.name for step in steps)
     drawn = [
-        letters(_NAMES, 14, _("loss ↑"), "label-end", -8),
+        letters(side, 14, _("loss ↑"), "label-end", -8),
         panel(
-            _NAMES,
+            side,
             0,
-            100 - _NAMES,
+            100 - side,
             top + height * len(steps) + 4,
             *_ground(axis, steps, top, height),
         ),
-        panel(0, top, _NAMES - 1, height * len(steps), *_names(steps, height)),
+        panel(0, top - 6, side - 1, height * len(steps) + 12, *_names(steps, height)),
     ]
     return picture(
         _("Gradient over depth"),
@@ -128,7 +129,7 @@ def _ground(axis: Axis, steps: Sequence[Step], top: float, height: float) -> lis
     """Zones, grid and all bars, in the panel right of the names."""
     bottom = top + height * len(steps)
     drawn = [box(0, top, axis.place(end), bottom - top, name) for name, end in _zones(axis, steps)]
-    for tick in axis.ticks(7):
+    for tick in axis.powers(7):
         drawn.append(upright(axis.place(tick), top, bottom, "grid"))
         if 3 < axis.place(tick) < 97:
             drawn.append(letters(axis.place(tick), 14, power_of_ten(tick), "tick"))
@@ -178,7 +179,7 @@ def _told(step: Step) -> str:
 def _names(steps: Sequence[Step], height: float) -> list[Markup]:
     every = max(round(13 / height + 0.49), 1)
     return [
-        letters(100, (place + 0.5) * height + 4, step.name, "place")
+        letters(100, (place + 0.5) * height + 10, step.name, "place")
         for place, step in enumerate(steps)
         if place % every == 0
     ]

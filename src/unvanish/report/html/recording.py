@@ -14,6 +14,7 @@ from unvanish.report.html.picture import (
     figures_table,
     key,
     letters,
+    names_width,
     number_pictures,
     panel,
     percent,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from unvanish.recording.summary import Alarm, Summary
 
 _MOST_ALARMS = 50
-_NAMES = 34.0
 _ROW = 20.0
 _LOSSES = 1000
 
@@ -126,15 +126,16 @@ def _profile(summary: "Summary") -> Markup:
     axis = axis_of(levels, least=2.0)
     top, height = 24.0, 24.0 + len(rows) * _ROW
     inside: list[Markup] = []
-    for tick in axis.ticks(6):
+    for tick in axis.powers(6):
         inside += [
             upright(axis.place(tick), top, height, "grid"),
             letters(axis.place(tick), 14, power_of_ten(tick), "tick"),
         ]
+    side = names_width(row.block for row in rows)
     names: list[Markup] = []
     for place, row in enumerate(rows):
         y = top + (place + 0.5) * _ROW
-        names.append(letters(_NAMES - 1, y + 4, row.block, "place"))
+        names.append(letters(side - 1, y + 4, row.block, "place"))
         places = [None if v is None else axis.place(log10(v)) for v in row.gradient_rms]
         first, last = places
         if first is not None and last is not None:
@@ -157,8 +158,8 @@ def _profile(summary: "Summary") -> Markup:
             "For each block of the model, log10 of the gradient's root mean square, at first and at last."
         ),
         height + 4,
-        panel(_NAMES, 0, 100 - _NAMES - 1, height + 4, *inside),
-        panel(0, 0, _NAMES - 1, height + 4, *names),
+        panel(side, 0, 100 - side - 1, height + 4, *inside),
+        panel(0, 0, side - 1, height + 4, *names),
         table=_profile_table(summary),
         caption=key([("control", _("first steps")), ("treated", _("last steps"))]),
     )

@@ -19,6 +19,7 @@ from unvanish.report.html.picture import (
     figures_table,
     key,
     letters,
+    names_width,
     panel,
     picture,
     short,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = 400
 _ROWS = 120
-_NAMES = 30.0
 _TALLEST = 460.0
 _LANE = 17.0
 _LANES = 12
@@ -53,6 +53,7 @@ def heat_picture(recording: "Recording", alarms: "Sequence[Alarm]") -> Markup | 
     across = Axis(float(steps[0]), float(max(steps[-1], steps[0] + 1)))
     points = as_bytes(_on_even_steps(levels, steps), low, high)
     tall = max(min(18.0 * len(names), _TALLEST), 40.0)
+    side = names_width([*names, *(alarm.name for alarm in alarms[:_LANES])])
     drawn, height = _lanes(recording, alarms, across, tall)
     image = tag(
         "image",
@@ -66,9 +67,9 @@ def heat_picture(recording: "Recording", alarms: "Sequence[Alarm]") -> Markup | 
         _("Gradient over layers and steps"),
         _described(names, low, high, steps),
         height,
-        panel(_NAMES, 0, 100 - _NAMES - 1, height, image, *drawn),
-        *_names(names, tall),
-        *_lane_names(alarms, tall),
+        panel(side, 0, 100 - side - 1, height, image, *drawn),
+        panel(0, 0, side - 1, tall + 12, *_names(names, tall)),
+        panel(0, tall + 20, side - 1, height - tall - 20, *_lane_names(alarms)),
         table=_table(names, levels, steps),
         caption=_caption(low, high, len(names), len(recording.tensors)),
     )
@@ -107,12 +108,11 @@ def _on_even_steps(levels: Levels, steps: NDArray[np.int64]) -> Levels:
 def _names(names: Sequence[str], tall: float) -> list[Markup]:
     height = tall / len(names)
     every = max(int(np.ceil(12 / height)), 1)
-    shown = [
+    return [
         letters(100, (place + 0.5) * height + 4, name, "place")
         for place, name in enumerate(names)
         if place % every == 0
     ]
-    return [panel(0, 0, _NAMES - 1, tall + 4, *shown)]
 
 
 def _lanes(
@@ -143,9 +143,9 @@ def _lanes(
     return drawn, y + 4
 
 
-def _lane_names(alarms: "Sequence[Alarm]", tall: float) -> list[Markup]:
+def _lane_names(alarms: "Sequence[Alarm]") -> list[Markup]:
     return [
-        letters(_NAMES - 1, tall + 24 + place * _LANE + 12, alarm.name, "place")
+        letters(100, 4 + place * _LANE + 12, alarm.name, "place")
         for place, alarm in enumerate(alarms[:_LANES])
     ]
 

@@ -10,7 +10,7 @@ from unvanish.report.html.axis import Axis
 from unvanish.report.html.chart import Line, chart
 from unvanish.report.html.document import Section, document, listed, section
 from unvanish.report.html.markup import Markup, joined, tag
-from unvanish.report.html.notebook import treatment_cell as _cell
+from unvanish.report.html.notebook import outcome_cell
 from unvanish.report.html.page import diagnosis_sections, foot
 from unvanish.report.html.picture import figures_table, key, number_pictures, picture
 from unvanish.report.html.trial import trial_parts
@@ -30,11 +30,10 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
     """The whole report; ``language`` as in :func:`unvanish.languages.speaking`."""
     with speaking(language):
         number_pictures()
-        severity = "good" if treatment.cured or treatment.before.healthy else "harmful"
         return document(
             _("Treatment report"),
             _("What makes it learn?"),
-            (severity, recognised(treatment.said)),
+            (_severity(treatment), recognised(treatment.said)),
             *_sections(treatment),
             foot=foot(),
         )
@@ -43,7 +42,11 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
 def treatment_cell(treatment: "Treatment") -> str:
     """What a notebook shows of a treatment."""
     lines = [recognised(describe(edit)) for edit in treatment.edits]
-    return _cell(treatment, recognised(treatment.said), lines)
+    return outcome_cell(_severity(treatment), recognised(treatment.said), lines)
+
+
+def _severity(treatment: "Treatment") -> str:
+    return "good" if treatment.cured or treatment.before.healthy else "harmful"
 
 
 def _sections(treatment: "Treatment") -> list[Section | None]:

@@ -13,14 +13,14 @@ from unvanish.report.html.picture import (
     box,
     figures_table,
     letters,
+    names_width,
     panel,
     picture,
     upright,
 )
 
-_ROWS = 30
+_MOST, _ROWS = 40, 30
 _HEIGHT = 18.0
-_LEFT = 38.0
 _TABLED = 1000
 _USUAL = -3.0
 """The guide of practice: a step changes a tensor by a thousandth (Karpathy 2015, CS231n)."""
@@ -31,12 +31,16 @@ def updates_picture(updates: Sequence[Update]) -> Markup | None:
     known = [u for u in updates if u.update_to_weight and math.isfinite(u.update_to_weight)]
     if not known:
         return None
-    rows = [[known[place] for place in group] for group in bins(len(known), _ROWS)]
+    rows = [
+        [known[place] for place in group]
+        for group in bins(len(known), len(known) if len(known) <= _MOST else _ROWS)
+    ]
     sizes = [math.log10(u.update_to_weight or 1.0) for u in known]
+    left_side = names_width(_label(group) for group in rows)
     axis = axis_of([*sizes, _USUAL], least=2.0)
     top, height = 24.0, 24.0 + len(rows) * _HEIGHT + 4
-    inside = [upright(axis.place(tick), top, height, "grid") for tick in axis.ticks(6)]
-    inside += [letters(axis.place(tick), 14, power_of_ten(tick), "tick") for tick in axis.ticks(6)]
+    inside = [upright(axis.place(tick), top, height, "grid") for tick in axis.powers(6)]
+    inside += [letters(axis.place(tick), 14, power_of_ten(tick), "tick") for tick in axis.powers(6)]
     inside.append(upright(axis.place(_USUAL), top, height, "link"))
     names: list[Markup] = []
     for place, group in enumerate(rows):
@@ -45,15 +49,15 @@ def updates_picture(updates: Sequence[Update]) -> Markup | None:
         said = f"{_label(group)}: {figure(group[0].update_to_weight, '.2g')}"
         left, right = min(ends), max(ends)
         inside.append(box(left - 0.5, y + 4, right - left + 1.0, _HEIGHT - 8, "weight", said))
-        names.append(letters(_LEFT - 1, y + 13, _label(group), "place"))
+        names.append(letters(left_side - 1, y + 13, _label(group), "place"))
     return picture(
         _("Update to weight"),
         _(
             "For each tensor, by what share of its own size one real step of the optimizer changes it."
         ),
         height,
-        panel(_LEFT, 0, 100 - _LEFT, height, *inside),
-        panel(0, 0, _LEFT - 1, height, *names),
+        panel(left_side, 0, 100 - left_side, height, *inside),
+        panel(0, 0, left_side - 1, height, *names),
         table=_table(known),
         caption=_(
             "By what share of its size one real step changes each tensor; the dashed line is the "
@@ -63,7 +67,7 @@ def updates_picture(updates: Sequence[Update]) -> Markup | None:
 
 
 def _label(group: Sequence[Update]) -> str:
-    return group[0].name if len(group) == 1 else f"{group[0].name} … {group[-1].name}"
+    return group[0].name if len(group) == 1 else f"{group[0].name} …"
 
 
 def _table(known: Sequence[Update]) -> Markup:
