@@ -1,0 +1,71 @@
+"""torchrun ... -m unvanish run: a script unchanged, its ranks killed, raising, or with a bad number."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unvanish
+
+SCRIPT = Path(__file__).with_name("distributed_script.py")
+
+
+def torchrun(
+    processes: int, folder: Path, what: str, at: int, watched: bool = True
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
+    command += ["--nproc-per-node", str(processes)]
+    if watched:
+        command += ["-m", "unvanish", "run", "--to", "seen"]
+    command += [str(SCRIPT), what, str(at)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250
+    )
+
+
+def spoken(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stderr.splitlines() if line.startswith("unvanish: ")]
+
+
+def test_the_first_one_speaks_for_all(tmp_path: Path) -> None:
+    done = torchrun(2, tmp_path, "none", 0)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n"))[-2:] == [f"end of rank {rank}" for rank in (0, 1)]
+    verdict, recorded, look = spoken(done)
+    assert "40 steps, no alarm" in verdict
+    assert "seen/recording.sqlite" in recorded
+    assert "unvanish show seen" in look
+    with unvanish.Recording.open(tmp_path / "seen") as joined:
+        assert len(joined.ranks) == 2  # type: ignore[attr-defined]
+        assert len(joined.steps) == 40
+
+
+def test_what_only_one_has_met_it_says_itself(tmp_path: Path) -> None:
+    done = torchrun(2, tmp_path, "sick-last", 0)
+    assert done.returncode == 0, done.stderr
+    (own,) = [line for line in spoken(done) if "rank 1: " in line]
+    assert "nonfinite" in own
+    assert sum("recorded in" in line for line in spoken(done)) == 1
+
+
+@pytest.mark.parametrize("what", ["killed", "raises"])
+def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
+    processes, at = 4 if what == "killed" else 2, random.randrange(40)
+    said = f"at step {at}"
+    ends: list[tuple[int, list[str]]] = []
+    for watched in (False, True):
+        done = torchrun(processes, tmp_path, what, at, watched)  # it hangs: the timeout raises
+        root = done.stderr.partition("Root Cause")[2]
+        ends.append((done.returncode, re.findall(r"(?:rank|exitcode) +: (-?\d+)", root)[:2]))
+    assert ends[0] == ends[1] == (1, ["1", "9" if what == "killed" else "1"]), said
+    if at > 0:
+        with unvanish.Recording.open(tmp_path / "seen") as joined:
+            raised = [event for event in joined.events if event.name == "training-raised"]
+            assert not [event for event in joined.events if event.kind == "alarm"], said
+            if what == "raises":
+                assert any("this rank gives up" in event.detail for event in raised), said
