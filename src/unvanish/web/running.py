@@ -40,6 +40,7 @@ def serve(
         config = uvicorn.Config(
             page.application,
             log_config=None,
+            log_level="critical",  # faults of ours are said by the gate
             access_log=False,
             ws="none",
             lifespan="off",

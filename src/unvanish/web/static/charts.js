@@ -2,7 +2,7 @@
 
 import { CURVES } from "./colours.js";
 import { element, number, superscript, t } from "./page.js";
-import { gutter } from "./heatmap.js";
+import { gutter, niceSteps } from "./heatmap.js";
 
 const HEIGHT = 170;
 
@@ -59,7 +59,8 @@ export class Chart {
       width,
       height: HEIGHT,
       legend: { show: false },
-      cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
+      padding: [8, 0, 0, 0],
+      cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: { x: { time: false, auto: false }, y: { distr: decades ? 3 : 1 } },
       series: [
         {},
@@ -73,8 +74,8 @@ export class Chart {
         })),
       ],
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((step) => number(step)) },
-        { ...axis, size: gutter(width), values: (_, ticks) => ticks.map((v) => tick(v, decades)) },
+        { ...axis, splits: (plot) => stepSplits(plot), values: stepLabels },
+        { ...axis, size: gutter(width), ...(decades ? { splits: powers, filter: (_, splits) => splits } : {}), values: (_, ticks) => ticks.map((v) => tick(v, decades)) },
       ],
       hooks: {
         draw: [(plot) => this.marks(plot)],
@@ -170,11 +171,31 @@ function usable(values, decades) {
   return decades ? values.map((value) => (value > 0 ? value : null)) : values;
 }
 
+function stepSplits(plot) {
+  const { min, max } = plot.scales.x;
+  const room = plot.width - gutter(plot.width);
+  return niceSteps(min, max, Math.max(2, Math.floor(room / 110)));
+}
+
+/** Labels that fit: the last one would stand over the edge. */
+function stepLabels(plot, steps) {
+  const { min, max } = plot.scales.x;
+  const edge = 1 - 20 / (plot.width - gutter(plot.width));
+  return steps.map((step) => ((step - min) / (max - min) > edge ? "" : number(step)));
+}
+
 function tick(value, decades) {
-  if (value === null) return "";
-  if (!decades) return number(value, 3);
-  const power = Math.log10(value);
-  return Math.abs(power - Math.round(power)) < 1e-6 ? `10${superscript(Math.round(power))}` : "";
+  return decades ? `10${superscript(Math.round(Math.log10(value)))}` : number(value, 3);
+}
+
+/** Whole powers of ten between two numbers, five or so of them. */
+function powers(_plot, _axis, low, high) {
+  const from = Math.ceil(Math.log10(low) - 1e-9);
+  const to = Math.floor(Math.log10(high) + 1e-9);
+  const every = Math.max(1, Math.ceil((to - from) / 5));
+  const found = [];
+  for (let power = from; power <= to; power += every) found.push(10 ** power);
+  return found;
 }
 
 function shownValue(curve, step) {

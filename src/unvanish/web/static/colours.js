@@ -18,6 +18,11 @@ const LEVELS = 256;
 export const ZERO = [0, 0, 0];
 export const NOT_FINITE = [226, 44, 32];
 
+/** Read, and there is none of it: next to the ground, so that whatever there is stands out. */
+export function noneColour() {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? [38, 46, 57] : [231, 235, 240];
+}
+
 function viridis(share) {
   const x = FROM + (1 - FROM) * share;
   return [0, 1, 2].map((channel) => {
@@ -72,11 +77,12 @@ export function rangeOf(tables, scale) {
 export function pixels(table, scale, [low, high]) {
   const image = new Int32Array(table.length);
   const steps = (LEVELS - 1) / (high - low);
+  const none = packed(noneColour());
   for (let i = 0; i < table.length; i += 1) {
     const value = table[i];
     if (value !== value) continue;
     if (value === 0 && scale.zero === "exact") image[i] = PACKED_ZERO;
-    else if (value === 0 && scale.zero === "good") image[i] = 0x22888888;
+    else if (value === 0 && scale.zero === "good") image[i] = none;
     else if (!Number.isFinite(value)) image[i] = PACKED_NOT_FINITE;
     else {
       const at = ((scale.decades ? Math.log10(Math.abs(value)) : value) - low) * steps;

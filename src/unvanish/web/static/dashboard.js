@@ -4,7 +4,7 @@ import { Chart } from "./charts.js";
 import { happeningsList, lookPanel, marksOf, standingSaid } from "./happenings.js";
 import { ask, element, languageSwitch, listen, speak, t } from "./page.js";
 import { recordingsTable, runHead, stateOf } from "./recordings.js";
-import { recall, remember, state } from "./state.js";
+import { pick, recall, remember, state } from "./state.js";
 import { Runs } from "./runs.js";
 import { Maps } from "./maps.js";
 import { Tools } from "./tools.js";
@@ -34,6 +34,8 @@ const told = {
   domain: () => maps.domain(),
 };
 let charts = [];
+let chosen = false;
+let saidBefore = "";
 const tools = new Tools(part("tools"), runs, maps, (what) => changed(what));
 let connected = true;
 
@@ -69,8 +71,19 @@ async function refresh() {
 
 function showMaps() {
   problem("");
+  choose();
   maps.show();
   showHead();
+}
+
+/** Nothing chosen yet: the first and the last row, between which a gradient vanishes or explodes. */
+function choose() {
+  const { picture } = runs.main;
+  if (state.picked.length || chosen || !picture || picture.rows.length < 2) return;
+  if (state.statistic === "histogram") return;
+  chosen = true;
+  const { rows } = picture;
+  for (const { name, low, high } of [rows[0], rows[rows.length - 1]]) pick({ name, low, high });
 }
 
 function showCharts() {
@@ -108,24 +121,28 @@ function showEvents() {
     maps.focus();
   };
   for (const one of runs.all()) one.marks = one.events ? marksOf(one.events, go) : [];
-  const kept = document.activeElement && part("happenings").contains(document.activeElement);
-  if (!kept || main.said !== main.saidShown) {
-    part("happenings").replaceChildren(happeningsList(main.events, { go, look }));
-    main.saidShown = main.said;
+  const said = runs.all().map((one) => one.said).join();
+  if (said !== saidBefore) {
+    saidBefore = said;
+    const lists = runs.all().filter((one) => one.events).map((one) => {
+      const told = { go, look: (step) => look(one.facts.run, step) };
+      return happeningsList(one.events, runs.other ? one.facts.name : "", told);
+    });
+    part("happenings").replaceChildren(...lists);
   }
   maps.mark();
   charts.forEach((chart) => chart.plot && chart.plot.redraw(false));
   showHead();
 }
 
-async function look(step) {
+async function look(run, step) {
   const dialog = part("look");
   const close = () => dialog.close();
   dialog.replaceChildren(element("p", {}, t("Reading the look at step {step} ...", { step })));
   dialog.setAttribute("aria-label", t("Deep look at step {step}", { step }));
   dialog.showModal();
   try {
-    dialog.replaceChildren(lookPanel(await ask("look", { run: state.run, step }), close));
+    dialog.replaceChildren(lookPanel(await ask("look", { run, step }), close));
     dialog.querySelector("h2").focus();
   } catch (error) {
     const button = element("button", { onclick: close }, t("Close"));
@@ -135,6 +152,7 @@ async function look(step) {
 
 async function open(run, compare = "") {
   Object.assign(state, { run, compare, view: null, windows: [], picked: [], tensor: 0 });
+  chosen = false;
   await start();
 }
 
@@ -155,6 +173,7 @@ async function start() {
     failed(error);
     return;
   }
+  saidBefore = "";
   charts = [t("Chosen rows"), t("Loss"), t("Learning rate")].map((title) => new Chart(title, told));
   part("charts").replaceChildren(...charts.map((chart) => chart.host));
   maps.build();
@@ -230,17 +249,19 @@ async function relist() {
 }
 
 async function begin() {
+  recall();
+  // What the folder holds does not wait for the words, nor they for it.
+  const listed = ask("runs").catch((error) => error);
   await speak();
   document.title = `unvanish: ${t("recordings")}`;
   part("language").replaceChildren(languageSwitch(() => location.reload()));
   part("tools").setAttribute("aria-label", t("What is shown"));
-  recall();
-  try {
-    found = await ask("runs");
-  } catch (error) {
-    problem(error.message);
+  const answer = await listed;
+  if (answer instanceof Error) {
+    problem(answer.message);
     return;
   }
+  found = answer;
   const first = found.runs.find((run) => !run.error);
   if (!state.run && first) state.run = first.run;
   await start();

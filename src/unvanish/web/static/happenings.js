@@ -47,8 +47,9 @@ export function standingSaid(events) {
 }
 
 /** The list. `told`: {go(step), look(step)}. */
-export function happeningsList(events, told) {
-  const box = element("div", {}, element("h2", {}, t("What happened")));
+export function happeningsList(events, name, told) {
+  const title = name ? t("What happened in {name}", { name }) : t("What happened");
+  const box = element("div", {}, element("h2", {}, title));
   if (!events.alarms.length && !events.actions.length && !events.notes.length && !events.looks.length) {
     box.append(element("p", {}, t("Nothing so far: no alarm was raised.")));
     return box;
@@ -85,7 +86,7 @@ function alarmItem(alarm, told) {
     "li",
     { class: `alarm ${alarm.severity || "none"}${alarm.over === null ? "" : " over"}` },
     element("p", { class: "title" }, element("span", { class: "severity" }, severitySaid(alarm.severity)), " ", element("b", {}, alarm.title || alarm.name), ` · ${when}`),
-    element("p", {}, alarm.said || alarm.detail),
+    alarm.said ? element("p", {}, alarm.said) : null,
     where ? element("p", { class: "where" }, where + more) : null,
     element(
       "p",
@@ -170,7 +171,7 @@ function profile(layers) {
       element("td", { class: "bars" }, bar),
     );
   });
-  const head = [t("Layer"), t("Gradient norm"), ""].map((said) => element("th", { scope: "col" }, said));
+  const head = [t("Layer"), t("Gradient norm"), ""].map((said, i) => element("th", { scope: "col", class: i === 1 ? "number" : "" }, said));
   return [
     element("h3", {}, t("Gradient over depth, input on top, loss at the bottom")),
     element("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": t("Gradient over depth") },

@@ -133,15 +133,19 @@ export class HeatMap {
 
   mark() {
     const seen = new Set();
-    const shown = (this.happened || []).filter((mark) => {
+    const worst = ["broken", "harmful", "note", ""];
+    const ranked = [...(this.happened || [])].sort(
+      (a, b) => worst.indexOf(a.severity) - worst.indexOf(b.severity),
+    );
+    const shown = ranked.filter((mark) => {
       const x = this.x(mark.step);
       const place = `${mark.kind}${Math.round(x / 7)}`;
       if (x < 0 || x > this.field.clientWidth + 1 || seen.has(place)) return false;
       return seen.add(place);
     });
     this.lane.replaceChildren(
-      ...shown.map((mark) => {
-        const kind = `mark ${mark.kind} ${mark.severity || "none"}`;
+      ...shown.reverse().map((mark) => {
+        const kind = `mark mark-${mark.kind} ${mark.severity || "plain"}`;
         const made = element("span", { class: kind, title: mark.title, onclick: mark.open });
         made.style.left = `${this.x(mark.step)}px`;
         return made;

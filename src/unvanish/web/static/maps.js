@@ -1,6 +1,6 @@
 // The heat maps: one for each open recording, on the same axes and with the same colours.
 
-import { MAP, NOT_FINITE, rangeOf, SCALES, ZERO } from "./colours.js";
+import { MAP, noneColour, NOT_FINITE, rangeOf, SCALES, ZERO } from "./colours.js";
 import { HeatMap, rowName } from "./heatmap.js";
 import { element, number, percent, superscript, t } from "./page.js";
 import { usualGap } from "./pictures.js";
@@ -25,6 +25,7 @@ export class Maps {
     Object.assign(this, { host, runs, told, maps: [] });
     this.reading = document.getElementById("reading");
     this.live = document.getElementById("live");
+    this.legend = document.getElementById("scale");
   }
 
   scale() {
@@ -33,7 +34,9 @@ export class Maps {
 
   build() {
     const all = this.runs.all();
-    this.host.classList.toggle("pair", all.length > 1);
+    for (const box of [this.host, document.getElementById("body")]) {
+      box.classList.toggle("pair", all.length > 1);
+    }
     this.maps = [];
     const boxes = all.map((one) => {
       const heat = element("div", { class: "heat" });
@@ -42,11 +45,7 @@ export class Maps {
       const title = all.length > 1 ? element("h3", {}, one.facts.name) : null;
       return element("div", { class: "map" }, title, heat);
     });
-    this.legend = element("p", { class: "scale" });
     this.host.replaceChildren(...boxes);
-    this.host.after(this.legend);
-    if (this.placed) this.placed.remove();
-    this.placed = this.legend;
     this.reading.textContent = t("Point at the map, or move over it with the arrow keys, to read values.");
   }
 
@@ -71,10 +70,8 @@ export class Maps {
     const pictures = this.runs.all().map((one) => one.picture).filter((one) => one && one.steps.length);
     const gap = Math.max(1, ...pictures.map((one) => usualGap(one.steps)));
     const whole = this.runs.whole();
-    const firsts = pictures.map((one) => one.steps[0]);
-    const first = state.view ? state.view.first : firsts.length ? Math.min(...firsts) : whole.first;
-    const last = state.view ? state.view.last : Math.max(whole.last, first + 1);
-    return { first, last, end: last + gap };
+    const { first, last } = state.view || whole;
+    return { first, last, end: last + Math.max(1, Math.min(gap, (last - first) / 50)) };
   }
 
   show() {
@@ -128,8 +125,10 @@ export class Maps {
     this.legend.replaceChildren(
       element("span", { class: "key" }, ends[0], bar, ends[1]),
       ...(scale.zero === "exact" ? [key(t("exactly zero"), ZERO)] : []),
-      key(t("not finite"), NOT_FINITE),
+      ...(scale.zero === "good" ? [key(t("none"), noneColour())] : []),
+      ...(scale.zero === "exact" ? [key(t("not finite"), NOT_FINITE)] : []),
       key(t("not read, no gradient")),
+      element("span", {}, state.statistic === "histogram" ? t("rows: powers of two, the largest on top") : t("rows: the order of the model")),
     );
   }
 

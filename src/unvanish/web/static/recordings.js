@@ -106,7 +106,8 @@ export function begun(started) {
 /** Name, state and facts of an open recording. */
 export function runHead(run) {
   const facts = [
-    stateSaid(run),
+    stateOf(run) === "quiet" || stateOf(run) === "gone" ? stateSaid(run) : null,
+    run.started ? t("begun {when}", { when: begun(run.started) }) : null,
     run.last === null
       ? t("no step was recorded yet")
       : n("{count} step", "{count} steps", run.last + 1),
@@ -122,6 +123,6 @@ export function runHead(run) {
     "div",
     { class: "head" },
     element("h2", {}, run.name, " ", badge(run)),
-    element("p", { class: "facts" }, facts.join(" · ")),
+    element("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
   );
 }

@@ -1,6 +1,6 @@
 // The open recordings, one or two, and what was read of them.
 
-import { ask } from "./page.js";
+import { ask, superscript } from "./page.js";
 import { askPicture, curveOf } from "./pictures.js";
 import { shownTensors, state } from "./state.js";
 import { curveColour } from "./charts.js";
@@ -21,7 +21,7 @@ export class Runs {
 
   async open() {
     const facts = await Promise.all(this.names().map((run) => ask("run", { run })));
-    const opened = facts.map((one) => ({ facts: one, picture: null, lines: {}, picks: new Map(), marks: [] }));
+    const opened = facts.map((one) => ({ facts: one, first: Infinity, picture: null, lines: {}, picks: new Map(), marks: [] }));
     [this.main, this.other = null] = opened;
     const { statistics, histogram } = this.main.facts;
     if (state.statistic === "histogram" ? !histogram : !statistics.includes(state.statistic)) {
@@ -43,7 +43,9 @@ export class Runs {
     const tensor = one.facts.names.indexOf(name);
     const { run, first, last } = this.query(one, lines);
     if (tensor < 0) return { steps: [], rows: [], table: new Float32Array(0), read: 0 };
-    return askPicture("histogram", { run, tensor, first, last }, options);
+    const picture = await askPicture("histogram", { run, tensor, first, last }, options);
+    for (const row of picture.rows) row.name = `2${superscript(row.low - 50)}`;
+    return picture;
   }
 
   /** Read pictures, say so, then the curves; false when something newer was asked meanwhile. */
@@ -57,6 +59,7 @@ export class Runs {
     if (this.asked !== asked) return false;
     present.forEach((one, i) => {
       one.picture = pictures[i];
+      one.first = Math.min(one.first, pictures[i].steps[0] ?? Infinity);
       one.picks.clear();
     });
     drawn();
@@ -67,6 +70,8 @@ export class Runs {
     if (this.asked !== asked) return false;
     present.forEach((one, i) => {
       one.lines = curves[i];
+      const firsts = Object.values(curves[i]).map((line) => line.steps[0] ?? Infinity);
+      one.first = Math.min(one.first, ...firsts);
     });
     return true;
   }
@@ -160,6 +165,7 @@ export class Runs {
   /** All steps there are. */
   whole() {
     const last = Math.max(1, ...this.all().map((one) => one.facts.last || 0));
-    return { first: 0, last };
+    const first = Math.min(...this.all().map((one) => one.first));
+    return { first: Number.isFinite(first) ? Math.min(first, last - 1) : 0, last };
   }
 }

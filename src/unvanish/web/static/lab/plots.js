@@ -65,7 +65,7 @@ export class Plot {
     };
     return {
       width: Math.max(this.host.clientWidth, 200),
-      height: this.height,
+      height: this.tall(),
       legend: { show: false },
       cursor: { drag: { x: false, y: false, setScale: false } },
       scales: { x: { time: false }, y: { range: spread } },
@@ -86,7 +86,12 @@ export class Plot {
 
   resize() {
     const width = this.host.clientWidth;
-    if (this.plot && width && Math.abs(this.plot.width - width) >= 1) this.plot.setSize({ width, height: this.height });
+    if (this.plot && width && Math.abs(this.plot.width - width) >= 1) this.plot.setSize({ width, height: this.tall() });
+  }
+
+  /** Lower on a phone, so that something fits below it. */
+  tall() {
+    return innerWidth < 760 ? Math.min(this.height, 190) : this.height;
   }
 }
 

@@ -127,7 +127,7 @@ export class Training {
     const small = new OffscreenCanvas(columns, rows);
     small.getContext("2d").putImageData(image, 0, 0);
     const ratio = devicePixelRatio || 1;
-    const width = Math.max(this.host.clientWidth - 2, 200);
+    const width = Math.max(this.plotted.clientWidth - 2, 200);
     const height = Math.max(90, Math.min(220, rows * 8));
     Object.assign(this.canvas, { width: width * ratio, height: height * ratio });
     this.canvas.style.height = `${height}px`;

@@ -28,8 +28,9 @@ export class Units {
     });
     const key = (kind, said) => element("li", {}, element("span", { class: `key ${kind}`, "aria-hidden": "true" }), said);
     this.keys = element("ul", { class: "legend" }, key("value", t("f")), key("slope", t("f′, its slope")), key("units", t("units of this layer")));
-    this.host.replaceChildren(this.title, this.keys, this.canvas, element("div", { class: "slider" }, this.label, this.slider), this.note);
-    new ResizeObserver(() => this.draw()).observe(this.host);
+    this.field = element("div", { class: "plot" }, this.canvas);
+    this.host.replaceChildren(this.title, this.keys, this.field, element("div", { class: "slider" }, this.label, this.slider), this.note);
+    new ResizeObserver(() => this.draw()).observe(this.field);
   }
 
   show(answer) {
@@ -64,7 +65,7 @@ export class Units {
   }
 
   paint(curve, layer) {
-    const width = Math.max(this.host.clientWidth - 2, 200);
+    const width = Math.max(this.field.clientWidth, 200);
     const ratio = devicePixelRatio || 1;
     Object.assign(this.canvas, { width: width * ratio, height: HEIGHT * ratio });
     this.canvas.style.width = `${width}px`;
@@ -72,9 +73,8 @@ export class Units {
     const g = this.canvas.getContext("2d");
     g.scale(ratio, ratio);
     const reach = curve.x[curve.x.length - 1];
-    const top = Math.max(1.05, curve.most * 1.05);
-    const low = Math.min(-1.05, ...curve.value.filter((v) => v > -3));
-    const high = Math.max(top, Math.min(Math.max(...curve.value), 3));
+    const low = Math.max(Math.min(-0.08, Math.min(...curve.value) * 1.05), -2.5);
+    const high = Math.min(Math.max(1.05, curve.most * 1.05, Math.max(...curve.value) * 1.05), 3);
     const bottom = HEIGHT - 18;
     const px = (x) => ((x + reach) / (2 * reach)) * width;
     const py = (y) => bottom - ((y - low) / (high - low)) * (bottom - 6);
