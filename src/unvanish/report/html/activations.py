@@ -5,9 +5,7 @@ next to nothing back is shaded.
 """
 
 import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from unvanish.kinds import ACTIVATIONS
 from unvanish.languages import figure, filled, ngettext
 from unvanish.languages import gettext as _
 from unvanish.probe.activations import SATURATED_BELOW
-from unvanish.report.html.axis import Axis, axis_of, bins
+from unvanish.report.html.axis import Axis, axis_of
 from unvanish.report.html.markup import Markup, tag
 from unvanish.report.html.picture import (
     box,
@@ -29,8 +27,9 @@ from unvanish.report.html.picture import (
     stretched,
     upright,
 )
+from unvanish.report.html.units import EDGES, Site, reach, sites_of
 from unvanish.theory.named import named
-from unvanish.trace import Activation, preactivation_edges
+from unvanish.trace import Activation
 
 _ROWS = 24
 _TABLED = 600
@@ -38,19 +37,6 @@ _POINTS = 241
 _ASIDE = 12.0
 _CURVE, _ROW = 130.0, 24.0
 _FARTHEST = 40.0
-_EDGES = preactivation_edges()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """One row: some neighbouring calls. ``lost`` is the share that is saturated, or else dead."""
-
-    name: str
-    mean: float
-    spread: float
-    counts: tuple[int, ...]
-    lost: float | None
-    slope: float | None
 
 
 def activation_pictures(activations: Sequence[Activation]) -> list[Markup]:
@@ -64,7 +50,7 @@ def activation_pictures(activations: Sequence[Activation]) -> list[Markup]:
 
 
 def _picture(function: str, calls: Sequence[Activation]) -> Markup:
-    sites = _sites(calls, _ROWS)
+    sites = sites_of(calls, _ROWS)
     axis = _axis(sites)
     flat = _flat(function, axis)
     left = names_width(site.name for site in sites)
@@ -98,43 +84,11 @@ def _picture(function: str, calls: Sequence[Activation]) -> Markup:
     )
 
 
-def _sites(calls: Sequence[Activation], most: int) -> list[Site]:
-    return [_site([calls[place] for place in group]) for group in bins(len(calls), most)]
-
-
-def _site(group: Sequence[Activation]) -> Site:
-    mean = statistics.fmean(call.input_mean for call in group)
-    square = statistics.fmean(call.input_rms**2 for call in group)
-    name = group[0].module or _("(model)")
-    losses = [call.saturated_share if call.saturated_share is not None else call.dead_share
-              for call in group]  # fmt: skip
-    known = [share for share in losses if share is not None]
-    slopes = [call.derivative_rms for call in group if call.derivative_rms is not None]
-    counts = [call.histogram for call in group if call.histogram]
-    return Site(
-        name=name if len(group) == 1 else f"{name} … {group[-1].module}",
-        mean=mean,
-        spread=math.sqrt(max(square - mean**2, 0.0)),
-        counts=tuple(map(sum, zip(*counts, strict=True))) if counts else (),
-        lost=statistics.fmean(known) if known else None,
-        slope=statistics.fmean(slopes) if slopes else None,
-    )
-
-
 def _axis(sites: Sequence[Site]) -> Axis:
     """Wide enough for the curve's shape and for nearly all units; not for single far ones."""
-    ends = [end for site in sites for end in _reach(site)]
+    ends = [end for site in sites for end in reach(site)]
     kept = [max(-_FARTHEST, min(_FARTHEST, end)) for end in ends]
     return axis_of([-4.0, 4.0, *kept], margin=0.02)
-
-
-def _reach(site: Site) -> tuple[float, float]:
-    """Between which values 99 of 100 inputs lie."""
-    if not site.counts:
-        return site.mean - 2.5 * site.spread, site.mean + 2.5 * site.spread
-    shares = np.cumsum(site.counts) / sum(site.counts)
-    low, high = np.searchsorted(shares, [0.005, 0.995])
-    return float(_EDGES[low]), float(_EDGES[high + 1])
 
 
 def _flat(function: str, axis: Axis) -> list[tuple[float, float]]:
@@ -198,11 +152,11 @@ def _row(site: Site, axis: Axis, y: float) -> list[Markup]:
 
 
 def _bars(counts: Sequence[int], axis: Axis, y: float) -> list[Markup]:
-    density = np.array(counts) / np.diff(_EDGES)
+    density = np.array(counts) / np.diff(EDGES)
     tallest = float(density.max()) or 1.0
     bars: list[Markup] = []
     for place in np.flatnonzero(density > tallest * 0.01).tolist():
-        left, right = axis.place(float(_EDGES[place])), axis.place(float(_EDGES[place + 1]))
+        left, right = axis.place(float(EDGES[place])), axis.place(float(EDGES[place + 1]))
         tall = (_ROW - 6) * float(density[place]) / tallest
         if right > left:
             bars.append(box(left, y + _ROW - 2 - tall, right - left, tall, "units"))
@@ -254,7 +208,7 @@ def _table(function: str, calls: Sequence[Activation]) -> Markup:
             None if site.slope is None else figure(site.slope, ".3g"),
             None if site.lost is None else figure(site.lost, ".1%"),
         ]
-        for site in _sites(calls, _TABLED)
+        for site in sites_of(calls, _TABLED)
     ]
     heads = [_("layer"), _("mean input"), _("standard deviation"), _("rms of the slope")]
     return figures_table([*heads, _lost_word(function)], rows)

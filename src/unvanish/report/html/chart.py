@@ -9,7 +9,7 @@ from unvanish.report.html.axis import Axis, axis_of
 from unvanish.report.html.markup import Markup
 from unvanish.report.html.picture import curve, letters, panel, short, stretched, tag, upright
 
-LEFT, WIDTH = 11.0, 88.0
+LEFT, WIDTH = 11.0, 86.0
 """Where the curves begin and how wide they are, in per cent; the rest is for the numbers."""
 _MOST = 500
 
@@ -55,7 +55,16 @@ def chart(
     made: list[Markup] = []
     for tick in (up.powers if power else up.ticks)(max(int(tall / 34), 2)):
         y = top + level(tick) / 100 * tall
-        made.append(tag("line", x1=f"{LEFT}%", x2="100%", y1=short(y), y2=short(y), class_="grid"))
+        made.append(
+            tag(
+                "line",
+                x1=f"{LEFT}%",
+                x2=f"{LEFT + WIDTH}%",
+                y1=short(y),
+                y2=short(y),
+                class_="grid",
+            )
+        )
         made.append(
             letters(
                 LEFT, y + 4, power_of_ten(tick) if power else figure(tick, ".6g"), "label-end", -6
@@ -81,7 +90,7 @@ def _parts(line: Line, across: Axis, up: Axis) -> list[list[tuple[float, float]]
 
 
 def power_of_ten(exponent: float) -> str:
-    """``10⁻⁶`` for -6; broken ones as a number."""
-    if exponent % 1:
-        return "10^" + figure(exponent, ".4g")
-    return "10" + str(round(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    """``10⁻⁶`` for -6, ``3.2·10⁻⁶`` for -5.5."""
+    whole = math.floor(exponent)
+    lead = figure(10 ** (exponent - whole), ".1f") + "·" if exponent % 1 else ""
+    return f"{lead}10{str(whole).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -1,6 +1,6 @@
 """A heat map as a PNG picture of one byte a point, written without any library of pictures.
 
-PNG: ISO/IEC 15948; a palette of 256 colours, of which the first is "not read".
+PNG: ISO/IEC 15948; a palette of 256 colours, of which the first two are "not read" and "exactly zero".
 """
 
 import base64
@@ -16,26 +16,28 @@ _VIRIDIS = (
     (68, 1, 84), (72, 40, 120), (62, 73, 137), (49, 104, 142), (38, 130, 142),
     (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
 )  # fmt: skip
-_UNREAD = (128, 128, 128)
-ZERO = 0
-"""Byte of what was not read."""
+_UNREAD, _ZERO = (128, 128, 128), (200, 50, 60)
+UNREAD, ZERO, DARKEST = 0, 1, 2
+"""Bytes of what was not read, of an exact zero, of the smallest number."""
 
 
 def palette() -> list[tuple[int, int, int]]:
-    """256 colours: not read, then dark to light."""
-    places = np.linspace(0, len(_VIRIDIS) - 1, 255)
+    """256 colours: not read, exactly zero, then dark to light."""
+    places = np.linspace(0, len(_VIRIDIS) - 1, 256 - DARKEST)
     channels = [np.interp(places, range(len(_VIRIDIS)), [c[k] for c in _VIRIDIS]) for k in range(3)]
     return [
         _UNREAD,
+        _ZERO,
         *zip(*(channel.round().astype(int).tolist() for channel in channels), strict=True),
     ]
 
 
 def as_bytes(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    """Numbers as places in the palette; what is no number as ``ZERO``."""
-    share = (values - low) / max(high - low, 1e-12)
-    levels = 1 + np.clip(np.nan_to_num(share) * 254, 0, 254)
-    return np.where(np.isfinite(values), levels, ZERO).astype(np.uint8)
+    """Logarithms as places in the palette; that of zero (``-inf``) as ``ZERO``, NaN as ``UNREAD``."""
+    share = np.nan_to_num((values - low) / max(high - low, 1e-12), nan=0.0, neginf=0.0)
+    levels = DARKEST + np.clip(share * (255 - DARKEST), 0, 255 - DARKEST)
+    levels = np.where(np.isneginf(values), ZERO, levels)
+    return np.where(np.isnan(values), UNREAD, levels).round().astype(np.uint8)
 
 
 def png(points: NDArray[np.uint8]) -> bytes:

@@ -58,9 +58,16 @@ def picture(
 
 
 def figures_table(
-    headings: Sequence[str], rows: Sequence[Row], said: str | None = None, title: str | None = None
+    headings: Sequence[str],
+    rows: Sequence[Row],
+    said: str | None = None,
+    title: str | None = None,
+    class_: str = "numbers",
 ) -> Markup:
-    """A folded table; the first column names the row. ``said`` stands above it."""
+    """A folded table; the first column names the row. ``said`` stands above it.
+
+    Paper has only what is of another class than ``numbers``.
+    """
     head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
     body = joined(
         tag(
@@ -83,7 +90,7 @@ def figures_table(
             role="region",
             aria_label=label,
         ),
-        class_="numbers",
+        class_=class_,
     )
 
 

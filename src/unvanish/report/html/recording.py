@@ -122,7 +122,7 @@ def _losses(recording: "Recording") -> Markup | None:
 def _profile(summary: "Summary") -> Markup:
     """For each block where its gradient stood at the first steps and stands at the last."""
     rows = summary.profile
-    levels = [log10(v) for row in rows for v in row.gradient_rms if v is not None]
+    levels = [log10(v) for row in rows for v in row.gradient_rms if v]
     axis = axis_of(levels, least=2.0)
     top, height = 24.0, 24.0 + len(rows) * _ROW
     inside: list[Markup] = []
@@ -135,7 +135,8 @@ def _profile(summary: "Summary") -> Markup:
     names: list[Markup] = []
     for place, row in enumerate(rows):
         y = top + (place + 0.5) * _ROW
-        names.append(letters(side - 1, y + 4, row.block, "place"))
+        names.append(letters(100, y + 4, row.block, "place"))
+        # An exact zero has no logarithm; it stands at the left edge, and the numbers say so.
         places = [None if v is None else axis.place(log10(v)) for v in row.gradient_rms]
         first, last = places
         if first is not None and last is not None:

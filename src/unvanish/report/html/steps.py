@@ -12,7 +12,7 @@ from unvanish.languages import gettext as _
 from unvanish.recording.blocks import blocks_of
 from unvanish.report.html.axis import Axis
 from unvanish.report.html.chart import power_of_ten
-from unvanish.report.html.heatmap import as_bytes, data_address, png
+from unvanish.report.html.heatmap import DARKEST, as_bytes, data_address, png
 from unvanish.report.html.markup import Markup, tag
 from unvanish.report.html.picture import (
     box,
@@ -85,11 +85,8 @@ def _by_block(recording: "Recording", table: Levels) -> tuple[list[str], Levels]
         blocks = blocks_of(names, _ROWS)
         names = [block.name for block in blocks]
         squares = np.stack([_mean(squares[:, b.columns], sizes[b.columns]) for b in blocks], axis=1)
-    # Exact zeros are drawn as the smallest that was read; the table says that they are zero.
-    positive = squares[np.isfinite(squares) & (squares > 0)]
-    least = float(positive.min()) if positive.size else 1.0
-    with np.errstate(invalid="ignore"):
-        return names, (np.log10(np.maximum(squares, least)) / 2).T
+    with np.errstate(divide="ignore"):
+        return names, (np.log10(squares) / 2).T
 
 
 def _mean(squares: Levels, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,7 +106,7 @@ def _names(names: Sequence[str], tall: float) -> list[Markup]:
     height = tall / len(names)
     every = max(int(np.ceil(12 / height)), 1)
     return [
-        letters(100, (place + 0.5) * height + 4, name, "place")
+        letters(100, max((place + 0.5) * height + 4, 10), name, "place")
         for place, name in enumerate(names)
         if place % every == 0
     ]
@@ -164,7 +161,7 @@ def _described(names: Sequence[str], low: float, high: float, steps: NDArray[np.
 
 def _caption(low: float, high: float, rows: int, tensors: int) -> list[object]:
     """The scale of colours, and what a row is."""
-    ramp = data_address(png(np.arange(1, 256, dtype=np.uint8)[None, :]))
+    ramp = data_address(png(np.arange(DARKEST, 256, dtype=np.uint8)[None, :]))
     scale = tag(
         "svg",
         tag("image", href=ramp, x="22%", width="56%", height="12", preserveAspectRatio="none"),
@@ -176,7 +173,11 @@ def _caption(low: float, high: float, rows: int, tensors: int) -> list[object]:
         aria_hidden="true",
     )
     said = _("Across: steps. Down: the model from its input to its output. Grey: not read.")
-    entries = [("alarm-broken", _("alarm")), ("action", _("action of a guard"))]
+    entries = [
+        ("alarm-broken", _("alarm")),
+        ("action", _("action of a guard")),
+        ("zero", _("exactly zero")),
+    ]
     parts: list[object] = [scale, key(entries), said]
     if rows < tensors:
         many = ngettext(
@@ -193,9 +194,15 @@ def _table(names: Sequence[str], levels: Levels, steps: NDArray[np.int64]) -> Ma
     rows = [
         [
             name,
-            *(figure(v, ".2f") if np.isfinite(v) else None for v in levels[row, places].tolist()),
+            *(_number(v) for v in levels[row, places].tolist()),
         ]
         for row, name in enumerate(names)
     ]
     heads = [_("layer"), *(filled(_("step {step:,}"), step=int(steps[place])) for place in places)]
     return figures_table(heads, rows, _("log10 of the gradient's root mean square"))
+
+
+def _number(level: float) -> str | None:
+    if np.isneginf(level):
+        return _("zero")
+    return figure(level, ".2f") if np.isfinite(level) else None

@@ -33,7 +33,7 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
         return document(
             _("Treatment report"),
             _("What makes it learn?"),
-            (_severity(treatment), recognised(treatment.said)),
+            (_severity(treatment), _said(treatment)),
             *_sections(treatment),
             foot=foot(),
         )
@@ -42,7 +42,12 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
 def treatment_cell(treatment: "Treatment") -> str:
     """What a notebook shows of a treatment."""
     lines = [recognised(describe(edit)) for edit in treatment.edits]
-    return outcome_cell(_severity(treatment), recognised(treatment.said), lines)
+    return outcome_cell(_severity(treatment), _said(treatment), lines)
+
+
+def _said(treatment: "Treatment") -> str:
+    said = recognised(treatment.said)
+    return said[:1].upper() + said[1:]
 
 
 def _severity(treatment: "Treatment") -> str:
@@ -208,7 +213,7 @@ def _tried(trials: "Sequence[Tried]") -> Section | None:
         _("given up"),
     ]
     title = filled(_("{count} candidates, the best first"), count=len(ranked))
-    return section("tried", _("Tried"), figures_table(heads, rows, title=title))
+    return section("tried", _("Tried"), figures_table(heads, rows, title=title, class_="tried"))
 
 
 def _diagnosis(prefix: str, heading: str, diagnosis: "Diagnosis") -> Section:

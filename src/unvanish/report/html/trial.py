@@ -38,7 +38,8 @@ def trial_parts(verdict: "Verdict") -> list[Markup]:
     """The word, the figures and the pictures of a trial."""
     word = tag("span", _(_WORDS[verdict.word]), class_=f"badge {verdict.word.replace(' ', '-')}")
     parts = [tag("p", word, " ", _headline(verdict))]
-    pictures = [one for one in (_pairs(verdict), _curves(verdict)) if one is not None]
+    drawn = (_("Difference of each pair"), _pairs(verdict)), (_("Training loss"), _curves(verdict))
+    pictures = [tag("div", tag("h3", heading), one) for heading, one in drawn if one is not None]
     if pictures:
         parts.append(tag("div", *pictures, class_="pair"))
     parts.append(tag("ul", *(tag("li", line) for line in _figures(verdict))))
@@ -95,7 +96,8 @@ def _pairs(verdict: "Verdict") -> Markup | None:
     inside += [_whisker(axis, interval, y), _dot(axis, verdict.difference, y, 6.5, "treated")]
     aside.append(letters(_LEFT, y + 4, _("mean"), "end", -8))
     inside += [
-        letters(axis.place(t), bottom + 14, figure(t, "+.4g"), "tick") for t in axis.ticks(4)
+        letters(axis.place(t), bottom + 14, figure(t, "+.4g" if t else "g"), "tick")
+        for t in axis.ticks(4)
     ]
     return picture(
         _("Difference of each pair"),

@@ -49,7 +49,7 @@ def updates_picture(updates: Sequence[Update]) -> Markup | None:
         said = f"{_label(group)}: {figure(group[0].update_to_weight, '.2g')}"
         left, right = min(ends), max(ends)
         inside.append(box(left - 0.5, y + 4, right - left + 1.0, _HEIGHT - 8, "weight", said))
-        names.append(letters(left_side - 1, y + 13, _label(group), "place"))
+        names.append(letters(100, y + 13, _label(group), "place"))
     return picture(
         _("Update to weight"),
         _(
