@@ -49,10 +49,8 @@ class Sick(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        if self.fault == "checkpoint":
-            hidden = checkpoint(self.body, x, use_reentrant=True)
-        else:
-            hidden = self.body(x)
+        cut = self.fault == "checkpoint"
+        hidden = checkpoint(self.body, x, use_reentrant=True) if cut else self.body(x)
         logits = self.head(hidden)
         if self.fault == "nan" and self.calls > 10:
             logits = logits + torch.log(self.branch(hidden) - 100)

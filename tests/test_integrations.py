@@ -307,3 +307,74 @@ def test_a_sick_model_is_named_in_keras(tmp_path: Path) -> None:
     found = unvanish.diagnose(fresh, batch, nn.CrossEntropyLoss()).findings
     assert found[0].name == "depth-decay"
     assert any("dense" in place for place in found[0].where)
+
+
+def legacy_file(path: Path, time_major: bool = False, wrapped: bool = False) -> tuple[Any, Any]:
+    """A recurrent net as Keras 2 would have written it, and what it computes on a batch."""
+    import json
+
+    import h5py
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    recurrent = layers.LSTM(6, return_sequences=True, name="first")
+    model = keras.Sequential(
+        [
+            layers.Input((5, 4)),
+            layers.Bidirectional(recurrent) if wrapped else recurrent,
+            layers.GRU(5),
+            layers.Dense(3),
+        ]
+    )
+    batch = np.random.default_rng(0).normal(size=(7, 5, 4)).astype("float32")
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            layer = layer["config"].get("layer", layer)
+            layer["config"].pop("optional", None)
+            if layer["class_name"] in ("LSTM", "GRU"):
+                layer["config"] |= {"time_major": time_major, "implementation": 2}
+        file.attrs["model_config"] = json.dumps(config).encode()
+        file.attrs["keras_version"] = b"2.12.0"
+        file.attrs["backend"] = b"tensorflow"
+    return batch, model.predict(batch, verbose=0)
+
+
+@needs("keras")
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_legacy_file_is_loaded(wrapped: bool, tmp_path: Path) -> None:
+    import keras
+
+    import unvanish
+    from unvanish.integrations.keras import as_module, load
+
+    path = tmp_path / "old.h5"
+    batch, expected = legacy_file(path, wrapped=wrapped)
+    with pytest.raises(ValueError, match="time_major"):  # why load is there at all
+        keras.models.load_model(path)
+    model = load(path)
+    np.testing.assert_allclose(model.predict(batch, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    targets = torch.arange(7) % 3
+    diagnosis = unvanish.diagnose(
+        as_module(model), (torch.tensor(batch), targets), nn.CrossEntropyLoss()
+    )
+    assert diagnosis.healthy, str(diagnosis)
+    assert diagnosis.trace.ops
+
+
+@needs("keras")
+def test_a_file_that_cannot_be_loaded_is_said_to(tmp_path: Path) -> None:
+    import unvanish
+    from unvanish.integrations.keras import load
+
+    path = tmp_path / "old.h5"
+    legacy_file(path, time_major=True)
+    with pytest.raises(unvanish.UnvanishError, match="first takes time first"):
+        load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(unvanish.UnvanishError, match=r"cannot load .*old\.h5"):
+        load(path)
+    with pytest.raises(unvanish.UnvanishError, match="no file"):
+        load(tmp_path / "none.h5")

@@ -4,11 +4,15 @@
 
     model.fit(x, y, callbacks=[UnvanishCallback("runs/first")])
     unvanish.diagnose(as_module(model), (x, y), loss)
+    unvanish.diagnose(as_module(load("old.h5")), (x, y), loss)
 
 A Keras optimizer is none of torch's and calls none of its hooks, so a stand-in of torch's kind takes
 its place in the watch, and Keras' own ``apply`` runs as the stand-in's step.
 """
 
+import json
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from unvanish.watching.monitor import Monitor
 from unvanish.watching.watch import watch
 
 try:
+    import h5py
     import keras
 except ImportError as error:
     raise MissingExtra("keras is not installed: pip install keras.") from error
@@ -73,6 +78,51 @@ def as_module(model: Any) -> KerasModule:
     if not model.built:
         raise BadInput("the Keras model is not built: call it on a batch, or model.build(shape).")
     return KerasModule(model)
+
+
+def load(path: str | Path) -> Any:
+    """A Keras model from a ``.keras`` file or a legacy ``.h5`` one, Keras 2's recurrent nets too.
+
+    It comes uncompiled, as only ``fit`` needs more. Code that a file brings along is not run.
+
+    Raises:
+        BadInput: Keras cannot read it; its own words are in the message.
+    """
+    if not Path(path).is_file():
+        raise BadInput(f"there is no file {path}.")
+    try:
+        if not h5py.is_hdf5(path):
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copy(path, Path(folder) / "model.h5")
+            _drop_time_major(copy)
+            return keras.models.load_model(copy, compile=False, safe_mode=True)
+    except BadInput:
+        raise
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"Keras cannot load {path}: {said}") from error
+
+
+def _drop_time_major(path: Path) -> None:
+    """Take out of a legacy file what Keras 2 wrote of recurrent layers and Keras 3 does not know."""
+
+    def without(part: Any) -> Any:
+        if isinstance(part, list):
+            return [without(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        if part.get("time_major"):
+            raise BadInput(
+                f"layer {part.get('name')} takes time first (time_major=True), which Keras 3 "
+                "cannot: save the model anew with time_major=False and inputs transposed."
+            )
+        return {key: without(value) for key, value in part.items() if key != "time_major"}
+
+    with h5py.File(path, "r+") as file:
+        described = file.attrs.get("model_config")
+        if described is not None:
+            file.attrs["model_config"] = json.dumps(without(json.loads(described)))
 
 
 class UnvanishCallback(keras.callbacks.Callback):
