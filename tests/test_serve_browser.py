@@ -123,7 +123,7 @@ def test_the_page_draws_the_map_the_curves_and_what_happened(browser: Any, addre
         assert page.locator(".field canvas").evaluate(NOT_BLANK) > 20
         assert page.locator("#run h2").inner_text().startswith("first")
         assert "300 steps · 200 tensors" in page.locator("#run").inner_text()
-        assert page.locator(".chart:not(.hidden)").count() == 3
+        assert page.locator(".chart:not(.hidden)").count() == 4
         page.get_by_text("the step is too large").first.wait_for()
         assert page.locator(".mark-alarm").count() == 1
         assert page.locator(".mark-action").count() == 1

@@ -23,7 +23,8 @@ HEADERS: Final[Mapping[str, str]] = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-"""On every answer: nothing from elsewhere, nothing inline, in no frame, kept nowhere."""
+"""On every answer: nothing from elsewhere, nothing inline, in no frame, kept nowhere (static files
+may say otherwise)."""
 
 
 class Plain(Response):

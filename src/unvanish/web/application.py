@@ -1,5 +1,6 @@
 """The application that the dashboard and the lab are: their routes, behind the gate."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from unvanish.errors import UnvanishError
@@ -71,7 +72,7 @@ class Page:
         return f"http://127.0.0.1:{port}/{self.token}/"
 
 
-def static_file(request: Request) -> Response:
+async def static_file(request: Request) -> Response:
     """A file of the package, and of nothing else."""
     return packaged(request.path_params["path"])
 
@@ -82,14 +83,22 @@ def packaged(name: str) -> Response:
     Raises:
         HTTPException: 404, there is none of that name, or it is not one to hand out.
     """
-    parts = name.split("/")
-    place = STATIC.joinpath(*parts)
-    plain = all(part and not part.startswith(".") for part in parts) and name.isascii()
-    if not plain or "\\" in name or "\0" in name or place.suffix not in TYPES:
+    found = _files().get(name)
+    if found is None:
         raise HTTPException(404)
-    if not place.is_file() or not place.resolve().is_relative_to(STATIC.resolve()):
-        raise HTTPException(404)
-    return FileResponse(place, media_type=TYPES[place.suffix])
+    # The token is new at every start, and with it the address: what is kept is never an old file.
+    kept = {"cache-control": "private, max-age=86400"}
+    return Response(found, media_type=TYPES[Path(name).suffix], headers=kept)
+
+
+@functools.cache
+def _files() -> dict[str, bytes]:
+    """All there is to hand out, by name: no name from a browser ever reaches the file system."""
+    return {
+        path.relative_to(STATIC).as_posix(): path.read_bytes()
+        for path in STATIC.rglob("*")
+        if path.suffix in TYPES and path.is_file()
+    }
 
 
 def messages(_request: Request) -> Response:

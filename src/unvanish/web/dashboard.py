@@ -37,6 +37,8 @@ def dashboard(place: Path, language: str | None = None) -> Page:
         BadInput: there is no such place.
     """
     library = Library(place)
+    for name in list(library.search())[:1]:
+        library.state(name)  # whatever the first opening loads is there before a page asks
     served = _Served(library)
     routes = [
         Route("/", _page),
@@ -52,7 +54,7 @@ def dashboard(place: Path, language: str | None = None) -> Page:
     return Page(routes, language=language)
 
 
-def _page(_request: Request) -> Response:
+async def _page(_request: Request) -> Response:
     return packaged("dashboard.html")
 
 

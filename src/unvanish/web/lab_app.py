@@ -3,7 +3,7 @@
 import contextlib
 import re
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from unvanish.lab.breaking import BREAKAGES, broken
 from unvanish.lab.crew import Crew
-from unvanish.lab.guided import GUIDED
+from unvanish.lab.lessons import GUIDED
 from unvanish.lab.sessions import Sessions
 from unvanish.lab.settings import RANGES, Settings, available, first_settings, read
 from unvanish.languages import gettext as _
@@ -89,7 +89,7 @@ class Lab:
 
     async def _told(
         self, kind: str, settings: Settings, edits: tuple[Edit, ...] = ()
-    ) -> AsyncIterator[dict[str, Any] | None]:
+    ) -> AsyncGenerator[dict[str, Any] | None]:
         job = {
             "kind": kind,
             "settings": settings.as_query(),
@@ -103,7 +103,7 @@ class Lab:
                 yield message
         yield {"end": True}
 
-    async def _cured(self, name: str, settings: Settings) -> AsyncIterator[dict[str, Any] | None]:
+    async def _cured(self, name: str, settings: Settings) -> AsyncGenerator[dict[str, Any] | None]:
         async with contextlib.aclosing(self._told("cure", settings)) as messages:
             async for message in messages:
                 if message is not None and "result" in message:
@@ -118,7 +118,7 @@ class Lab:
         return {
             **{key: value for key, value in result.items() if key != "edits"},
             "said": recognised(result["said"]),
-            "titles": [_(_TITLES.get(remedy, remedy)) for remedy in result["remedies"]],
+            "titles": [_(_TITLES.get(remedy) or remedy) for remedy in result["remedies"]],
             "cure": self.sessions.remember(name, after, edits),
         }
 

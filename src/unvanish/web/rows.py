@@ -5,6 +5,7 @@ read there. Rows are tensors, or blocks of neighbours where there are too many, 
 numbers of all their entries together.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._sizes = np.zeros(0)
         self._blocks: dict[tuple[int, int, int, bool, int], tuple[Block, ...]] = {}
         self._kept: dict[Key, dict[int, Floats]] = {}
 
@@ -80,14 +82,13 @@ class Rows:
             BadInput: the recording has no such statistic, or is damaged.
         """
         with self._lock, recording.snapshot():
-            entries = recording.entries
-            rows = self._rows([entry.name for entry in entries], window)
+            names, sizes = self._tensors(recording)
+            rows = self._rows(names, window)
             read = recording.steps_of(window.statistic, window.first, window.last)
             steps = chosen_steps(read, window.most_columns, marked)
             kept = self._known(window.statistic, rows)
             missing = np.array([step for step in steps.tolist() if step not in kept], np.int64)
             if len(missing):
-                sizes = np.array([max(float(np.prod(e.shape)), 1.0) for e in entries])
                 for begin in range(0, len(missing), AT_ONCE):
                     part = missing[begin : begin + AT_ONCE]
                     kept.update(_read(recording, window.statistic, part, rows, sizes))
@@ -98,7 +99,15 @@ class Rows:
             table = np.stack([kept[step] for step in steps.tolist()]) if len(steps) else empty
         return Picture(steps=steps, rows=rows, table=table, read=len(read))
 
-    def _rows(self, names: list[str], window: Window) -> tuple[Block, ...]:
+    def _tensors(self, recording: Recording) -> tuple[Sequence[str], NDArray[np.float64]]:
+        """Names and numbers of entries; read anew when there are more of them."""
+        names = recording.tensors
+        if len(names) != len(self._sizes):
+            shapes = [entry.shape for entry in recording.entries]
+            self._sizes = np.array([max(math.prod(shape), 1) for shape in shapes], np.float64)
+        return names, self._sizes
+
+    def _rows(self, names: Sequence[str], window: Window) -> tuple[Block, ...]:
         key = (len(names), window.low, window.high, window.blocks, window.most_rows)
         if key not in self._blocks:
             if len(self._blocks) > 64:

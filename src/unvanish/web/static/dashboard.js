@@ -87,10 +87,11 @@ function choose() {
 }
 
 function showCharts() {
-  const [rows, loss, rate] = charts;
+  const [rows, loss, norm, rate] = charts;
   const scale = maps.scale();
   rows.show(runs.curves("rows", (row) => maps.pick(row)), scale.decades);
   loss.show(runs.curves("loss"), false);
+  norm.show(runs.curves("gradient_l2"), true);
   rate.show(runs.curves("learning_rate"), runs.curves("learning_rate").some(({ values }) => values.some((v) => v > 0)));
 }
 
@@ -168,13 +169,13 @@ async function start() {
   if (source) source.close();
   if (!state.run) return;
   try {
-    await runs.open();
+    await runs.open(maps.lines());
   } catch (error) {
     failed(error);
     return;
   }
   saidBefore = "";
-  charts = [t("Chosen rows"), t("Loss"), t("Learning rate")].map((title) => new Chart(title, told));
+  charts = [t("Chosen rows"), t("Loss"), t("Gradient norm of all tensors"), t("Learning rate")].map((title) => new Chart(title, told));
   part("charts").replaceChildren(...charts.map((chart) => chart.host));
   maps.build();
   tools.build();

@@ -60,10 +60,10 @@ export class Maps {
     };
   }
 
+  /** As many rows as the map is high: its height follows the window's, see dashboard.css. */
   lines() {
-    const field = this.maps[0] && this.maps[0].field;
-    const height = field ? field.clientHeight * (window.devicePixelRatio || 1) : 0;
-    return Math.min(800, Math.max(100, Math.round(height) || 400));
+    const height = Math.min(Math.max(0.46 * innerHeight, 220), 480);
+    return Math.min(800, Math.round(height * (window.devicePixelRatio || 1)));
   }
 
   domain() {

@@ -19,10 +19,22 @@ export class Runs {
     return [state.run, state.compare].filter(Boolean);
   }
 
-  async open() {
+  early(run, lines) {
+    const query = this.query({ facts: { run } }, lines);
+    const picture = askPicture("heat", query);
+    picture.catch(() => {}); // asked again, and said, when it is needed
+    return { key: JSON.stringify(query), picture };
+  }
+
+  async open(lines) {
+    // What is said of the runs and the first picture do not wait for each other.
+    const early = state.statistic === "histogram" ? [] : this.names().map((run) => this.early(run, lines));
     const facts = await Promise.all(this.names().map((run) => ask("run", { run })));
     const opened = facts.map((one) => ({ facts: one, first: Infinity, picture: null, lines: {}, picks: new Map(), marks: [] }));
     [this.main, this.other = null] = opened;
+    early.forEach((one, i) => {
+      opened[i].early = one;
+    });
     const { statistics, histogram } = this.main.facts;
     if (state.statistic === "histogram" ? !histogram : !statistics.includes(state.statistic)) {
       state.statistic = statistics[0] || "gradient_rms";
@@ -38,7 +50,13 @@ export class Runs {
   }
 
   async picture(one, lines, options) {
-    if (state.statistic !== "histogram") return askPicture("heat", this.query(one, lines), options);
+    if (state.statistic !== "histogram") {
+      const query = this.query(one, lines);
+      const { early } = one;
+      one.early = null;
+      if (early && early.key === JSON.stringify(query)) return early.picture;
+      return askPicture("heat", query, options);
+    }
     const name = this.main.facts.names[state.tensor];
     const tensor = one.facts.names.indexOf(name);
     const { run, first, last } = this.query(one, lines);
