@@ -87,7 +87,7 @@ def figures_table(
             tag("table", tag("thead", head), tag("tbody", body), class_="figures"),
             class_="scrolled",
             tabindex="0",
-            role="region",
+            role="group",
             aria_label=label,
         ),
         class_=class_,
