@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from catalog_sources import Message, messages
 
 from unvanish.languages import LANGUAGES
+from unvanish.languages.catalogs import DOMAINS
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGS = ROOT / "src" / "unvanish" / "languages"
@@ -84,10 +85,18 @@ def merged(language: str, domain: str, wanted: list[Message]) -> Catalog:
     known = {_key(entry.id): entry for entry in stored(language, domain) if entry.id}
     by_place = {entry.auto_comments[0]: entry for entry in known.values() if entry.auto_comments}
     texts = {message.text for message in wanted}
+    elsewhere = {
+        _key(entry.id): entry
+        for other in DOMAINS
+        for entry in stored(language, other)
+        if entry.id and _said(entry.string) and not entry.fuzzy
+    }
     catalog = empty(language)
     for message in wanted:
         identity = (message.text, message.plural) if message.plural else message.text
         old, flags = known.get(message.text), set[str]()
+        if old is None or not _said(old.string):
+            old = elsewhere.get(message.text, old)
         if old is None and ": " in message.place:
             before = by_place.get(message.place)
             if before is not None and _key(before.id) not in texts and before.string:

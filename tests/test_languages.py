@@ -281,7 +281,7 @@ def test_letters_are_those_of_the_language(language: str, catalogs: ModuleType) 
 
 
 def _script(word: str) -> str:
-    for part in word.replace("-", " ").replace("=", " ").replace(".", " ").split():
+    for part in re.findall(r"\w+", word):
         cyrillic = any("\u0400" <= letter <= "\u04ff" for letter in part)
         latin = any(letter.isascii() and letter.isalpha() for letter in part)
         if cyrillic and latin:
