@@ -10,14 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from unvanish.languages import gettext as _
 from unvanish.recording.layout import to_json
 
-SECONDS: Final = 180.0
+SECONDS: Final = 330.0
 """The most that one job may take, a hung one included."""
 WAITING: Final = 6
 """Jobs that may wait for their turn."""
@@ -116,7 +116,7 @@ class Crew:
                 workman.end()
             self._idle.clear()
 
-    async def do(self, job: Mapping[str, Any]) -> AsyncIterator[dict[str, Any] | None]:
+    async def do(self, job: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any] | None]:
         """The messages of a job; before them ``{"waiting": place}`` while others are first.
 
         Who closes this iterator ends the job. ``{"failed": sentence}`` where it came to nothing;
@@ -152,7 +152,7 @@ class Crew:
             self._busy.add(workman)
             return workman
 
-    async def _told(self, workman: Workman) -> AsyncIterator[dict[str, Any] | None]:
+    async def _told(self, workman: Workman) -> AsyncGenerator[dict[str, Any] | None]:
         spoke = time.monotonic()
         until = spoke + SECONDS
         while True:

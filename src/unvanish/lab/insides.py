@@ -22,10 +22,7 @@ def histograms(net: nn.Module, settings: Settings, inputs: Tensor) -> list[dict[
 
     Of an LSTM they are those of its forget gates, of a GRU those of its update gates.
     """
-    if settings.recurrent:
-        found = _in_time(net, settings, inputs)
-    else:
-        found = _in_depth(net, inputs)
+    found = _in_time(net, settings, inputs) if settings.recurrent else _in_depth(net, inputs)
     edges = np.linspace(-REACH, REACH, BINS + 1)
     return [_counted(name, values, edges) for name, values in found.items()]
 

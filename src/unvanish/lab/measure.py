@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ def patient(
     if not edits:
         return net, optimizer, batch
     treated = apply(net, edits, batch=batch, loss=loss_of(settings), seed=settings.seed)
-    return treated, cast(Optimizer, carried(optimizer, net, treated, edits)), batch
+    return treated, carried(optimizer, net, treated, edits), batch
 
 
 def optimizer_of(settings: Settings, net: nn.Module) -> Optimizer:
@@ -142,10 +142,12 @@ def _time(
     levels = [_log10(norm) for norm in profile.norms]
     expected = time_decades(settings, net.cell, inputs) if len(levels) == inputs.shape[1] else None
     last = levels[-1]
-    known = expected is not None and last is not None
+    theory = None
+    if expected is not None and last is not None:
+        theory = [last + part for part in expected]
     return {
         "levels": levels,
-        "theory": [last + part for part in expected] if known else None,
+        "theory": theory,
         "lower_bound": settings.cell in ("lstm", "gru"),
     }
 

@@ -48,8 +48,8 @@ class Settings:
     """
 
     cell: str = "none"
-    depth: int = 20
-    width: int = 32
+    depth: int = 16
+    width: int = 24
     steps: int = 40
     activation: str = "sigmoid"
     initialisation: str = "xavier"

@@ -12,6 +12,7 @@ from unvanish.lab.adopting import adopted
 from unvanish.lab.data import BATCH, classes, loss_of, samples
 from unvanish.lab.measure import hidden_weights, patient
 from unvanish.lab.settings import Settings
+from unvanish.remedies.remedy import Keep
 from unvanish.surgery import Edit
 from unvanish.surgery.controls import Controls
 from unvanish.treatment import Treatment, treat
@@ -23,7 +24,9 @@ EVERY: Final = 5
 """Steps between two messages."""
 TRIAL_STEPS: Final = 60
 TRIAL_SAMPLES: Final = 256
-TRIAL_SECONDS: Final = 90.0
+TRIAL_SECONDS: Final = 150.0
+KEEPS: Final[tuple[Keep, ...]] = ("function", "anything")
+"""How far a cure may go: first without a change of modules, then, if nothing helps, with any."""
 
 
 class Training:
@@ -119,17 +122,26 @@ def cure(settings: Settings, tell: Callable[[str, float], None]) -> dict[str, An
     """
     net, optimizer, _ = patient(settings)
     inputs, targets = samples(settings)
-    treatment = treat(
-        net,
-        (inputs[:TRIAL_SAMPLES], targets[:TRIAL_SAMPLES]),
-        loss_of(settings),
-        optimizer,
-        steps=TRIAL_STEPS,
-        keep="anything",
-        budget_s=TRIAL_SECONDS,
-        seed=settings.seed,
-        progress=tell,
-    )
+    treatment: Treatment | None = None
+    for keep in KEEPS:
+        treatment = treat(
+            net,
+            (inputs[:TRIAL_SAMPLES], targets[:TRIAL_SAMPLES]),
+            loss_of(settings),
+            optimizer,
+            steps=TRIAL_STEPS,
+            keep=keep,
+            budget_s=TRIAL_SECONDS,
+            seed=settings.seed,
+            progress=tell,
+        )
+        if treatment.cured or treatment.before.healthy:
+            break
+    assert treatment is not None
+    return _record(settings, net, treatment)
+
+
+def _record(settings: Settings, net: nn.Module, treatment: Treatment) -> dict[str, Any]:
     after, left = adopted(settings, treatment.edits, _activations(net))
     return {
         "cured": treatment.cured,

@@ -18,9 +18,6 @@ from unvanish.lab.training import Training, cure
 from unvanish.recording.layout import to_json
 from unvanish.surgery import Edit
 
-NICE = 5
-"""Less urgent than the server, which answers the sliders."""
-
 
 def work(jobs: Iterator[str], out: TextIO) -> None:
     """Do every job that comes in."""
@@ -59,8 +56,6 @@ def main() -> None:
     # What a library prints must not come between the messages.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if hasattr(os, "nice"):
-        os.nice(NICE)
     torch.set_num_threads(1)
     work(iter(sys.stdin.readline, ""), out)
 
