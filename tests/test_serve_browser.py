@@ -293,6 +293,8 @@ def test_two_runs_side_by_side_on_the_same_axes(browser: Any, address: str) -> N
         assert other["y"] == one["y"]
         page.mouse.move(one["x"] + 12, one["y"] + 5)
         assert " | " in reading_line(page)
+        page.mouse.move(one["x"] + one["width"] * 0.5, one["y"] + 5)
+        assert reading_line(page).endswith(" | not read")  # the other one ended before
         assert page.locator(".swatch.dashed").count() > 0
         page.reload()
         page.wait_for_function("() => document.querySelectorAll('.heat canvas').length === 2")
@@ -316,7 +318,8 @@ def test_four_languages_by_switch_browser_and_program(
     with opened(browser, address) as page:
         for language in LANGUAGES:
             shown(page)
-            page.locator("select.language").select_option(language)
+            with page.expect_event("load"):
+                page.locator("select.language").select_option(language)
             page.wait_for_function(
                 "spoken => document.documentElement.lang === spoken", arg=language
             )

@@ -2,7 +2,8 @@
 
 import { CURVES } from "./colours.js";
 import { element, number, superscript, t } from "./page.js";
-import { gutter, niceSteps } from "./heatmap.js";
+import { gutter, LONGEST, niceSteps } from "./heatmap.js";
+import { usualGap } from "./pictures.js";
 
 const HEIGHT = 170;
 
@@ -201,5 +202,6 @@ function powers(_plot, _axis, low, high) {
 function shownValue(curve, step) {
   let low = -1;
   for (let i = 0; i < curve.steps.length && curve.steps[i] <= step; i += 1) low = i;
-  return low < 0 ? "–" : number(curve.values[low]);
+  const held = low >= 0 && step <= curve.steps[low] + LONGEST * usualGap(curve.steps);
+  return held ? number(curve.values[low]) : "–";
 }

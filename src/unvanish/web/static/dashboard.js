@@ -104,6 +104,8 @@ function showHead() {
       if (one.events && !one.facts.gone) {
         const { severity, said } = standingSaid(one.events);
         head.append(element("p", { class: `standing ${severity}` }, said));
+      } else {
+        head.append(element("p", { class: "standing" }, "\u00a0")); // room: what is below stays where it is
       }
       return head;
     }),

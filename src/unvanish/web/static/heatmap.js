@@ -4,6 +4,9 @@ import { pixels } from "./colours.js";
 import { element, number, t } from "./page.js";
 import { placeOf, usualGap } from "./pictures.js";
 
+/** A number holds until the next reading, but not for longer than so many usual gaps. */
+export const LONGEST = 4;
+
 /** Width of the names beside the map; curves below begin at the same place. */
 export function gutter(width) {
   return width < 560 ? 76 : 148;
@@ -88,7 +91,7 @@ export class HeatMap {
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
     const { steps, rows } = this.picture;
-    const most = 4 * this.gap();
+    const most = LONGEST * this.gap();
     for (let i = 0; this.image && i < steps.length; i += 1) {
       const until = i + 1 < steps.length ? steps[i + 1] : steps[i] + this.gap();
       const from = Math.round(this.x(steps[i]) * ratio);
@@ -160,7 +163,9 @@ export class HeatMap {
     const place = typeof row === "string" ? rows.findIndex((one) => one.name === row) : row;
     const column = Math.max(placeOf(steps, step), 0);
     const kept = this.cursor ? this.cursor.row : 0;
-    this.cursor = { column, row: Math.min(place < 0 ? kept : place, rows.length - 1) };
+    const bounded = Math.min(place < 0 ? kept : place, rows.length - 1);
+    const beyond = step > steps[column] + LONGEST * this.gap() ? step : null;
+    this.cursor = { column, row: bounded, beyond };
     this.showCursor();
   }
 
@@ -170,8 +175,9 @@ export class HeatMap {
     if (!this.cursor || !steps.length || !rows.length) return null;
     const column = Math.min(this.cursor.column, steps.length - 1);
     const row = Math.min(this.cursor.row, rows.length - 1);
-    const value = table[column * rows.length + row];
-    return { step: steps[column], row: rows[row], place: row, value };
+    const { beyond = null } = this.cursor;
+    const value = beyond === null ? table[column * rows.length + row] : NaN;
+    return { step: beyond ?? steps[column], row: rows[row], place: row, value };
   }
 
   showCursor() {
@@ -293,7 +299,7 @@ export class HeatMap {
 export function niceSteps(first, last, most) {
   const width = Math.max(last - first, 1);
   const rough = 10 ** Math.floor(Math.log10(width / most));
-  const each = [1, 2, 5, 10].map((f) => f * rough).find((size) => width / size <= most);
+  const each = [1, 2, 5, 10].map((f) => f * rough).find((size) => width / size <= most + 0.5);
   const spacing = Math.max(1, each);
   const found = [];
   for (let step = Math.ceil(first / spacing) * spacing; step <= last; step += spacing) found.push(step);

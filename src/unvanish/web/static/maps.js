@@ -134,17 +134,17 @@ export class Maps {
 
   moved(at, byKeyboard) {
     if (!at) return;
-    const said = this.say(at);
-    if (byKeyboard) this.live.textContent = said;
     for (const map of this.maps) {
       const here = map.at();
       if (!here || here.step !== at.step || here.row.name !== at.row.name) map.point(at.step, at.row.name);
     }
+    const said = this.say(at);
+    if (byKeyboard) this.live.textContent = said;
     this.told.cursor(at.step);
   }
 
   say(at) {
-    const values = this.maps.map((map) => this.valueSaid(map.at() || at)).join(" | ");
+    const values = this.maps.map((map) => this.valueSaid(map.at() || { value: NaN })).join(" | ");
     const said = t("step {step} · {name} · {value}", { step: at.step, name: this.nameOf(at), value: this.maps.length > 1 ? values : this.valueSaid(at) });
     this.reading.textContent = said;
     return said;

@@ -76,7 +76,21 @@ export function number(value, digits = 4) {
 
 /** A share of one as per cent. */
 export function percent(share) {
-  return formatted({ style: "percent", maximumSignificantDigits: 3 }, share);
+  const said = formatted({ style: "percent", maximumSignificantDigits: 3 }, share);
+  return spoken.language === "uz" ? said.replace(/\s%/, "%") : said;
+}
+
+/** A moment (what Date takes) as day and time. */
+export function moment(when) {
+  const date = new Date(when);
+  if (Number.isNaN(date.getTime())) return "–";
+  const dateStyle = spoken.language === "uz" ? "short" : "medium";
+  return new Intl.DateTimeFormat(forms(), { dateStyle, timeStyle: "short" }).format(date);
+}
+
+/** Whose forms of numbers and dates are used: browsers lack the Uzbek ones, Russian's are alike. */
+function forms() {
+  return spoken.language === "uz" ? "ru" : spoken.language;
 }
 
 /** `-12` as `⁻¹²`. */
@@ -90,9 +104,7 @@ const formats = new Map();
 function formatted(options, value) {
   const key = spoken.language + JSON.stringify(options);
   if (!formats.has(key)) {
-    // Browsers know few Uzbek forms; Russian writes numbers the same way.
-    const asked = spoken.language === "uz" ? ["uz", "ru"] : [spoken.language];
-    formats.set(key, new Intl.NumberFormat(asked, options));
+    formats.set(key, new Intl.NumberFormat(forms(), options));
   }
   return formats.get(key).format(value);
 }

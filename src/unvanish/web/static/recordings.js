@@ -1,6 +1,6 @@
 // The recordings below the folder, and what is said of the one that is open.
 
-import { element, language, n, number, t } from "./page.js";
+import { element, moment, n, number, t } from "./page.js";
 
 const QUIET = 10; // seconds without anything new after which a recording is called quiet
 
@@ -17,12 +17,7 @@ export function stateSaid(run) {
   if (kind === "finished") return t("finished");
   if (kind === "live") return t("being written");
   if (kind === "gone") return t("cannot be read");
-  const idle = new Intl.RelativeTimeFormat(language(), { numeric: "always" });
-  const seconds = Date.now() / 1000 - run.changed;
-  const [size, unit] = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]].find(
-    ([size]) => seconds >= size,
-  );
-  const when = idle.format(-Math.floor(seconds / size), unit);
+  const when = moment(run.changed * 1000);
   return t("not closed, last written {when}: paused, or its program ended", { when });
 }
 
@@ -88,7 +83,7 @@ function row(run, state, told) {
     { class: run.run === state.run ? "current" : "" },
     element("td", {}, open),
     element("td", {}, run.model || "–"),
-    element("td", {}, begun(run.started)),
+    element("td", {}, moment(run.started)),
     element("td", { class: "number" }, number(run.last)),
     element("td", { class: "number" }, number(run.tensors)),
     element("td", {}, badge(run)),
@@ -96,18 +91,11 @@ function row(run, state, told) {
   );
 }
 
-/** A moment as the language writes it. */
-export function begun(started) {
-  const moment = new Date(started);
-  if (Number.isNaN(moment.getTime())) return "–";
-  return new Intl.DateTimeFormat([language(), "ru"], { dateStyle: "medium", timeStyle: "short" }).format(moment);
-}
-
 /** Name, state and facts of an open recording. */
 export function runHead(run) {
   const facts = [
     stateOf(run) === "quiet" || stateOf(run) === "gone" ? stateSaid(run) : null,
-    run.started ? t("begun {when}", { when: begun(run.started) }) : null,
+    run.started ? t("begun {when}", { when: moment(run.started) }) : null,
     run.last === null
       ? t("no step was recorded yet")
       : n("{count} step", "{count} steps", run.last + 1),
