@@ -101,7 +101,7 @@ def _profile(layers: Sequence["Layer"]) -> Markup | None:
     steps = [step for step in steps_of(layers, _ROWS) if step.level is not None]
     if len(steps) < 2:
         return None
-    levels = [v for s in steps if not s.zero for v in (s.level or 0.0, (s.level or 0.0) + s.total)]
+    levels = [level for step in steps for level in step.passed]
     axis = Axis(min(levels, default=0.0) - 0.2, max(levels, default=1.0) + 0.2)
     tall = max(4, min(10, 240 // len(steps)))
     bars = [_bar(step, axis, place * tall, tall) for place, step in enumerate(steps)]

@@ -4,6 +4,7 @@ Each layer's bar begins where the gradient stands and shows, part by part, which
 many decades down or up.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Step:
     @property
     def total(self) -> float:
         return math.fsum(self.parts.values())
+
+    @property
+    def passed(self) -> list[float]:
+        """The levels at which the row's bars begin and end; none where there is no level."""
+        if self.level is None or self.zero:
+            return []
+        return list(itertools.accumulate(self.parts.values(), initial=self.level))
 
 
 def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
@@ -111,11 +119,7 @@ def _row_height(rows: int) -> float:
 
 
 def _axis(steps: Sequence[Step]) -> Axis:
-    levels = [step.level for step in steps if step.level is not None and not step.zero]
-    ends = [
-        level + step.total for step in steps if (level := step.level) is not None and not step.zero
-    ]
-    return axis_of([*levels, *ends], least=2.0)
+    return axis_of([level for step in steps for level in step.passed], least=2.0)
 
 
 def _zones(axis: Axis, steps: Sequence[Step]) -> list[tuple[str, float]]:

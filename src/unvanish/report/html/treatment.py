@@ -224,5 +224,9 @@ def _diagnosis(prefix: str, heading: str, diagnosis: "Diagnosis") -> Section:
     for level in (4, 3, 2):
         for mark in ("<", "</"):
             deeper = Markup(deeper.replace(f"{mark}h{level}", f"{mark}h{level + 1}"))
+    # The sections of two diagnoses have the same names: they are groups here, no landmarks.
+    deeper = Markup(
+        deeper.replace("<section ", '<div role="group" ').replace("</section>", "</div>")
+    )
     folded = tag("details", tag("summary", _("All of it")), tag("div", deeper, class_="inner"))
     return section(prefix, heading, tag("p", said, class_=f"verdict {severity}"), folded)
