@@ -9,6 +9,7 @@ compiles.
 
 import io
 import re
+import tomllib
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -142,6 +143,23 @@ def test_peers_table_is_that_of_the_record() -> None:
     for judge, *figures in told:
         for figure in figures:
             assert f" {figure} " in rows[judge], (judge, figure)
+
+
+def test_layers_in_architecture_are_those_of_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    contract = [re.sub(r"[() ]", "", layer) for layer in layers if layer != "__main__"]
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("## Layers")[1]
+    told = re.findall(r"^    (\S.*)$", text.split("The contract is")[0], re.M)
+    assert [layer.replace(" ", "") for layer in told] == contract
+
+
+def test_places_in_architecture_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("## Where is")[1]
+    places = [p for p in re.findall(r"`([\w/.]+)`", text) if p.endswith((".py", ".md", "/"))]
+    homes = (ROOT, ROOT / "src" / "unvanish")
+    assert len(places) > 100
+    assert not [p for p in places if not any((home / p).exists() for home in homes)]
 
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
