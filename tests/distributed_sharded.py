@@ -209,6 +209,20 @@ def nan_shard(folder: Path) -> None:
     train(model, folder, own_part(), step)
 
 
+def chosen(folder: Path) -> None:
+    """Replicas of which only the first records; the other meets a bad number before all do."""
+
+    def step(model: nn.Module, number: int, part: slice) -> None:
+        one_pass(model, number, part)
+        if number == 8 and dist.get_rank() == 1:
+            gradient = next(model.parameters()).grad
+            assert gradient is not None
+            gradient[0, 0] = float("nan")
+
+    model = nn.parallel.DistributedDataParallel(Dense())
+    train(model, folder, own_part(), step, ranks=[0])
+
+
 def diagnosed(folder: Path) -> None:
     """One process alone diagnoses between two steps; the training goes on as if it had not."""
     from torch.distributed.fsdp import fully_shard

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from distributed_sharded import Dense, Step, alone, in_two, one_pass
 from torch import nn
 
@@ -18,7 +19,7 @@ from unvanish.recording import STATISTICS
 SCRIPT = Path(__file__).with_name("distributed_sharded.py")
 IN_TWOS = (
     "accumulated", "unused", "tensor_parallel", "tensor_parallel_loss", "sequence_parallel",
-    "nan_shard", "diagnosed",
+    "nan_shard", "chosen", "diagnosed",
 )  # fmt: skip
 
 
@@ -159,3 +160,33 @@ def test_a_model_in_parts_is_refused_and_not_run() -> None:
 
     with pytest.raises(unvanish.UnvanishError, match="sharded"):
         unvanish.diagnose(FSDPModule(2, 2), (1, 1), nn.MSELoss())
+
+
+def test_a_part_that_is_missing_is_no_zero(in_twos: tuple[Path, str], tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(in_twos[0] / "tensor_parallel", tmp_path / "half")
+    shutil.rmtree(tmp_path / "half" / "rank-1")
+    with unvanish.Recording.open(tmp_path / "half") as joined:
+        assert len(joined.values("gradient_l2", "up.weight")[0]) == 0
+        assert len(joined.values("gradient_l2", "out.weight")[0]) == 12  # whole in every process
+        _, table = joined.matrix("gradient_l2")
+        assert np.isnan(table[:, joined.tensors.index("up.weight")]).all()
+        assert not np.isnan(table[:, joined.tensors.index("out.weight")]).any()
+    command = [sys.executable, "-m", "unvanish", "show", str(tmp_path / "half")]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_chosen_ranks_record(in_twos: tuple[Path, str]) -> None:
+    assert sorted(path.name for path in (in_twos[0] / "chosen").iterdir()) == ["recording.sqlite"]
+    with unvanish.Recording.open(in_twos[0] / "chosen") as recording:
+        assert len(recording.values("gradient_l2", "up.weight")[0]) == 12
+    assert in_twos[1].count("rank 1: step 8: nonfinite") == 2  # said in the log all the same
+
+
+def test_the_first_one_records_always() -> None:
+    net = nn.Linear(2, 2)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(unvanish.UnvanishError, match="contain 0"):
+        unvanish.watch(net, sgd, ranks=[1])

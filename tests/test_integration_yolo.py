@@ -19,6 +19,17 @@ pytestmark = [
     ),
     pytest.mark.filterwarnings("ignore"),  # the framework's own
 ]
+
+
+def _small() -> str:
+    """The smallest detector that this release knows."""
+    found = importlib.util.find_spec("ultralytics")
+    known = found is not None and found.origin is not None
+    newer = known and (Path(str(found.origin)).parent / "cfg/models/11").is_dir()
+    return "yolo11n" if newer else "yolov8n"
+
+
+SMALL = _small()
 SETTINGS = (
     "epochs=2, imgsz=64, batch=4, device='cpu', workers=0, plots=False, nbs=4, val=False, "
     "verbose=False, seed=0, deterministic=True, save=False"
@@ -69,8 +80,8 @@ def train(kind: str, data: Path, folder: Path, to: Path | None) -> tuple[list[to
 
 
 def test_a_watched_detector_trains_as_an_unwatched_one(data: Path, tmp_path: Path) -> None:
-    expected, _ = train("yolo11n", data, tmp_path / "plain", None)
-    found, monitor = train("yolo11n", data, tmp_path / "watched", tmp_path / "recording")
+    expected, _ = train(SMALL, data, tmp_path / "plain", None)
+    found, monitor = train(SMALL, data, tmp_path / "watched", tmp_path / "recording")
     assert len(found) == len(expected) > 0
     assert all(map(torch.equal, found, expected))
     assert monitor.closed
@@ -78,7 +89,7 @@ def test_a_watched_detector_trains_as_an_unwatched_one(data: Path, tmp_path: Pat
     assert monitor.alarms == ()
     assert monitor.diagnosis.trace.ops
     with unvanish.Recording.open(tmp_path / "recording") as recording:
-        assert len(recording.tensors) > 200
+        assert len(recording.tensors) > 150
         _, factors = recording.scalars("clip_factor")
         _, total = recording.scalars("gradient_l2")
         # Its trainer clips at norm 10: what was used, over the factor, is what arrived.
@@ -112,7 +123,7 @@ def test_a_detector_is_diagnosed_with_its_own_loss(data: Path) -> None:
     from ultralytics.cfg import get_cfg
 
     torch.manual_seed(0)
-    model = YOLO("yolo11n.yaml").model
+    model = YOLO(f"{SMALL}.yaml").model
     model.args = get_cfg()
     model.train()
     for parameter in model.parameters():

@@ -45,7 +45,8 @@ class KerasModule(nn.Module):
         # Beside the children, not among them: its own are a heap of parameters without layers.
         object.__setattr__(self, "model", model)
         for layer in _layers(model):
-            self.add_module(layer.path.replace("/", "_") if layer.path else layer.name, layer)
+            path = getattr(layer, "path", None) or layer.name  # Keras 3.3 has no paths of layers
+            self.add_module(path.replace("/", "_"), layer)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """The model called as in training."""
@@ -95,7 +96,7 @@ def load(path: str | Path) -> Any:
             return keras.models.load_model(path, compile=False, safe_mode=True)
         with tempfile.TemporaryDirectory() as folder:
             copy = shutil.copy(path, Path(folder) / "model.h5")
-            _drop_time_major(copy)
+            _drop_gone(copy)
             return keras.models.load_model(copy, compile=False, safe_mode=True)
     except BadInput:
         raise
@@ -104,7 +105,10 @@ def load(path: str | Path) -> Any:
         raise BadInput(f"Keras cannot load {path}: {said}") from error
 
 
-def _drop_time_major(path: Path) -> None:
+_GONE = ("time_major", "implementation")
+
+
+def _drop_gone(path: Path) -> None:
     """Take out of a legacy file what Keras 2 wrote of recurrent layers and Keras 3 does not know."""
 
     def without(part: Any) -> Any:
@@ -117,7 +121,7 @@ def _drop_time_major(path: Path) -> None:
                 f"layer {part.get('name')} takes time first (time_major=True), which Keras 3 "
                 "cannot: save the model anew with time_major=False and inputs transposed."
             )
-        return {key: without(value) for key, value in part.items() if key != "time_major"}
+        return {key: without(value) for key, value in part.items() if key not in _GONE}
 
     with h5py.File(path, "r+") as file:
         described = file.attrs.get("model_config")

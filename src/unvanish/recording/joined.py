@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def with_mates(first: Recording) -> Recording:
         mate = _mate(first, Path(first.path).parent / f"rank-{rank}")
         if mate is not None:
             others.append(mate)
-    return JoinedRecording([first, *others]) if others else first
+    parted = others or conditions.get("parts")
+    return JoinedRecording([first, *others]) if parted else first
 
 
 def _mate(first: Recording, folder: Path) -> Recording | None:
@@ -112,6 +114,9 @@ class JoinedRecording(Recording):
         if places is None:
             return super().values(statistic, tensor)  # says which names are near
         shards = self._shards(places)
+        if len(shards) < self._wanted(*places[0]):
+            steps, values = self.ranks[shards[0][0]].values(statistic, shards[0][1])
+            return steps[:0], values[:0]
         if len(shards) == 1:
             return self.ranks[shards[0][0]].values(statistic, shards[0][1])
         return self._whole(statistic, shards)
@@ -130,6 +135,12 @@ class JoinedRecording(Recording):
             return ()
         split = zip(part["coordinates"], part["sharded"], strict=False)
         return tuple(at for at, sharded in split if sharded)
+
+    def _wanted(self, rank: int, name: str) -> int:
+        """How many shares make up the tensor; some may be missing where not every process records."""
+        part = self._parts(rank).get(name, {})
+        sizes = zip(part.get("mesh", ()), part.get("sharded", ()), strict=False)
+        return prod(size for size, sharded in sizes if sharded)
 
     def _whole(self, statistic: str, shards: list[tuple[int, str]]) -> tuple[Steps, NDArray[Any]]:
         read = {kind: self._read(kind, shards) for kind in NEEDS.get(statistic, (statistic,))}
@@ -163,7 +174,8 @@ class JoinedRecording(Recording):
         whole = np.full((len(read), len(self.tensors)), np.nan, np.float32)
         whole[:, : table.shape[1]] = table[:, : whole.shape[1]]
         for column, name in enumerate(self.tensors):
-            if len(self._shards(self._places[name])) > 1 or self._places[name][0][0] != 0:
+            shared = self._wanted(*self._places[name][0]) > 1
+            if shared or self._places[name][0][0] != 0:
                 at, values = self.values(statistic, name)
                 whole[:, column] = np.nan
                 rows = np.isin(read, at)

@@ -59,6 +59,7 @@ def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
             # Not is_shard(): the shard of a shard (FSDP2 over tensor parallel) denies being one.
             "sharded": [getattr(one, "dim", None) is not None for one in placements],
             "coordinates": [int(one) for one in coordinates],
+            "mesh": [int(size) for size in mesh.shape] if mesh is not None else [],
             "elements": local.numel(),
         }
     return parts

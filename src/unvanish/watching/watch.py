@@ -2,7 +2,7 @@
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ def watch(
     budget: float | None = 0.02,
     on_alarm: Callable[[Alarm], object] | None = None,
     sinks: Sequence[Sink] = (),
+    ranks: Collection[int] | None = None,
     strict: bool = False,
 ) -> Monitor:
     """Watch a training from now on: every gradient at every step of the optimizer.
@@ -54,6 +55,9 @@ def watch(
             as it allows. ``None``: everything at every step, and one deep look.
         on_alarm: called with each alarm as it is raised, in the training's thread.
         sinks: boards that follow live (:mod:`unvanish.recording.sinks`).
+        ranks: of several processes that train together, those that write a recording, 0 among them.
+            The others are watched all the same, and their alarms are in the log. ``None``: all of
+            them; of a sharded tensor the numbers are known where every part is recorded.
         strict: raise where watching fails. Otherwise one warning is logged, and training goes on.
 
     Returns:
@@ -81,11 +85,16 @@ def watch(
     policies = from_argument(guard)
     if budget is not None and not 0 < budget <= 1:
         raise BadInput(f"budget must be a share between 0 and 1, or None, got {budget!r}.")
+    if ranks is not None and 0 not in ranks:
+        raise BadInput(f"ranks must contain 0, whose recording is read first, got {ranks!r}.")
     own, _ = unwrapped(model)
+    records = to if ranks is None or place().rank in ranks else None
     try:
         _check(own, optimizers)
         _close_left_open(optimizers)
-        writer = None if to is None else _writer(own, optimizers, Path(to), budget, policies)
+        writer = (
+            None if records is None else _writer(own, optimizers, Path(records), budget, policies)
+        )
         monitor = Monitor(
             own,
             optimizers,
