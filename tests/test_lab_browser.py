@@ -1,0 +1,150 @@
+"""The lab in a real browser: from the first page to a cured net, in every language."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PATIENCE = 280_000
+"""Milliseconds: a cure takes ten seconds of a free processor, and this one may be shared."""
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no /usr/bin/chromium"),
+    pytest.mark.timeout(360),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    command = [sys.executable, "-m", "unvanish", "lab", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.terminate()
+        assert server.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield made
+        made.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, address: str, query: str = "", **context: Any) -> Iterator[Any]:
+    """A page of its own; a word in the console or a request elsewhere fails the test."""
+    complaints: list[str] = []
+    with contextlib.closing(browser.new_context(**context)) as made:
+        page = made.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: foreign(request.url, address, complaints))
+        page.goto(address + query)
+        page.wait_for_selector("#said", timeout=PATIENCE)
+        yield page
+    assert complaints == []
+
+
+def foreign(url: str, address: str, complaints: list[str]) -> None:
+    if not url.startswith((address, "data:")):
+        complaints.append(url)
+
+
+def settled(page: Any) -> None:
+    page.wait_for_selector("#verdict:not([aria-busy])", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "tr", "uz"])
+def test_one_click_cures_the_vanishing_net(browser: Any, address: str, language: str) -> None:
+    with opened(browser, address, f"?language={language}") as page:
+        assert page.get_attribute("html", "lang") == language
+        assert page.get_attribute("#verdict", "class") == "broken"
+        page.click("#cure")
+        page.wait_for_selector("#treatment h2.good", timeout=PATIENCE)
+        page.wait_for_selector("#verdict.good", timeout=PATIENCE)
+        assert "initialisation=ours" in page.url
+        means = page.locator("#treatment tbody tr").last.locator("td").all_inner_texts()
+        before, cured = (float(re.sub(r"[^\d,.]", "", mean).replace(",", ".")) for mean in means)
+        assert cured > 80 > 40 > before
+
+
+def test_a_slider_by_keyboard_changes_the_verdict(browser: Any, address: str) -> None:
+    with opened(browser, address, "?data=circles&depth=3&width=8") as page:
+        assert page.get_attribute("#verdict", "class") == "good"
+        page.focus("#slider-depth")
+        for _ in range(3):
+            page.keyboard.press("PageUp")
+        page.wait_for_selector("#verdict.broken", timeout=PATIENCE)
+        settled(page)
+        assert int(page.input_value("#slider-depth")) > 20
+        assert f"depth={page.input_value('#slider-depth')}" in page.url
+
+
+def test_a_link_restores_the_state_and_a_broken_one_says_so(browser: Any, address: str) -> None:
+    query = "?data=spirals&depth=4&width=9&activation=relu&rate=oops&norm=%3Cimg%20src=x%3E"
+    with opened(browser, address, query) as page:
+        settled(page)
+        assert page.locator("#problem p").count() == 2
+        assert page.locator("#problem img").count() == 0
+        assert page.input_value("#slider-data") == "spirals"
+        assert page.input_value("#slider-activation") == "relu"
+        assert page.input_value("#slider-depth") == "4"
+
+
+def test_predict_then_run(browser: Any, address: str) -> None:
+    with opened(browser, address, "?data=circles&depth=2&width=4") as page:
+        page.locator("#lessons button").nth(8).click()
+        run = page.locator("#lesson button.main")
+        assert run.is_disabled()
+        page.locator("#lesson input[type=radio]").nth(1).check()
+        run.click()
+        page.wait_for_selector("#lesson p.good")
+        page.wait_for_function("location.search.includes('cell=lstm')", timeout=PATIENCE)
+
+
+def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
+    browser: Any, address: str
+) -> None:
+    with opened(browser, address, "?data=circles&cell=lstm&steps=200&width=64") as page:
+        page.click("#train")
+        page.wait_for_selector("#training canvas.heat[height]", timeout=PATIENCE)
+    with opened(browser, address, "?data=circles&depth=2&width=4&activation=tanh") as page:
+        page.click("#train")
+        page.wait_for_function(
+            "/300/.test(document.querySelector('#training [role=status]').textContent)",
+            timeout=PATIENCE,
+        )
+        assert page.locator("#training canvas").count() >= 2
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "tr", "uz"])
+def test_a_phone_shows_all_of_it(browser: Any, address: str, language: str) -> None:
+    size = {"width": 360, "height": 740}
+    with opened(browser, address, f"?language={language}&depth=5", viewport=size) as page:
+        settled(page)
+        wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(wider) <= 0
+        assert page.locator("#cure").is_visible()
+
+
+def test_every_control_has_a_name(browser: Any, address: str) -> None:
+    nameless = """() => [...document.querySelectorAll('input, select, button')]
+        .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.labels?.length))
+        .map((one) => one.outerHTML)"""
+    with opened(browser, address, "?data=circles&depth=2&width=4") as page:
+        assert page.evaluate(nameless) == []
