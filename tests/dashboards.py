@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Generator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unvanish.languages import VARIABLE
 from unvanish.recording import Event, StepReading, TensorEntry, Writer
 
 HOSTILE = "<script>document.title='taken'</script>.<img src=x onerror=alert(1)>.weight"
@@ -110,7 +112,9 @@ def diagnosis_json() -> str:
 def served(folder: Path, *options: str) -> Generator[str]:
     """The address of ``unvanish serve`` over a folder, in a process of its own."""
     command = [sys.executable, "-m", "unvanish", "serve", str(folder), "--no-browser", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    # What the tests speak themselves is not what a browser prefers.
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         try:
             yield server.stdout.readline().strip()
