@@ -30,7 +30,8 @@ from unvanish.report.html import (
 from unvanish.report.html.axis import Axis, axis_of, bins
 from unvanish.report.html.chart import power_of_ten
 from unvanish.report.html.heatmap import DARKEST, UNREAD, ZERO, as_bytes, palette, png
-from unvanish.report.html.profile import depth_profile, steps_of
+from unvanish.report.html.profile import depth_profile
+from unvanish.report.html.stairs import steps_of
 from unvanish.report.sections import verdict
 from unvanish.report.sentences import sentence
 from unvanish.trace import Activation, Layer, Trace, preactivation_edges

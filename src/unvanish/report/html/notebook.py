@@ -14,7 +14,7 @@ from unvanish.languages import gettext as _
 from unvanish.report.html.axis import Axis
 from unvanish.report.html.markup import Markup, tag
 from unvanish.report.html.picture import percent, short
-from unvanish.report.html.profile import Step, description, steps_of
+from unvanish.report.html.stairs import Step, description, steps_of
 from unvanish.report.sections import SEVERITY, SHARES, places, verdict
 from unvanish.report.sentences import sentence
 
@@ -43,12 +43,15 @@ def diagnosis_cell(diagnosis: "Diagnosis") -> str:
     """What a notebook shows of a diagnosis."""
     severity, said = verdict(diagnosis)
     found = [f for f in diagnosis.findings if f.name != "blind-spot"]
+    # The sentence of the first one is the verdict already.
+    first = diagnosis.findings[0] if diagnosis.findings else None
+    items = [_finding(finding, finding is not first) for finding in found[:_MOST]]
     rest = len(found) - _MOST
     more = ngettext("and {count} more", "and {count} more", rest)
     return _framed(
         severity,
         _bold(said),
-        tag("ul", *map(_finding, found[:_MOST]), style="margin:6px 0") if found else None,
+        tag("ul", *items, style="margin:6px 0") if items else None,
         tag("div", filled(more, count=rest)) if rest > 0 else None,
         _profile(diagnosis.trace.layers),
         _hint(_("The whole report: diagnosis.report('report.html')")),
@@ -78,7 +81,7 @@ def _hint(said: str) -> Markup:
     return tag("div", said, style="opacity:.8;font-size:.9em;margin-top:4px")
 
 
-def _finding(finding: "Finding") -> Markup:
+def _finding(finding: "Finding", told: bool) -> Markup:
     colour = _BADGE.get(finding.severity, "#4d5868")
     badge = f"background:{colour};color:#fff;border-radius:8px;padding:0 7px;font-size:.85em"
     reason = filled(_("follows from {cause}"), cause=finding.because) if finding.because else ""
@@ -89,7 +92,7 @@ def _finding(finding: "Finding") -> Markup:
         " ",
         tag("b", finding.name),
         f" ({finding.code}). ",
-        reason or sentence(finding),
+        reason or (sentence(finding) if told or finding.severity == "note" else None),
         tag("div", where, style="opacity:.8;font-family:monospace;font-size:.9em")
         if where
         else None,

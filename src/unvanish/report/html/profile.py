@@ -4,16 +4,12 @@ Each layer's bar begins where the gradient stands and shows, part by part, which
 many decades down or up.
 """
 
-import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES
-from unvanish.causes.time_profile import FLOOR
 from unvanish.languages import figure, filled, ngettext
 from unvanish.languages import gettext as _
-from unvanish.report.html.axis import Axis, axis_of, bins
+from unvanish.report.html.axis import Axis, axis_of
 from unvanish.report.html.chart import power_of_ten
 from unvanish.report.html.markup import Markup
 from unvanish.report.html.picture import (
@@ -26,6 +22,7 @@ from unvanish.report.html.picture import (
     picture,
     upright,
 )
+from unvanish.report.html.stairs import ORDER, Step, description, steps_of
 from unvanish.report.sections import SHARES
 from unvanish.trace import Layer
 
@@ -33,31 +30,7 @@ ROWS = 300
 """More layers than this are drawn as neighbours together."""
 TABLED = 1000
 _BINNED = 150
-_ORDER = ("activation", "norm", "residual", "weight", "rest")  # as the gradient meets them
 _SEEN = 0.005  # decades; a smaller part is narrower than a pixel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One row: some neighbouring layers. ``level`` is log10 of the norm at the first one's output."""
-
-    name: str
-    level: float | None
-    zero: bool
-    parts: dict[str, float]
-    count: int
-    predicted: float | None
-
-    @property
-    def total(self) -> float:
-        return math.fsum(self.parts.values())
-
-    @property
-    def passed(self) -> list[float]:
-        """The levels at which the row's bars begin and end; none where there is no level."""
-        if self.level is None or self.zero:
-            return []
-        return list(itertools.accumulate(self.parts.values(), initial=self.level))
 
 
 def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
@@ -87,30 +60,6 @@ def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
         *drawn,
         table=_table(layers),
         caption=[_key(steps, axis), *_explained(len(layers), len(steps))],
-    )
-
-
-def steps_of(layers: Sequence[Layer], most: int) -> list[Step]:
-    """The layers as rows, neighbours together where there are too many."""
-    return [_step([layers[place] for place in group]) for group in bins(len(layers), most)]
-
-
-def _step(group: Sequence[Layer]) -> Step:
-    first, last = group[0], group[-1]
-    name = first.name or _("(model)")
-    norm = first.norm
-    known = [layer.predicted for layer in group if layer.predicted is not None]
-    return Step(
-        name=name if len(group) == 1 else f"{name} … {last.name}",
-        level=None if norm is None or not math.isfinite(norm) else math.log10(max(norm, FLOOR)),
-        zero=norm == 0,
-        parts={
-            role: total
-            for role in _ORDER
-            if math.isfinite(total := math.fsum(layer.decades.get(role, 0.0) for layer in group))
-        },
-        count=len(group),
-        predicted=math.fsum(known) if len(known) == len(group) else None,
     )
 
 
@@ -190,7 +139,7 @@ def _names(steps: Sequence[Step], height: float) -> list[Markup]:
 
 
 def _key(steps: Sequence[Step], axis: Axis) -> Markup:
-    met = [role for role in _ORDER if any(abs(step.parts.get(role, 0)) >= _SEEN for step in steps)]
+    met = [role for role in ORDER if any(abs(step.parts.get(role, 0)) >= _SEEN for step in steps)]
     zones = [name for name, _end in _zones(axis, steps)]
     entries = [(role, _(SHARES[role])) for role in met]
     if "zone-low" in zones:
@@ -215,25 +164,9 @@ def _explained(layers: int, rows: int) -> list[str]:
     return [f"{said} {filled(binned, count=layers, rows=rows)}"]
 
 
-def description(layers: Sequence[Layer]) -> str:
-    """The picture in words: its ends, its whole, and the part that takes most."""
-    known = [layer for layer in layers if layer.norm]
-    if len(known) < 2:
-        return _("Too few layers were measured to compare.")
-    first, last = math.log10(known[0].norm or 1.0), math.log10(known[-1].norm or 1.0)
-    said = ngettext(
-        "Over {count} layer, from the loss to the input, log10 of the gradient goes from {first:.1f} "
-        "to {last:.1f}.",
-        "Over {count} layers, from the loss to the input, log10 of the gradient goes from {first:.1f} "
-        "to {last:.1f}.",
-        len(layers),
-    )
-    return filled(said, count=len(layers), first=first, last=last)
-
-
 def _table(layers: Sequence[Layer]) -> Markup:
     steps = steps_of(layers, TABLED if len(layers) <= TABLED else TABLED // 2)
-    roles = [role for role in _ORDER if any(step.parts.get(role) for step in steps)]
+    roles = [role for role in ORDER if any(step.parts.get(role) for step in steps)]
     predicted = any(step.predicted is not None for step in steps)
     heads = [_("layer"), _("log10 of the gradient"), *(_(SHARES[role]) for role in roles), _("sum")]
     rows = [
