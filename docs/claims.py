@@ -74,8 +74,8 @@ def page() -> str:
     from claims_list import CLAIMS
 
     rows = [
-        f"| {number} | {claim.said} | {_places(claim)} | {claim.number()} | **{claim.verdict}** "
-        f"| {claim.why} |"
+        f"| {number} | **{claim.said}**<br>{_places(claim)} | {claim.number()} "
+        f"| **{claim.verdict}**: {claim.why} |"
         for number, claim in enumerate(CLAIMS, 1)
     ]
     counted = {v: sum(claim.verdict == v for claim in CLAIMS) for v in VERDICTS}
@@ -98,8 +98,8 @@ def page() -> str:
             "seeds stands beside them, with its command. Decades are powers of ten between the "
             "gradient at the loss and at the input; negative is lost.",
             "",
-            "| | it is said | measured by | number | verdict | why |",
-            "|--:|---|---|---|---|---|",
+            "| | it is said; measured by | number | verdict, and why |",
+            "|--:|---|---|---|",
             *rows,
             "",
         ]
@@ -109,8 +109,8 @@ def page() -> str:
 def _places(claim: Claim) -> str:
     places = [f"[{name}](experiments/{name}.py)" for name in claim.experiments]
     places += [f"[{name}](../benchmarks/records/{name})" for name in claim.records]
-    places += [f"lesson [{name}](lessons/{name}.md)" for name in claim.lessons]
-    return ", ".join(places)
+    lessons = [f"[{name}](lessons/{name}.md)" for name in claim.lessons]
+    return ", ".join(places) + (f"; try {', '.join(lessons)}" if lessons else "")
 
 
 def main() -> None:

@@ -43,6 +43,10 @@ def _read(app: Any, page: str, source: list[str]) -> None:
         named = set(re.findall(r"^[\w/]+$", text, re.M))
         rest = sorted(p.stem for p in HERE.glob("*.md") if p.stem not in {*named, "index"})
         text = text.replace("(others)", "\n".join(rest))
+    if page in ("findings/README", "lessons/README"):  # listed under their gallery, not beside it
+        text += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
+    if page.startswith("lessons/worksheets/"):
+        text = "---\norphan: true\n---\n" + text
     home = (HERE / page).parent
 
     def handed(link: re.Match[str]) -> str:

@@ -18,13 +18,15 @@ from lessons_pictures import picture
 from unvanish.lessons import LESSONS
 from unvanish.lessons.lesson import Lesson
 from unvanish.lessons.questions import QUESTIONS, Question
-from unvanish.lessons.reading import source
+from unvanish.lessons.reading import source, told
 
 FOLDER = Path(__file__).resolve().parent / "lessons"
 WRITTEN = (
     "<!-- Written by docs/lessons.py from src/unvanish/lessons and records.json: not by hand. -->"
 )
 LETTERS = "abcdef"
+WIDE = "&emsp;" * 8
+"""Room to write in a column."""
 
 
 def files() -> dict[str, str]:
@@ -46,9 +48,9 @@ def gallery(records: dict[str, Any]) -> str:
     """All lessons with their pictures."""
     rows = [
         f"| [![{one.title}]({one.finding}.svg)]({one.finding}.md) "
-        f"| **[{one.title}]({one.finding}.md)**<br>{one.finding} "
-        f"| {_outcome(records[one.finding])} "
-        f"| [worksheet](worksheets/{one.finding}.md), [notebook]({one.finding}.ipynb) |"
+        f"| **[{one.title}]({one.finding}.md)**<br>{one.finding}<br>"
+        f"{_outcome(records[one.finding])}<br>"
+        f"[worksheet](worksheets/{one.finding}.md) · [notebook]({one.finding}.ipynb) |"
         for one in LESSONS
     ]
     return "\n".join(
@@ -77,8 +79,8 @@ def gallery(records: dict[str, Any]) -> str:
             "gradient on its way from the loss (right end) to the input (left end), or over time; on "
             "the right the loss while both are trained by the same loop.",
             "",
-            "| | lesson | sick, cured | to hand out |",
-            "|---|---|---|---|",
+            "| | |",
+            "|---|---|",
             *rows,
             "",
         ]
@@ -97,13 +99,15 @@ def page(one: Lesson, record: dict[str, Any]) -> str:
         f"[All lessons](README.md) · finding [{one.finding}](../findings/{one.finding}.md) · "
         f"[worksheet](worksheets/{one.finding}.md) · [notebook]({one.finding}.ipynb)",
         f"![Gradient and loss, sick and cured]({one.finding}.svg)",
-        in_markdown(one.story),
+        in_markdown(told(one)[0]),
         *(_asked(question) if question else ()),
         "## The program",
         f"```python\n{source(one)}\n```",
         "## What is said about it",
         f"```\nunvanish diagnose {one.target}\n```",
         f"```text\n{sick['report']}\n```",
+        "## What it is",
+        in_markdown(told(one)[1]),
         "## The cure",
         in_markdown(one.cure),
         f"```\nunvanish diagnose {healthy}\n```",
@@ -127,7 +131,7 @@ def worksheet(one: Lesson, steps: int) -> str:
         f"# Worksheet: {one.title}",
         WRITTEN,
         "Name: " + "\\_" * 30 + "  Date: " + "\\_" * 12,
-        in_markdown(one.story),
+        in_markdown(told(one)[0]),
     ]
     if question is not None:
         parts += [
@@ -143,7 +147,7 @@ def worksheet(one: Lesson, steps: int) -> str:
         f"**{first}. Run.**",
         f'```python\nimport unvanish\n\nlesson = unvanish.teach("{one.finding}")\nprint(lesson.sick)\n'
         f"print(lesson.train(steps={steps}))\n```",
-        "| what you read | sick | cured |\n|---|---|---|\n"
+        f"| what you read | sick{WIDE} | cured{WIDE} |\n|---|---|---|\n"
         "| first finding, and where | | |\n"
         "| the number that shows it | | |\n"
         "| loss at the start | | |\n"
@@ -196,10 +200,10 @@ def _outcome(record: dict[str, Any]) -> str:
     sick, well = record["sick"], record["well"]
     known = sick["right"] is not None and well["right"] is not None
     if known and abs(sick["right"] - well["right"]) >= 0.05:
-        return f"{sick['right']:.0%}, {well['right']:.0%} right on unseen samples"
+        return f"right on unseen samples: {sick['right']:.0%}, cured {well['right']:.0%}"
     if sick["moved"] < well["moved"]:
-        return f"{sick['moved']}, {well['moved']} of {sick['tensors']} weight tensors moved"
-    return f"loss {_number(sick['losses'][-1])}, {_number(well['losses'][-1])}"
+        return f"weight tensors that move: {sick['moved']}, cured {well['moved']}"
+    return f"loss: {_number(sick['losses'][-1])}, cured {_number(well['losses'][-1])}"
 
 
 def _number(value: float | None) -> str:

@@ -5,13 +5,14 @@ from typing import Any
 
 from unvanish.lessons.lesson import Lesson
 from unvanish.lessons.questions import QUESTIONS
-from unvanish.lessons.reading import source
+from unvanish.lessons.reading import source, told
 
 
 def notebook(one: Lesson, steps: int) -> str:
     """The notebook's text; its code runs in any Python that has unvanish."""
     question = QUESTIONS.get(one.finding)
-    cells = [_words(f"# {one.title}\n\n{one.story}")]
+    symptom, rest = told(one)
+    cells = [_words(f"# {one.title}\n\n{symptom}")]
     if question is not None:
         choices = "\n".join(
             f"- **{letter})** {choice}"
@@ -25,6 +26,7 @@ def notebook(one: Lesson, steps: int) -> str:
         _code(
             "import unvanish\n\nsick_diagnosis = unvanish.diagnose(**sick())\nprint(sick_diagnosis)"
         ),
+        _words(f"## What it is\n\n{rest}"),
         _words(
             "## Cured\n\nWhat would you change? Try it above first; then look at what `well` does."
         ),

@@ -8,6 +8,8 @@ from typing import Any
 WIDTH, HEIGHT = 360, 150
 LEFT, TOP, WIDE, HIGH = 40, 26, 126, 92
 COLOURS = {"sick": "#c0392b", "well": "#2471a3"}
+STROKES = {"sick": 3.2, "well": 1.3}
+"""The cured curve is drawn over the sick one: where they are one, both are seen."""
 FLOOR = 1e-45
 """Of float32: what is exactly zero is drawn here."""
 
@@ -82,11 +84,14 @@ def _curve(levels: list[float | None], low: int, high: int, who: str) -> str:
     ]
     colour = COLOURS[who]
     if len(points) == 1:
-        return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2.5" fill="{colour}"/>'
+        x, y = points[0]
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 * STROKES[who]:.1f}" fill="{colour}"/>'
     if not points:
         return ""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>'
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{STROKES[who]}"/>'
+    )
 
 
 def _y(level: float, low: int, high: int) -> float:

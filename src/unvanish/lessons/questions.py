@@ -45,10 +45,11 @@ QUESTIONS: dict[str, Question] = {
         "NaN in one input is NaN in every sum that it enters, and after one layer that is all of them.",
     ),
     "nonfinite-backward": Question(
-        "A distance of zero under a root. Where does the first NaN appear?",
-        ("in the loss", "in the gradient, the loss is fine", "nowhere: the root of zero is zero"),
-        1,
-        "the value of the root is 0, its slope is infinite, and zero times infinity is NaN.",
+        "Distances between samples, each a root. What is the slope of the root where the distance is "
+        "zero?",
+        ("0", "1", "infinite"),
+        2,
+        "1 / (2 root(x)) at x = 0; what it is multiplied by is zero there, and the product is NaN.",
     ),
     "loss-scale-collapse": Question(
         "One batch in eight gives NaN at any scale. The scaler halves its scale at each of them and "
@@ -175,10 +176,11 @@ QUESTIONS: dict[str, Question] = {
         "Adam divides by the gradient's size, so that the rate itself is the length of a step.",
     ),
     "unscaled-target": Question(
-        "Targets about 300,000, outputs about 0.1, Adam at 1e-3. After a hundred steps the loss is ...",
-        ("half of what it was", "a hundredth", "the same to three figures"),
+        "Targets about 300,000; Adam moves the last bias by 0.001 at each step. After how many steps is "
+        "it there by itself?",
+        ("3,000", "300,000", "300,000,000"),
         2,
-        "a hundred steps move an output by little, beside what is missing.",
+        "300,000 / 0.001. The other weights help, and it still takes far longer than anybody waits.",
     ),
     "weight-decay-dominates": Question(
         "The decay takes a tenth of each weight at every step. What is the norm of the weights in the end?",

@@ -2,8 +2,22 @@
 
 import importlib
 import inspect
+import re
 
 from unvanish.lessons.lesson import Lesson
+
+_END = re.compile(r"(?<=[.?!]) +(?=[A-Z'(])")
+
+
+def told(lesson: Lesson) -> tuple[str, str]:
+    """The story in two parts: its first sentence, and the rest, which is for after the question.
+
+    >>> from unvanish.lessons import lesson
+    >>> told(lesson("depth-decay"))[0]
+    'Three layers learned, so twenty should learn more.'
+    """
+    first, rest = _END.split(lesson.story, maxsplit=1)
+    return first, rest
 
 
 def source(lesson: Lesson) -> str:

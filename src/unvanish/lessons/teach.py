@@ -11,7 +11,7 @@ from unvanish.lessons import LESSONS, lesson
 from unvanish.lessons.lesson import Lesson, Maker
 from unvanish.lessons.practice import STEPS, Practice, practise
 from unvanish.lessons.questions import QUESTIONS, Question
-from unvanish.lessons.reading import source
+from unvanish.lessons.reading import source, told
 from unvanish.preserve import seeded
 
 WIDTH = 88
@@ -36,9 +36,10 @@ class Shown:
 class Teaching:
     """One lesson, to be gone through step by step.
 
-    Displaying it tells the story and asks the question. ``sick`` and ``well`` are the diagnoses of
-    both programs, made when they are first asked for; ``train()`` trains both; ``answer`` is the
-    answer, for afterwards; ``source`` the program.
+    Displaying it says what its author saw and asks a question. ``sick`` and ``well`` are the
+    diagnoses of both programs, made when they are first asked for; ``train()`` trains both;
+    ``answer`` is for afterwards: the answer, the rest of the story, the cure. ``source`` is the
+    program.
     """
 
     lesson: Lesson
@@ -51,9 +52,10 @@ class Teaching:
 
     @property
     def answer(self) -> Shown:
-        """The answer to the question and what cures the program."""
-        cure = f"The cure: {self.lesson.cure}"
-        said = [self.question.answer, cure] if self.question else [cure]
+        """The answer to the question, the rest of the story, and what cures the program."""
+        said = [told(self.lesson)[1], f"The cure: {self.lesson.cure}"]
+        if self.question:
+            said.insert(0, self.question.answer)
         return Shown("\n\n".join(textwrap.fill(part, WIDTH) for part in said))
 
     @property
@@ -91,7 +93,7 @@ class Teaching:
 
     def __str__(self) -> str:
         one = self.lesson
-        parts = [f"{one.title}  ({one.finding})", textwrap.fill(one.story, WIDTH)]
+        parts = [f"{one.title}  ({one.finding})", textwrap.fill(told(one)[0], WIDTH)]
         if self.question:
             parts.append(f"Predict, then run:\n{self.question}")
         parts.append(
