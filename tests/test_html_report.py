@@ -285,6 +285,15 @@ def test_cells_need_neither_script_nor_style_sheet() -> None:
         assert len(text) < 20_000
 
 
+def test_cells_speak_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNVANISH_LANGUAGE", "uz")
+    with speaking("uz"):
+        said = verdict(diagnosed("decaying"))[1]
+    for text in (diagnosis_cell(diagnosed("decaying")), treatment_cell(treated())):
+        assert Page(text).elements[0][1]["lang"] == "uz"
+    assert said in Page(diagnosis_cell(diagnosed("decaying"))).text
+
+
 def test_a_picture_of_bytes_is_read_back_by_the_rules_of_png() -> None:
     points = np.arange(256, dtype=np.uint8).reshape(4, 64)
     file = png(points)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unvanish.languages import figure, filled, ngettext, spoken
+from unvanish.languages import figure, filled, ngettext, speaking, spoken
 from unvanish.languages import gettext as _
 from unvanish.report.html.axis import Axis
 from unvanish.report.html.markup import Markup, tag
@@ -40,7 +40,12 @@ _MOST = 5
 
 
 def diagnosis_cell(diagnosis: "Diagnosis") -> str:
-    """What a notebook shows of a diagnosis."""
+    """What a notebook shows of a diagnosis, in the language that the environment says."""
+    with speaking():
+        return _diagnosis(diagnosis)
+
+
+def _diagnosis(diagnosis: "Diagnosis") -> str:
     severity, said = verdict(diagnosis)
     found = [f for f in diagnosis.findings if f.name != "blind-spot"]
     # The sentence of the first one is the verdict already.

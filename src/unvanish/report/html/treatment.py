@@ -40,9 +40,10 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
 
 
 def treatment_cell(treatment: "Treatment") -> str:
-    """What a notebook shows of a treatment."""
-    lines = [recognised(describe(edit)) for edit in treatment.edits]
-    return outcome_cell(_severity(treatment), _said(treatment), lines)
+    """What a notebook shows of a treatment, in the language that the environment says."""
+    with speaking():
+        lines = [recognised(describe(edit)) for edit in treatment.edits]
+        return outcome_cell(_severity(treatment), _said(treatment), lines)
 
 
 def _said(treatment: "Treatment") -> str:
