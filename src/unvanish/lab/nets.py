@@ -1,8 +1,11 @@
 """The network that the sliders describe, built of ordinary torch modules."""
 
+import copy
+import functools
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -65,6 +68,12 @@ class Reader(nn.Module):
 
 def build(settings: Settings) -> nn.Module:
     """The net at its initial values, drawn from the seed; the random state outside stays."""
+    # The sliders of the training leave the net as it is: it need not be made again for them.
+    return copy.deepcopy(_built(replace(settings, optimizer="sgd", rate=1.0, clip=0.0)))
+
+
+@functools.lru_cache(maxsize=4)
+def _built(settings: Settings) -> nn.Module:
     inputs, targets = samples(settings)
     outputs = classes(settings) or 1
     features = inputs.shape[-1]
