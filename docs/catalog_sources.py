@@ -43,7 +43,7 @@ def messages() -> dict[str, list[Message]]:
         "cards": _once(_of_cards("what", "hurts", "apart")),
         "remedies": _once(_of_remedies()),
         "lessons": _once(_of_lessons()),
-        "pages": _once([*_calls("web"), *_of_javascript()]),
+        "pages": _once([*_calls("web", "lab"), *_of_javascript()]),
     }
 
 
