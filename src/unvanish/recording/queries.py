@@ -81,9 +81,20 @@ def integers(steps: list[Any]) -> Steps:
     Raises:
         BadInput: one of them is no whole number.
     """
-    if not all(isinstance(step, int) for step in steps):
+    if set(map(type, steps)) - {int}:
         raise BadInput("the recording is damaged: a step has no number.")
     return np.array(steps, dtype=np.int64)
+
+
+def numbers(values: list[Any]) -> NDArray[np.float64]:
+    """Numbers of the file as an array; NULL is NaN.
+
+    Raises:
+        BadInput: one of them is none.
+    """
+    if set(map(type, values)) - {float, int, type(None)}:
+        values = [number(value) for value in values]  # says which is wrong
+    return np.array(values, dtype=np.float64)
 
 
 def number(value: Any) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unvanish.errors import BadInput
 from unvanish.recording import export, layout, opening
 from unvanish.recording.facts import Facts
-from unvanish.recording.queries import Steps, integers, number, parsed
+from unvanish.recording.queries import Steps, integers, numbers, parsed
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
 
@@ -187,8 +187,7 @@ class Recording(Facts):
             rows = self._file.rows(
                 "SELECT step, value FROM scalar WHERE name = ? ORDER BY step", name
             )
-        values = [number(value) for _, value in rows]
-        return integers([step for step, _ in rows]), np.array(values, dtype=np.float64)
+        return integers([step for step, _ in rows]), numbers([value for _, value in rows])
 
     def look(self, step: int) -> dict[str, Any]:
         """The diagnosis of a step that was observed in full, as its JSON.
