@@ -114,7 +114,7 @@ def test_predict_then_run(browser: Any, address: str) -> None:
         page.locator("#lesson input[type=radio]").nth(1).check()
         run.click()
         page.wait_for_selector("#lesson p.good")
-        page.wait_for_function("location.search.includes('cell=lstm')", timeout=PATIENCE)
+        sync_api.expect(page).to_have_url(re.compile("cell=lstm"), timeout=PATIENCE)
 
 
 def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
@@ -125,10 +125,9 @@ def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
         page.wait_for_selector("#training canvas.heat[height]", timeout=PATIENCE)
     with opened(browser, address, "?data=circles&depth=2&width=4&activation=tanh") as page:
         page.click("#train")
-        page.wait_for_function(
-            "/300/.test(document.querySelector('#training [role=status]').textContent)",
-            timeout=PATIENCE,
-        )
+        said = page.locator("#training [role=status]")
+        sync_api.expect(said).to_contain_text("300", timeout=PATIENCE)
+        sync_api.expect(page.locator("#train")).to_have_text("Train it", timeout=PATIENCE)
         assert page.locator("#training canvas").count() >= 2
 
 
