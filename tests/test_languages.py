@@ -38,6 +38,9 @@ COMPLETE = {
     "report": OTHERS,
     "findings": OTHERS,
     "details": OTHERS,
+    "cards": OTHERS,
+    "remedies": OTHERS,
+    "lessons": OTHERS,
 }
 """Domains that are translated to the last message; one that gets so far is added here."""
 
