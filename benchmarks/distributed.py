@@ -5,7 +5,8 @@
 For each number of ranks, torchrun starts this file; blocks of a training without a watch, with one,
 and without one again take turns in random order, the same on all ranks. The record says the time of a
 step beside the plain one's, the share of the watched steps' time in the watcher's own code, and what
-lies on disk. The first steps of a watch (the deep look on credit) are counted apart.
+lies on disk. Rows of other numbers of ranks and other batches stay in the record. The first steps of
+a watch (the deep look on credit) are counted apart.
 """
 
 import argparse
@@ -107,6 +108,10 @@ def summary(ranks: int, folder: Path, arguments: argparse.Namespace) -> dict[str
     steps = arguments.steps + SETTLED
     return {
         "ranks": ranks,
+        "batch": arguments.batch,
+        "steps": arguments.steps,
+        "rounds": arguments.rounds,
+        "load": round(os.getloadavg()[0], 1),
         "parameters": sum(p.numel() for p in net(arguments.width, arguments.depth).parameters()),
         "tensors": 2 * arguments.depth,
         "plain_step_milliseconds": quartiles([1e3 * one["wall"] for one in plain]),
@@ -145,19 +150,21 @@ def main() -> None:
             subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             rows.append(summary(ranks, Path(folder), arguments))
         print(json.dumps(rows[-1], indent=1))
-    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    before: list[dict[str, Any]] = []
+    if RECORD.exists():
+        new = {(row["ranks"], row["batch"]) for row in rows}
+        known = json.loads(RECORD.read_text())["median and quartiles"]
+        before = [row for row in known if (row["ranks"], row["batch"]) not in new]
     record = {
         "machine": {
             "cpu": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
-            "load": [round(one, 1) for one in load],
             "torch": torch.__version__,
             "unvanish": unvanish.__version__,
         },
-        "settings": {
-            key: value for key, value in vars(arguments).items() if key not in ("folder", "ranks")
-        },
-        "median and quartiles": rows,
+        "median and quartiles": sorted(
+            [*before, *rows], key=lambda row: (row["batch"], row["ranks"])
+        ),
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
 

@@ -1,5 +1,6 @@
 """Ultralytics YOLO on pictures that are made here: watched by one line, or with no line changed."""
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -95,6 +96,47 @@ def test_a_watched_detector_trains_as_an_unwatched_one(data: Path, tmp_path: Pat
         # Its trainer clips at norm 10: what was used, over the factor, is what arrived.
         assert float(total.max()) <= 10.001
         assert (total / factors >= total - 1e-6).all()
+
+
+MISSED = "the loss grows 9,000-fold in five steps and then is zero: no alarm is raised"
+
+
+@pytest.mark.parametrize(
+    "fault", ["nan", pytest.param("rate", marks=pytest.mark.xfail(strict=True, reason=MISSED))]
+)
+def test_a_fault_is_named(fault: str, data: Path, tmp_path: Path) -> None:
+    from ultralytics import YOLO
+
+    from unvanish.integrations.ultralytics import watch
+
+    torch.manual_seed(0)
+    model = YOLO(f"{SMALL}.yaml")
+    watching = watch(model, tmp_path / "recording", strict=True)
+
+    def break_branch(trainer: Any) -> None:
+        calls: list[int] = []
+
+        def broken(module: Any, arguments: Any, output: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return torch.log(output - 1e6) if len(calls) > 3 else output
+
+        trainer.model.model[5].register_forward_hook(broken)
+
+    def raise_rate(trainer: Any) -> None:  # it takes no lr0 above 1 itself
+        trainer.scheduler.base_lrs = [1000 * rate for rate in trainer.scheduler.base_lrs]
+        for group in trainer.optimizer.param_groups:
+            group["lr"] *= 1000
+
+    model.add_callback("on_train_start", break_branch if fault == "nan" else raise_rate)
+    options: dict[str, Any] = eval(f"dict({SETTINGS})")
+    options |= {"epochs": 4 if fault == "nan" else 12, "warmup_epochs": 0, "optimizer": "SGD"}
+    with contextlib.suppress(RuntimeError):  # it gives up by itself after so many NaN
+        model.train(data=str(data), project=str(tmp_path), name="run", **options)
+    assert watching.monitor is not None
+    assert watching.monitor.steps <= 50
+    named = {alarm.name for alarm in watching.monitor.alarms}
+    expected = {"nonfinite-forward", "nonfinite-backward"} if fault == "nan" else {"step-too-large"}
+    assert named & expected, named
 
 
 def test_two_lines_unchanged_under_run(data: Path, tmp_path: Path) -> None:
