@@ -16,3 +16,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(_paths)
 
 # What the tests read is English, whatever the machine they run on speaks.
 os.environ["UNVANISH_LANGUAGE"] = "en"
+
+# Keras reads it when it is imported, and another backend than torch is nothing to this package.
+os.environ.setdefault("KERAS_BACKEND", "torch")

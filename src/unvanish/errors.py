@@ -33,7 +33,7 @@ class TargetError(UnvanishError):
     """A command-line target cannot be turned into a model, data and a loss."""
 
 
-class MissingExtra(UnvanishError):
+class MissingExtra(UnvanishError, ImportError):
     """An optional package is not installed."""
 
 

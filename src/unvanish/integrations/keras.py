@@ -28,7 +28,9 @@ try:
     import h5py
     import keras
 except ImportError as error:
-    raise MissingExtra("keras is not installed: pip install keras.") from error
+    raise MissingExtra(
+        f"keras cannot be imported ({error}): pip install keras, and set KERAS_BACKEND=torch first."
+    ) from error
 
 
 class KerasModule(nn.Module):
