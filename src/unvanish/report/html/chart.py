@@ -52,9 +52,17 @@ def chart(
     drawn += [
         curve(part, f"line {line.class_}") for line in lines for part in _parts(line, across, up)
     ]
+    return [
+        panel(LEFT, top, WIDTH, tall, stretched(*drawn)),
+        *_numbers(across, up, power, top, bottom),
+    ]
+
+
+def _numbers(across: Axis, up: Axis, power: bool, top: float, bottom: float) -> list[Markup]:
+    """Grid lines with their numbers at the left, ticks with theirs below."""
     made: list[Markup] = []
-    for tick in (up.powers if power else up.ticks)(max(int(tall / 34), 2)):
-        y = top + level(tick) / 100 * tall
+    for tick in (up.powers if power else up.ticks)(max(int((bottom - top) / 34), 2)):
+        y = bottom - up.place(tick) / 100 * (bottom - top)
         made.append(
             tag(
                 "line",
@@ -74,7 +82,7 @@ def chart(
         x = LEFT + WIDTH * across.place(tick) / 100
         made.append(upright(x, bottom, bottom + 4, "base"))
         made.append(letters(x, bottom + 16, figure(tick, ",.6g"), "tick"))
-    return [panel(LEFT, top, WIDTH, tall, stretched(*drawn)), *made]
+    return made
 
 
 def _parts(line: Line, across: Axis, up: Axis) -> list[list[tuple[float, float]]]:

@@ -28,7 +28,7 @@ from unvanish.report.recorded import acted, evidence_of, recorded, sentence_of, 
 
 if TYPE_CHECKING:
     from unvanish.recording import Recording
-    from unvanish.recording.summary import Alarm, Summary
+    from unvanish.recording.summary import Alarm, ProfileRow, Summary
 
 _MOST_ALARMS = 50
 _ROW = 20.0
@@ -136,23 +136,7 @@ def _profile(summary: "Summary") -> Markup:
     for place, row in enumerate(rows):
         y = top + (place + 0.5) * _ROW
         names.append(letters(100, y + 4, row.block, "place"))
-        # An exact zero has no logarithm; it stands at the left edge, and the numbers say so.
-        places = [None if v is None else axis.place(log10(v)) for v in row.gradient_rms]
-        first, last = places
-        if first is not None and last is not None:
-            inside.append(
-                tag(
-                    "line",
-                    x1=percent(first),
-                    x2=percent(last),
-                    y1=short(y),
-                    y2=short(y),
-                    class_="base",
-                )
-            )
-        for at, class_ in ((first, "control"), (last, "treated")):
-            if at is not None:
-                inside.append(tag("circle", cx=percent(at), cy=short(y), r="4.5", class_=class_))
+        inside += _ends(row, axis, y)
     return picture(
         _("Gradient of each block, first and last steps"),
         _(
@@ -164,6 +148,29 @@ def _profile(summary: "Summary") -> Markup:
         table=_profile_table(summary),
         caption=key([("control", _("first steps")), ("treated", _("last steps"))]),
     )
+
+
+def _ends(row: "ProfileRow", axis: Axis, y: float) -> list[Markup]:
+    """Where a block stood at first and stands at last, and the way between."""
+    drawn: list[Markup] = []
+    # An exact zero has no logarithm; it stands at the left edge, and the numbers say so.
+    places = [None if v is None else axis.place(log10(v)) for v in row.gradient_rms]
+    first, last = places
+    if first is not None and last is not None:
+        drawn.append(
+            tag(
+                "line",
+                x1=percent(first),
+                x2=percent(last),
+                y1=short(y),
+                y2=short(y),
+                class_="base",
+            )
+        )
+    for at, class_ in ((first, "control"), (last, "treated")):
+        if at is not None:
+            drawn.append(tag("circle", cx=percent(at), cy=short(y), r="4.5", class_=class_))
+    return drawn
 
 
 def _profile_table(summary: "Summary") -> Markup:

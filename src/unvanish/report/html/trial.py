@@ -21,7 +21,7 @@ from unvanish.report.html.picture import (
 )
 
 if TYPE_CHECKING:
-    from unvanish.trial.verdict import Verdict
+    from unvanish.trial.verdict import Pair, Verdict
 
 _WORDS = {
     "helped": marked("It helped"),
@@ -76,8 +76,7 @@ def _pairs(verdict: "Verdict") -> Markup | None:
         return None
     interval = verdict.interval or (verdict.difference, verdict.difference)
     margin = verdict.margin or 0.0
-    ends = [*(pair.difference for pair in pairs), *interval, -margin, margin, 0.0]
-    axis = axis_of(ends, least=max(max(map(abs, ends)), 1e-9))
+    axis = _differences(pairs, interval, margin)
     shown = pairs[:_MOST]
     bottom = 8 + (len(shown) + 1) * _ROW + 8
     inside: list[Markup] = [
@@ -112,6 +111,12 @@ def _pairs(verdict: "Verdict") -> Markup | None:
             _("Right of zero the treated model is better, under the same seed and the same batches."),
         ],
     )  # fmt: skip
+
+
+def _differences(pairs: "Sequence[Pair]", interval: tuple[float, float], margin: float) -> Axis:
+    """Wide enough for every pair, the interval, the margin and zero."""
+    ends = [*(pair.difference for pair in pairs), *interval, -margin, margin, 0.0]
+    return axis_of(ends, least=max(max(map(abs, ends)), 1e-9))
 
 
 def _dot(axis: Axis, value: float, y: float, size: float, class_: str) -> Markup:
@@ -165,13 +170,7 @@ def _curves(verdict: "Verdict") -> Markup | None:
         lines.append(_line(class_, median, every))
     values = [y for line in lines for y in line.y if y > 0]
     power = bool(values) and max(values) > 50 * min(values)
-    if power:
-        lines = [
-            Line(
-                class_=one.class_, x=one.x, y=[math.log10(y) if y > 0 else math.nan for y in one.y]
-            )
-            for one in lines
-        ]
+    lines = [_logarithm(line) for line in lines] if power else lines
     across = Axis(0, max(verdict.steps, 1))
     first, last = ([figure(c[place], ".3g") for c in verdict.curves] for place in (0, -1))
     said = filled(
@@ -193,6 +192,11 @@ def _curves(verdict: "Verdict") -> Markup | None:
             said,
         ],
     )
+
+
+def _logarithm(line: Line) -> Line:
+    levels = [math.log10(y) if y > 0 else math.nan for y in line.y]
+    return Line(class_=line.class_, x=line.x, y=levels)
 
 
 def _line(class_: str, losses: Sequence[float], every: int) -> Line:
