@@ -77,8 +77,7 @@ def _pairs(verdict: "Verdict") -> Markup | None:
     interval = verdict.interval or (verdict.difference, verdict.difference)
     margin = verdict.margin or 0.0
     axis = _differences(pairs, interval, margin)
-    shown = pairs[:_MOST]
-    bottom = 8 + (len(shown) + 1) * _ROW + 8
+    shown, bottom = pairs[:_MOST], 16 + (min(len(pairs), _MOST) + 1) * _ROW
     inside: list[Markup] = [
         box(axis.place(-margin), 0, axis.place(margin) - axis.place(-margin), bottom, "zone-low"),
         *(upright(axis.place(tick), 0, bottom, "grid") for tick in axis.ticks(4)),
@@ -88,9 +87,8 @@ def _pairs(verdict: "Verdict") -> Markup | None:
     for place, pair in enumerate(shown):
         y = 8 + (place + 0.5) * _ROW
         inside.append(_dot(axis, pair.difference, y, 4.5, "control"))
-        aside.append(
-            letters(_LEFT, y + 4, filled(_("seed {seed}"), seed=pair.seed), "label-end", -8)
-        )
+        name = filled(_("seed {seed}"), seed=pair.seed)
+        aside.append(letters(_LEFT, y + 4, name, "label-end", -8))
     y = 8 + (len(shown) + 0.5) * _ROW
     inside += [_whisker(axis, interval, y), _dot(axis, verdict.difference, y, 6.5, "treated")]
     aside.append(letters(_LEFT, y + 4, _("mean"), "end", -8))
