@@ -58,6 +58,12 @@ def _read(app: Any, page: str, source: list[str]) -> None:
     source[0] = _OUTSIDE.sub(handed, text)
 
 
+def _outdated(*_: Any) -> list[str]:
+    """Pages whose lists depend on which files there are."""
+    return ["index", "findings/README", "lessons/README"]
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("env-get-outdated", _outdated)
     app.connect("source-read", _read)
