@@ -18,6 +18,7 @@ with E over u ~ N(0, u). The gradient gains log10(chi) / 2 decades on its way do
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def depth_decades(
     plain = settings.norm == "none" and settings.skip == "none"
     if settings.initialisation == "ours" and plain and settings.depth > DESIGNED:
         return [0.0] * len(weights)  # not random: solved so that each layer passes on all of it
-    bend = nonlinearity(activation(settings))
+    bend = curve_of(settings)
     stream = _Stream(bend, settings.norm, 0.0, float((inputs.double() ** 2).mean()))
     found: list[float | None] = []
     for number, weight in enumerate(weights):
@@ -54,6 +55,25 @@ def depth_decades(
         stream, chi = stream.through(size, *shares)
         found.append(math.log10(chi) / 2 if 0 < chi < math.inf else None)
     return found
+
+
+def curve_of(settings: Settings) -> Nonlinearity:
+    """The activation as value and slope; made once for each, as the integrals are kept by it."""
+    length = settings.steps if settings.recurrent else settings.depth
+    return _curve(settings.activation, length if settings.activation == "ours" else 0)
+
+
+@lru_cache(maxsize=32)
+def _curve(name: str, length: int) -> Nonlinearity:
+    if name in ("ours", "leaky_relu"):  # their slopes are not torch's usual ones
+        return nonlinearity(activation(Settings(activation=name, depth=max(length, 1))))
+    return nonlinearity(name)
+
+
+@lru_cache(maxsize=4096)
+def _moments(bend: Nonlinearity, length: float) -> tuple[float, float, float]:
+    """E f, E f^2 and E f'^2."""
+    return bend.average(length), bend.square(length), bend.slope_square(length)
 
 
 def _shares(settings: Settings) -> tuple[float, float]:
@@ -75,12 +95,12 @@ class _Stream:
         """The stream after a block, and the block's factor on the mean square of the gradient."""
         spread = self.square - (self.mean**2 if self.norm == "batch" else 0.0)
         length = size * self.square if self.norm == "none" else 1.0
-        average, square = self.bend.average(length), self.bend.square(length)
+        average, square, slope = _moments(self.bend, length)
         weight = size if self.norm == "none" else 1 / max(spread, 1e-30)
         mean = skip * self.mean + branch * average
         whole = skip**2 * self.square + 2 * skip * branch * self.mean * average
         after = _Stream(self.bend, self.norm, mean, min(whole + branch**2 * square, 1e60))
-        return after, skip**2 + branch**2 * weight * self.bend.slope_square(length)
+        return after, skip**2 + branch**2 * weight * slope
 
 
 def time_decades(settings: Settings, cell: nn.Module, inputs: Tensor) -> list[float] | None:
@@ -106,7 +126,7 @@ def time_decades(settings: Settings, cell: nn.Module, inputs: Tensor) -> list[fl
     with torch.no_grad():
         drive = (inputs @ read.T + bias).double().square().mean((0, 2)).tolist()
         size = float(carry.double().square().sum()) / len(carry)
-    return _through_steps(nonlinearity(activation(settings)), size, drive)
+    return _through_steps(curve_of(settings), size, drive)
 
 
 def _through_steps(bend: Nonlinearity, size: float, drive: Sequence[float]) -> list[float]:

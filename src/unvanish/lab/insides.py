@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unvanish.lab.nets import Reader, Recurrent, activation, before_activation
+from unvanish.lab.expectation import curve_of
+from unvanish.lab.nets import Reader, Recurrent, before_activation
 from unvanish.lab.settings import Settings
 from unvanish.probe.in_passing import in_passing
 from unvanish.theory import nonlinearity
@@ -30,7 +31,7 @@ def histograms(net: nn.Module, settings: Settings, inputs: Tensor) -> list[dict[
 def curve(settings: Settings) -> dict[str, Any]:
     """The function the units stand on and its slope, at equal places."""
     gated = settings.cell in ("lstm", "gru")
-    bend = nonlinearity("sigmoid" if gated else activation(settings))
+    bend = nonlinearity("sigmoid") if gated else curve_of(settings)
     places = np.linspace(-REACH, REACH, POINTS)
     return {
         "of": settings.cell if gated else settings.activation,
