@@ -137,3 +137,23 @@ def test_somebody_elses_exchange_on_top_survives() -> None:
         torch.autograd.backward = ours
         LISTENING.remove(ear)
     assert torch.autograd.backward is original
+
+
+def test_a_step_is_diagnosed_while_somebody_watches() -> None:
+    import unvanish
+
+    model = net()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(layer: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+        optimizer.zero_grad()
+        layer(batch[0]).square().mean().backward()
+        clip_grad_norm_(layer.parameters(), 1.0)
+        optimizer.step()
+
+    data = [(torch.randn(4, 3), torch.zeros(4))]
+    zero_grad = torch.optim.Optimizer.zero_grad
+    with unvanish.watch(model, sgd, strict=True):
+        diagnosis = unvanish.diagnose(model, data, optimizer=sgd, step=step)
+    assert not [said for said in diagnosis.blind_spots if "cannot be listened to" in said]
+    assert torch.optim.Optimizer.zero_grad is zero_grad

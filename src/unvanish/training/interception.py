@@ -38,7 +38,7 @@ def exchanged_inside(function: Call, make: Callable[[Call], Call]) -> Generator[
             f"{function.__name__} of torch {torch.__version__} cannot be listened to"
         )
     inner = cell.cell_contents
-    cell.cell_contents = make(inner)
+    cell.cell_contents = standing_for(function, make(inner))
     try:
         yield
     finally:
@@ -46,10 +46,26 @@ def exchanged_inside(function: Call, make: Callable[[Call], Call]) -> Generator[
 
 
 def cell_of(function: Call) -> Any:
-    """The closure cell in which a decorated function keeps what it decorates, if there is one."""
+    """The closure cell in which a decorated function keeps what it decorates, if there is one.
+
+    Also where somebody listens there already: what stands in it then says for what it does.
+    """
     inner = getattr(function, "__wrapped__", None)
     cells: Iterable[Any] = getattr(function, "__closure__", None) or ()
-    return next((c for c in cells if inner is not None and c.cell_contents is inner), None)
+    if inner is None:
+        return None
+    return next(
+        (c for c in cells if getattr(c.cell_contents, _FOR, c.cell_contents) is inner), None
+    )
+
+
+def standing_for(function: Call, replacement: Call) -> Call:
+    """Mark what is put into a decorated function's cell, so that :func:`cell_of` finds it again."""
+    setattr(replacement, _FOR, getattr(function, "__wrapped__", None))
+    return replacement
+
+
+_FOR = "__stands_for__"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A user's own training step, listened to: which gradients are made, changed, used and left."""
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable
 from types import TracebackType
@@ -65,6 +66,14 @@ class LoopRecorder:
         self._before_unscaling: float | None = None
 
     def __enter__(self) -> "LoopRecorder":
+        try:
+            self._listen()
+        except BaseException:
+            self._stack.close()  # nothing may stay exchanged where listening could not begin
+            raise
+        return self
+
+    def _listen(self) -> None:
         enter = self._stack.enter_context
         enter(schedulers_standing_still())
         enter(exchanged(torch.autograd, "backward", self._listen_to_backward))
@@ -78,7 +87,6 @@ class LoopRecorder:
         self._stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         self._stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
         self._stack.callback(self._scalers.give_back)
-        return self
 
     def __exit__(
         self,
@@ -149,6 +157,7 @@ class LoopRecorder:
             signature = inspect.signature(original)
             names = list(signature.parameters)[:2]  # the parameters and the limit, by either name
 
+            @functools.wraps(original)
             def clipping(*arguments: Any, **options: Any) -> Any:
                 given = signature.bind(*arguments, **options)
                 listed, limit = (given.arguments[name] for name in names)

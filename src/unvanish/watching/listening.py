@@ -4,6 +4,7 @@ They are exchanged when the first listener comes and put back when the last one 
 somebody else exchanged one in the meantime, ours stays where it is and hands every call on.
 """
 
+import functools
 import inspect
 import threading
 import weakref
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from unvanish.training.interception import cell_of
+from unvanish.training.interception import cell_of, standing_for
 
 Call = Callable[..., Any]
 
@@ -75,7 +76,11 @@ def _inner(function: Call, make: Callable[[Call], Call]) -> _Place | None:
     cell = cell_of(function)
     if cell is None:
         return None
-    return _Place(lambda: cell.cell_contents, lambda f: setattr(cell, "cell_contents", f), make)
+    return _Place(
+        lambda: cell.cell_contents,
+        lambda given: setattr(cell, "cell_contents", given),
+        lambda original: standing_for(function, make(original)),
+    )
 
 
 class _Listening:
@@ -197,6 +202,7 @@ class _Listening:
     def _clip_norm(self, original: Call) -> Call:
         read = _clip_arguments(original)
 
+        @functools.wraps(original)  # who listens on top of us asks for the names of its arguments
         def clip_grad_norm_(*arguments: Any, **options: Any) -> Any:
             listeners = self._listeners
             if not listeners:
@@ -213,6 +219,7 @@ class _Listening:
     def _clip_value(self, original: Call) -> Call:
         read = _clip_arguments(original)
 
+        @functools.wraps(original)
         def clip_grad_value_(*arguments: Any, **options: Any) -> Any:
             listeners = self._listeners
             if not listeners:
