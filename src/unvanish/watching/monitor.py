@@ -112,6 +112,7 @@ class Monitor:
         self._last_step = self._began
         self._spent = self._spent_before = self._training = 0.0
         self._depth = threading.local()
+        self._home = threading.get_ident()
         self._origin: Origin | None = None
         self._compiled = self._early = self._local = False
         self.steps = 0
@@ -210,6 +211,8 @@ class Monitor:
 
     def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
         """A backward call begins (see :class:`unvanish.watching.listening.Listener`)."""
+        if self._elsewhere():
+            return
         with self._own():
             self._catch_up()
             self._facts.before_backward(loss, scale)
@@ -221,6 +224,8 @@ class Monitor:
 
     def after_backward(self, failed: bool) -> None:
         """It is over."""
+        if self._elsewhere():
+            return
         with self._own():
             reached = self._facts.after_backward(failed)
             self._looks.after_backward()
@@ -229,6 +234,8 @@ class Monitor:
 
     def clipped(self, parameters: list[Tensor], factor: Any, limit: float, kind: str) -> None:
         """Gradients were clipped."""
+        if self._elsewhere():
+            return
         with self._own():
             self._facts.clipped(parameters, factor, kind)
 
@@ -250,6 +257,14 @@ class Monitor:
             if self._guarding and self._facts.scaler is scaler:
                 for act in self._guarding.after_scale_update(self.steps, scaler):
                     self._tell_act(act)
+
+    def _elsewhere(self) -> bool:
+        """Whether this is another thread than the one that trains what is watched here.
+
+        Everybody hears every thread's backward passes. To ask for a gradient while another thread
+        frees it or adds to it would end the whole process.
+        """
+        return threading.get_ident() != self._home
 
     def _may_be_compiled(self) -> bool:
         """Whether the step that comes will not call us: once it is known, and once in case it is."""
@@ -274,6 +289,7 @@ class Monitor:
                     self._stepped(attachment.optimizer)
 
     def _ready(self, optimizer: torch.optim.Optimizer) -> None:
+        self._home = threading.get_ident()
         with self._own():
             if self._early:  # it calls after all: gradients are read where they are complete
                 self._current, self._early = None, False
