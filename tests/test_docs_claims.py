@@ -16,12 +16,19 @@ RECORDS = json.loads((DOCS / "experiments" / "records.json").read_text("utf-8"))
 EXPERIMENTS = runpy.run_path(str(DOCS / "experiments" / "record.py"))
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    """What was imported from docs/ goes: another test's ``nets`` is another file."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(DOCS)):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def claims(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(DOCS))
-    yield importlib.import_module("claims")
-    for name in ("claims", "claims_list"):
-        sys.modules.pop(name, None)
+    return importlib.import_module("claims")
 
 
 def test_page_is_what_the_script_writes(claims) -> None:

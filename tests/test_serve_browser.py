@@ -304,9 +304,9 @@ def test_names_from_a_model_are_text(browser: Any, address: str) -> None:
     with opened(browser, f"{address}?rows=tensors") as page:
         shown(page)
         run_named(page, "hostile")
-        page.get_by_text("the step is too large").first.wait_for()
+        # The alarms of the recording before may stand there still: the name says whose they are.
+        page.locator("#happenings").get_by_text(HOSTILE).first.wait_for()
         assert page.locator(".names span").first.inner_text() == HOSTILE
-        assert HOSTILE in page.locator("#happenings").inner_text()
         assert page.locator("#charts").inner_text().count(HOSTILE) >= 1
         assert page.title() != "taken"
         assert page.locator("main img, main script").count() == 0

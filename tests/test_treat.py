@@ -206,7 +206,7 @@ def test_the_command_line_hands_back_a_patch_that_cures(
     assert run(["treat", target, *arguments, "--cure", "cure.py", "--html", "cure.html"]) == 0
     said = capsys.readouterr().out
     assert "cured by" in said
-    assert "<html>" in Path("cure.html").read_text()
+    assert "<html lang" in Path("cure.html").read_text()
     subprocess.run(["git", "apply", "cure.patch"], check=True)
     assert "a comment that stays" in Path("train.py").read_text()
     monkeypatch.delitem(sys.modules, "train")

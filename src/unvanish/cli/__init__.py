@@ -19,6 +19,7 @@ from unvanish.cli.show import show
 from unvanish.cli.speech import SpokenGroup, language_option
 from unvanish.cli.treat import treat
 from unvanish.errors import UnvanishError
+from unvanish.languages import speaking
 
 
 @click.group(cls=SpokenGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    try:
+        with speaking():
+            return _run(arguments)
+    except UnvanishError as error:  # there is no such language
+        click.echo(f"unvanish: {error}", err=True)
+        return 2
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = commands.main(args=arguments, prog_name="unvanish", standalone_mode=False)
     except click.ClickException as error:

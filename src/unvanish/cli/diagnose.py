@@ -1,11 +1,11 @@
 """unvanish diagnose TARGET."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unvanish.cli.files import html_name
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import load_target
@@ -63,7 +63,7 @@ def diagnose(
     if json_file:
         _write_json(result, json_file)
     if html_file:
-        result.report(_html_name(html_file), spoken())
+        result.report(html_name(html_file), spoken())
         written = filled(_("report written to {file}"), file=html_file)
         click.echo(f"\n{written}", err=json_file == "-")
     return 0 if result.healthy else 1
@@ -92,9 +92,3 @@ def _write_json(result: "Diagnosis", json_file: str) -> None:
         result.save(json_file)
     except OSError as error:
         raise BadInput(f"--json: cannot write {json_file}: {error.strerror}.") from error
-
-
-def _html_name(name: str) -> str:
-    if Path(name).suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"--html: {name} must end in .html")
-    return name

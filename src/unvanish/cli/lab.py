@@ -2,26 +2,15 @@
 
 import click
 
+from unvanish.cli.pages import language_of_group, page_options
 from unvanish.cli.progress import working
-from unvanish.cli.serve import language_of_group
 from unvanish.cli.speech import SpokenCommand
-from unvanish.languages import LANGUAGES, speaking
 from unvanish.languages import gettext as _
+from unvanish.languages import speaking
 
 
 @click.command(cls=SpokenCommand)
-@click.option(
-    "--port",
-    type=click.IntRange(min=0, max=65535),
-    default=0,
-    help="Port to answer on.  [default: a free one]",
-)
-@click.option("--no-browser", is_flag=True, help="Print the address only, open no browser.")
-@click.option(
-    "--language",
-    metavar="|".join(LANGUAGES),
-    help="Language of the pages.  [default: what the browser prefers]",
-)
+@page_options
 def lab(port: int, no_browser: bool, language: str | None) -> int:
     """Break, look into, train and cure a real network, with sliders, in the browser.
 

@@ -3,26 +3,15 @@
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
+from unvanish.cli.pages import language_of_group, page_options
 from unvanish.cli.speech import SpokenCommand
-from unvanish.languages import LANGUAGES, speaking, spoken
+from unvanish.languages import speaking
 
 
 @click.command(cls=SpokenCommand)
 @click.argument("run_dir", required=False)
-@click.option(
-    "--port",
-    type=click.IntRange(min=0, max=65535),
-    default=0,
-    help="Port to answer on.  [default: a free one]",
-)
-@click.option("--no-browser", is_flag=True, help="Print the address only, open no browser.")
-@click.option(
-    "--language",
-    metavar="|".join(LANGUAGES),
-    help="Language of the pages.  [default: what the browser prefers]",
-)
+@page_options
 def serve(run_dir: str | None, port: int, no_browser: bool, language: str | None) -> int:
     """Show recordings in the browser, live: heat map, curves, alarms, deep looks.
 
@@ -40,10 +29,3 @@ def serve(run_dir: str | None, port: int, no_browser: bool, language: str | None
         page = dashboard(place, asked)
         run_server(page, ready=click.echo, port=port, open_browser=not no_browser)
     return 0
-
-
-def language_of_group() -> str | None:
-    """``unvanish --language ru serve``: what was asked for before the command's name."""
-    parent = click.get_current_context().parent
-    given = parent is not None and parent.get_parameter_source("language")
-    return spoken() if given == ParameterSource.COMMANDLINE else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unvanish.cli.files import html_name
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.errors import BadInput
@@ -36,8 +37,8 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
     from unvanish.recording import Recording
     from unvanish.recording.summarising import summarise
 
-    if html_file is not None and Path(html_file).suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"--html: {html_file} must end in .html")
+    if html_file is not None:
+        html_name(html_file)
     with working(_("reading the recording")), Recording.open(run_dir) as recording:
         summary = summarise(recording)
         page = _page(recording, summary) if html_file else ""

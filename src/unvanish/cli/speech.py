@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from unvanish.languages import LANGUAGES, VARIABLE, gettext, marked, speaking
+from unvanish.languages import LANGUAGES, VARIABLE, gettext, marked, speak
 
 _OWN = (
     marked("Show this message and exit."),
@@ -35,7 +35,9 @@ def _speak(context: click.Context, option: click.Parameter, language: str | None
     # An option given before the command's name holds unless the command has its own.
     if context.parent is None:
         language = language or os.environ.get(VARIABLE)
-    context.with_resource(speaking(language or None))
+    # Until `run` ends, not until the context does: click never closes the context of a command line
+    # that it refuses, and what is said of the refusal is said in this language.
+    speak(language or None)
 
 
 class SpokenCommand(click.Command):

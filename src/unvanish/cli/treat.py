@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unvanish.cli.files import html_name
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import find_function, made_by
@@ -54,8 +55,8 @@ def treat(
 
     TARGET is what `unvanish diagnose` takes. Exit status: 0 healthy or cured, 1 neither.
     """
-    if html_file is not None and Path(html_file).suffix.lower() not in (".html", ".htm"):
-        raise click.UsageError(f"--html: {html_file} must end in .html")
+    if html_file is not None:
+        html_name(html_file)
     with working(_("loading torch and the target")):
         from unvanish.treatment import treat as run_treatment
 

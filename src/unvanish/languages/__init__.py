@@ -14,6 +14,7 @@ from unvanish.languages.speaking import (
     gettext,
     marked,
     ngettext,
+    speak,
     speaking,
     spoken,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "number",
     "plural_categories",
     "recognised",
+    "speak",
     "speaking",
     "spoken",
     "translation",

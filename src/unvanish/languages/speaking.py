@@ -21,13 +21,19 @@ def speaking(language: str | None = None) -> Generator[str]:
     Raises:
         BadInput: there is no such language.
     """
+    before = _SPOKEN.set(_SPOKEN.get())
+    try:
+        yield speak(language)
+    finally:
+        _SPOKEN.reset(before)
+
+
+def speak(language: str | None = None) -> str:
+    """What :func:`speaking` does, until the :func:`speaking` around it ends; the language meant."""
     meant = _SPOKEN.get() if language is None else None
     meant = meant or chosen(language)
-    token = _SPOKEN.set(meant)
-    try:
-        yield meant
-    finally:
-        _SPOKEN.reset(token)
+    _SPOKEN.set(meant)
+    return meant
 
 
 def spoken() -> str:

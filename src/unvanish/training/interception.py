@@ -4,10 +4,12 @@ Everything here is undone when its context ends, whatever happened inside.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 Call = Callable[..., Any]
@@ -66,6 +68,28 @@ def standing_for(function: Call, replacement: Call) -> Call:
 
 
 _FOR = "__stands_for__"
+
+
+def clipping_arguments(
+    original: Call,
+) -> Callable[[Any, Any], tuple[inspect.BoundArguments, list[Tensor], str]]:
+    """How to read a call of ``clip_grad_norm_`` or ``clip_grad_value_``, whatever names it used.
+
+    Of ``read(arguments, options)``: the call as bound, its parameters as a list, and under which
+    name its limit is bound.
+    """
+    signature = inspect.signature(original)
+    parameters, limit = list(signature.parameters)[:2]
+
+    def read(arguments: Any, options: Any) -> tuple[inspect.BoundArguments, list[Tensor], str]:
+        given = signature.bind(*arguments, **options)
+        listed: Any = given.arguments[parameters]
+        # A generator can be read only once: the original gets the list.
+        found = [listed] if isinstance(listed, Tensor) else list(listed)
+        given.arguments[parameters] = found
+        return given, found, limit
+
+    return read
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, cast
@@ -17,7 +16,12 @@ from torch.optim.optimizer import (
 
 from unvanish.errors import BadInput
 from unvanish.signals import l2
-from unvanish.training.interception import exchanged, exchanged_inside, schedulers_standing_still
+from unvanish.training.interception import (
+    clipping_arguments,
+    exchanged,
+    exchanged_inside,
+    schedulers_standing_still,
+)
 from unvanish.training.leftovers import Leftovers
 from unvanish.training.loss_roots import likeness, share_of_mean
 from unvanish.training.loss_scaler import ScalerKeeper
@@ -154,20 +158,16 @@ class LoopRecorder:
 
     def _listen_to_clipping(self, kind: str) -> Callable[[Call], Call]:
         def make(original: Call) -> Call:
-            signature = inspect.signature(original)
-            names = list(signature.parameters)[:2]  # the parameters and the limit, by either name
+            read = clipping_arguments(original)
 
             @functools.wraps(original)
             def clipping(*arguments: Any, **options: Any) -> Any:
-                given = signature.bind(*arguments, **options)
-                listed, limit = (given.arguments[name] for name in names)
-                # A generator can be read only once: the original gets the list.
-                listed = [listed] if isinstance(listed, Tensor) else list(listed)
-                given.arguments[names[0]] = listed
+                given, listed, name = read(arguments, options)
+                limit = given.arguments[name]
                 if any(id(p) in self._identities for p in listed):
                     met = Clipping(kind=kind, limit=float(limit), scaled=self._multiplied)
                     self._clippings.append(met)
-                    given.arguments[names[1]] = limit if self._clip else float("inf")
+                    given.arguments[name] = limit if self._clip else float("inf")
                 return original(*given.args, **given.kwargs)
 
             return clipping

@@ -5,7 +5,6 @@ somebody else exchanged one in the meantime, ours stays where it is and hands ev
 """
 
 import functools
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Generator
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from unvanish.training.interception import cell_of, standing_for
+from unvanish.training.interception import cell_of, clipping_arguments, standing_for
+from unvanish.watching.fused.memory import is_distributed
 
 Call = Callable[..., Any]
 
@@ -200,14 +200,15 @@ class _Listening:
         return update
 
     def _clip_norm(self, original: Call) -> Call:
-        read = _clip_arguments(original)
+        read = clipping_arguments(original)
 
         @functools.wraps(original)  # who listens on top of us asks for the names of its arguments
         def clip_grad_norm_(*arguments: Any, **options: Any) -> Any:
             listeners = self._listeners
             if not listeners:
                 return original(*arguments, **options)
-            given, parameters, limit = read(arguments, options)
+            given, parameters, name = read(arguments, options)
+            limit = float(given.arguments[name])
             total = original(*given.args, **given.kwargs)
             factor = _factor(total, limit)
             for listener in listeners:
@@ -217,14 +218,15 @@ class _Listening:
         return clip_grad_norm_
 
     def _clip_value(self, original: Call) -> Call:
-        read = _clip_arguments(original)
+        read = clipping_arguments(original)
 
         @functools.wraps(original)
         def clip_grad_value_(*arguments: Any, **options: Any) -> Any:
             listeners = self._listeners
             if not listeners:
                 return original(*arguments, **options)
-            given, parameters, limit = read(arguments, options)
+            given, parameters, name = read(arguments, options)
+            limit = float(given.arguments[name])
             result = original(*given.args, **given.kwargs)
             for listener in listeners:
                 listener.clipped(parameters, None, limit, "value")
@@ -238,24 +240,9 @@ def _factor(total: Tensor, limit: float) -> Tensor | None:
 
     Unknown where the norm is a distributed tensor: to read it every process would have to be asked.
     """
-    if hasattr(total, "to_local"):
+    if is_distributed(total):
         return None
     return (limit / (total.detach() + 1e-6)).clamp(max=1.0)
-
-
-def _clip_arguments(original: Call) -> Callable[[Any, Any], tuple[Any, list[Tensor], float]]:
-    signature = inspect.signature(original)
-    names = list(signature.parameters)[:2]  # the parameters and the limit, by either name
-
-    def read(arguments: Any, options: Any) -> tuple[Any, list[Tensor], float]:
-        given = signature.bind(*arguments, **options)
-        listed: Any = given.arguments[names[0]]
-        # A generator can be read only once: the original gets the list.
-        parameters = [listed] if isinstance(listed, Tensor) else list(listed)
-        given.arguments[names[0]] = parameters
-        return given, parameters, float(given.arguments[names[1]])
-
-    return read
 
 
 LISTENING = _Listening()

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unvanish.watching.fused.memory import is_distributed, local_shard
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -46,12 +48,9 @@ def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Of each tensor of which this process holds a part only: how it is placed, how much is here."""
     parts: dict[str, dict[str, Any]] = {}
     for name, parameter in parameters.items():
-        to_local: Any = getattr(parameter, "to_local", None)
-        if to_local is None:
+        if not is_distributed(parameter):
             continue
         placements: Any = getattr(parameter, "placements", ())
-        with torch.no_grad():
-            local: Tensor = to_local()
         mesh: Any = getattr(parameter, "device_mesh", None)
         coordinates = list(mesh.get_coordinate() or ()) if mesh is not None else []
         parts[name] = {
@@ -60,7 +59,7 @@ def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
             "sharded": [getattr(one, "dim", None) is not None for one in placements],
             "coordinates": [int(one) for one in coordinates],
             "mesh": [int(size) for size in mesh.shape] if mesh is not None else [],
-            "elements": local.numel(),
+            "elements": local_shard(parameter).numel(),
         }
     return parts
 
@@ -71,7 +70,7 @@ def known_here(tensor: Tensor) -> Tensor | None:
     Asking for the number of a distributed tensor starts a collective, in which a process that does
     not ask leaves all others waiting.
     """
-    if not hasattr(tensor, "to_local"):
+    if not is_distributed(tensor):
         return tensor
     placements: Any = getattr(tensor, "placements", ())
     local: Any = getattr(tensor, "_local_tensor", None)

@@ -11,6 +11,7 @@ from unvanish.recording import StepReading
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused import GradientReadings, Passes, UpdateReadings
+from unvanish.watching.fused.memory import is_distributed
 from unvanish.watching.parallel import lies_as
 from unvanish.watching.watched import Watched
 
@@ -84,7 +85,7 @@ class StepReader:
         self.columns = sorted({*watched.columns_of(optimizer), *also})
         self._parameters = [everything[column] for column in self.columns]
         self._passes = Passes(self._parameters)
-        self.local = any(_sharded(parameter) for parameter in self._parameters)
+        self.local = any(is_distributed(parameter) for parameter in self._parameters)
 
     def gradients(self, into: Pending, *, histogram: bool, scale: float) -> None:
         """Read every gradient, once."""
@@ -106,7 +107,3 @@ class StepReader:
     def release(self) -> None:
         """Let go of copies of the weights."""
         self._passes.release()
-
-
-def _sharded(parameter: Tensor) -> bool:
-    return type(parameter).__name__ == "DTensor" or hasattr(parameter, "_local_tensor")

@@ -10,9 +10,6 @@ from unvanish.watching.parallel import known_here
 from unvanish.watching.reading import Number
 from unvanish.watching.watched import Watched
 
-SAMPLED = 16
-"""Parameters asked whether a backward pass reached them: enough to tell two models apart."""
-
 
 class StepFacts:
     """Gathers the facts of one step, from the end of the one before."""
@@ -21,7 +18,6 @@ class StepFacts:
         self._watched = watched
         self._thread = threading.local()
         self._scaler: Any = None
-        self._scaler_steps = 0
         self.start_step()
 
     def start_step(self) -> None:
@@ -63,9 +59,7 @@ class StepFacts:
         return True
 
     def _versions(self) -> list[tuple[int, int]]:
-        every = list(self._watched.parameters.values())
-        some = every[:: max(len(every) // SAMPLED, 1)]
-        gradients = [p.grad for p in some]
+        gradients = [parameter.grad for parameter in self._watched.sample]
         return [(id(g), g._version) if g is not None else (0, 0) for g in gradients]
 
     def clipped(self, parameters: list[Tensor], factor: Any, kind: str) -> None:

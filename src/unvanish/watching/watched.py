@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from unvanish.recording import TensorEntry
 
+SAMPLED = 16
+"""Parameters asked whether a backward pass reached them: enough to tell two models apart."""
+
 
 class Watched:
     """Every parameter of a model, and what its optimizers hold besides.
@@ -22,6 +25,7 @@ class Watched:
         self.entries: list[TensorEntry] = []
         self._column: dict[int, int] = {}
         self._held: list[int] = []
+        self.sample: list[Tensor] = []
         self.update()
 
     def __len__(self) -> int:
@@ -56,6 +60,8 @@ class Watched:
             )
             self.entries.append(entry)
             added.append(entry)
+        every = list(self.parameters.values())
+        self.sample = every[:: max(len(every) // SAMPLED, 1)]
         return added
 
     def changed(self) -> bool:

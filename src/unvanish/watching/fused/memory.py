@@ -39,7 +39,7 @@ class Stored:
 
 def stored(tensor: Tensor) -> Stored | None:
     """What is stored of a tensor of any kind; ``None`` where there is no memory (meta, fake)."""
-    local = hasattr(tensor, "to_local")
+    local = is_distributed(tensor)
     plain = _unwrapped(tensor)
     if plain is None:
         return None
@@ -59,7 +59,7 @@ def stored(tensor: Tensor) -> Stored | None:
 
 def _unwrapped(tensor: Tensor) -> Tensor | None:
     """An ordinary tensor over the same memory; ``None`` where a subclass keeps it elsewhere."""
-    if hasattr(tensor, "to_local"):
+    if is_distributed(tensor):
         tensor = local_shard(tensor)
     if type(tensor) not in _ORDINARY:
         dispatch = cast(Any, type(tensor)).__torch_dispatch__
@@ -67,6 +67,11 @@ def _unwrapped(tensor: Tensor) -> Tensor | None:
             return None
         tensor = tensor.as_subclass(Tensor)
     return None if tensor.is_meta else tensor
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    """Whether several processes hold it together (a DTensor), so that its values are not all here."""
+    return hasattr(tensor, "to_local")
 
 
 def local_shard(tensor: Tensor) -> Tensor:

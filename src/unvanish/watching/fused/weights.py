@@ -9,7 +9,6 @@ and would pass for an update.
 import ctypes
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 from unvanish.recording.records import Floats
 from unvanish.watching.fused.compiled import Compiled, Table
 from unvanish.watching.fused.finish import Wide, update_statistics
-from unvanish.watching.fused.memory import weights_of
+from unvanish.watching.fused.memory import is_distributed, local_shard, weights_of
 from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import UpdateReadings
 from unvanish.watching.fused.ring import Seat
@@ -171,8 +170,4 @@ def _room(parameter: Tensor) -> int:
 
 def _entries_here(parameter: Tensor) -> int:
     """Number of entries that this process holds: of a shard, those of the shard."""
-    to_local: Any = getattr(parameter, "to_local", None)
-    if to_local is None:
-        return parameter.numel()
-    with torch.no_grad():
-        return int(to_local().numel())
+    return (local_shard(parameter) if is_distributed(parameter) else parameter).numel()

@@ -1,6 +1,6 @@
 """What watching costs where several processes train together (DDP, gloo, CPU).
 
-    python benchmarks/distributed.py --rounds 4 --steps 40
+    python benchmarks/watch_ranks.py --rounds 4 --steps 40
 
 For each number of ranks, torchrun starts this file; blocks of a training without a watch, with one,
 and without one again take turns in random order, the same on all ranks. The record says the time of a
@@ -28,7 +28,7 @@ from torch import nn
 
 import unvanish
 
-RECORD = Path(__file__).with_name("records") / "distributed.json"
+RECORD = Path(__file__).with_name("records") / "watch-ranks.json"
 ARMS = ("plain", "watched", "plain again")
 SETTLED = 3
 """Steps at the start of a block that are counted apart."""
