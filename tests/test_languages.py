@@ -41,6 +41,7 @@ COMPLETE = {
     "cards": OTHERS,
     "remedies": OTHERS,
     "lessons": OTHERS,
+    "pages": OTHERS,
 }
 """Domains that are translated to the last message; one that gets so far is added here."""
 
