@@ -226,14 +226,6 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-REMARKS = (
-    "`chaotic-signal` on the fresh MobileNetV2 of Keras is a false alarm: Keras composes its batch norm of "
-    "elementary operations, so it is not",
-    "recognised as one. The same architecture from torchvision, measured the same (2.4 decades over 32 "
-    "layers), raises nothing.",
-)
-
-
 def page(rows: list[dict[str, Any]]) -> str:
     head = [
         "# Compatibility",
@@ -249,7 +241,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         "| library | version | model | parameters | ops | result | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *map(line, rows), "", *REMARKS]) + "\n"
+    return "\n".join([*head, *map(line, rows)]) + "\n"
 
 
 def main() -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from unvanish.cards import Card
+from unvanish.causes.batch_statistics import batch_norms
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.likeness import Course, course, hidden, trainable_depth
-from unvanish.trace import Layer
+from unvanish.trace import Layer, Trace
 
 CARD = Card(
     code="UV305",
@@ -38,13 +40,13 @@ On digits, tanh nets of 10 to 100 layers past it end below 60 %, those short of 
 
 def find(case: Case) -> Iterable[Finding]:
     """Sensitivity rising towards the input, layer by layer, without a batch norm's part in it."""
-    if any("BatchNorm" in op.kind for op in case.trace.ops):
-        return
     layers = hidden(case.trace)
     rise = growth(layers)
     if rise is None or -rise.decades < GROWTH_DECADES:
         return
     if not rise.compounds or rise.slope is None or not rise.slope.falls:
+        return
+    if coupled(case.trace, layers[-len(rise.layers)]):
         return
     gate = case.trace.gate
     severity = "broken" if -rise.decades >= BROKEN_DECADES / 2 else "harmful"
@@ -70,6 +72,21 @@ def growth(layers: list[Layer]) -> Course | None:
     if len(known) < len(layers) or not known:
         return None  # a layer without gradient: nothing can be said of a course
     return course(layers, [value / known[0] for value in known])
+
+
+def coupled(trace: Trace, first: Layer) -> bool:
+    """Whether a batch norm works on what comes out of this layer or of those behind it.
+
+    One that scales the input alone has no part in what happens from layer to layer.
+    """
+    if first.output is None or not first.parameters:
+        return any("BatchNorm" in op.kind for op in trace.ops)
+    if any("BatchNorm" in op.kind for op in trace.ops[: first.output + 1]):
+        return True
+    flow = Dataflow(trace)
+    norms = set(batch_norms(flow))
+    made = [i for i, op in enumerate(flow.operations) if set(op.parameters) & set(first.parameters)]
+    return bool(norms) and not norms.isdisjoint(flow.descendants(made))
 
 
 def clear(case: Case) -> dict[str, float] | None:
