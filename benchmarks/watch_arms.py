@@ -14,6 +14,7 @@ from watch_models import Training
 
 from unvanish.watching.fused import Passes
 from unvanish.watching.listening import LISTENING
+from unvanish.watching.own_work import OwnWork
 from unvanish.watching.watch import watch
 
 
@@ -131,20 +132,17 @@ class TensorBoard(Arm):
         self._writer.close()
 
 
-class Ours(Arm):
-    """``unvanish.watch``, recording to disk."""
+class _InProcessorTime:
+    """The watcher's own work as it is, also timed in CPU time of this thread."""
 
-    def __init__(self, training: Training, budget: float | None) -> None:
-        super().__init__(training)
-        self.folder = tempfile.mkdtemp()
-        self.monitor = watch(training.model, training.optimizer, to=self.folder, budget=budget)
-        self._own = self.monitor._own
-        self._deep = 0
-        vars(self.monitor)["_own"] = self._timed  # the same, in CPU time of this thread
-        self.pause()
+    def __init__(self, own: OwnWork, arm: Arm) -> None:
+        self._own, self._arm, self._deep = own, arm, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
 
     @contextlib.contextmanager
-    def _timed(self) -> Iterator[None]:
+    def __call__(self) -> Iterator[None]:
         self._deep += 1
         started = time.thread_time()
         try:
@@ -153,14 +151,26 @@ class Ours(Arm):
         finally:
             self._deep -= 1
             if not self._deep:
-                self.seconds += time.thread_time() - started
+                self._arm.seconds += time.thread_time() - started
+
+
+class Ours(Arm):
+    """``unvanish.watch``, recording to disk."""
+
+    def __init__(self, training: Training, budget: float | None) -> None:
+        super().__init__(training)
+        self.folder = tempfile.mkdtemp()
+        self.monitor = watch(training.model, training.optimizer, to=self.folder, budget=budget)
+        self._heard, self._own = self.monitor._steps, self.monitor._own
+        vars(self._heard)["_own"] = _InProcessorTime(self._own, self)
+        self.pause()
 
     def resume(self) -> None:
-        LISTENING.add(self.monitor)
-        self.monitor._last_step = time.perf_counter()  # the other arms' time is not this training's
+        LISTENING.add(self._heard)
+        self._own.last_step = time.perf_counter()  # the other arms' time is not this training's
 
     def pause(self) -> None:
-        LISTENING.remove(self.monitor)
+        LISTENING.remove(self._heard)
 
     def close(self) -> None:
         self.monitor.close()

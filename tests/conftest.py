@@ -2,7 +2,11 @@
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 SUPPORT = Path(__file__).parent / "support"
 
@@ -19,3 +23,15 @@ os.environ["UNVANISH_LANGUAGE"] = "en"
 
 # Keras reads it when it is imported, and another backend than torch is nothing to this package.
 os.environ.setdefault("KERAS_BACKEND", "torch")
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens_afterwards() -> Iterator[None]:
+    """A watch that a test forgot to close would go on reading in every test after it."""
+    yield
+    listening = sys.modules.get("unvanish.watching.listening")
+    if listening is not None:
+        left = listening.LISTENING._listeners
+        for listener in left:
+            listening.LISTENING.remove(listener)
+        assert not left, f"{len(left)} watch(es) were left open: close() them"

@@ -230,7 +230,7 @@ def test_a_fault_of_the_watcher_does_not_stop_the_training(
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with unvanish.watch(model, optimizer) as monitor:
-        monkeypatch.setattr(monitor, "_read", lambda _: 1 / 0)
+        monkeypatch.setattr(monitor._steps, "_read", lambda _: 1 / 0)
         train(model, optimizer)
     assert monitor.closed
     assert "training goes on" in caplog.records[0].getMessage()

@@ -1,0 +1,89 @@
+"""Judges a training: by detectors over the readings of every step, and by deep looks at one."""
+
+from collections import deque
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unvanish.alarms import Alarms
+from unvanish.diagnosis import Diagnosis
+from unvanish.recording import Event, TensorEntry
+from unvanish.watching.alarm_book import AlarmBook
+from unvanish.watching.looks import Looks
+from unvanish.watching.origin import Origin, origin_of
+from unvanish.watching.reading import Pending
+from unvanish.watching.telling import Telling
+from unvanish.watching.watched import Watched
+
+
+class Judging:
+    """Takes what was read of each step, in order; what it finds goes into the book and is told."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        optimizer: torch.optim.Optimizer,
+        looks: Looks,
+        book: AlarmBook,
+        telling: Telling,
+    ) -> None:
+        self._watched, self._looks, self._book = watched, looks, book
+        self._telling = telling
+        self._alarms = Alarms(watched.entries, optimizer=type(optimizer).__name__)
+        self._pending: deque[Pending] = deque()
+        self._origin: Origin | None = None
+
+    def loss(self, loss: Tensor) -> None:
+        """Find the operation that made a loss non-finite, while its graph is still there.
+
+        The first time only: a training that is lost is not to be slowed down as well.
+        """
+        if self._origin is None and loss.device.type == "cpu" and not _finite(loss):
+            self._origin = origin_of(loss, self._watched.names)
+
+    def new_tensors(self, added: list[TensorEntry]) -> None:
+        """Tensors that came while the training ran."""
+        self._alarms.add_tensors(added)
+        self._telling.new_tensors(added)
+
+    def step(self, pending: Pending) -> None:
+        """A step is over; its numbers may still be on their way from a device."""
+        self._pending.append(pending)
+        self.drain()
+
+    def drain(self, wait: bool = False) -> None:
+        """Judge and write what has arrived, in order."""
+        while self._pending and (wait or self._pending[0].ready()):
+            reading = self._pending.popleft().reading()
+            self._telling.reading(reading, self._watched.entries)
+            for event in self._book.from_detectors(self._placed(self._alarms.feed(reading))):
+                self._telling.event(event)
+                if event.kind == "alarm":
+                    self._looks.arm(locating=event.name.startswith("nonfinite"))
+
+    def _placed(self, events: list[Event]) -> list[Event]:
+        """Of a loss that is not finite, with the operation that made it so, where it was found."""
+        origin = self._origin
+        if origin is None:
+            return events
+        return [
+            replace(
+                event, where=origin.where or event.where, detail=f"{event.detail} {origin.said}."
+            )
+            if event.kind == "alarm" and event.name == "nonfinite-forward"
+            else event
+            for event in events
+        ]
+
+    def look(self, step: int, diagnosis: Diagnosis) -> None:
+        """This step was observed in full."""
+        self._telling.look(step, diagnosis)
+        for event in self._book.from_look(diagnosis, step, self._telling.clock()):
+            self._telling.event(event)
+        for finding in diagnosis.findings:
+            self._alarms.hint(finding.name, finding.where)
+
+
+def _finite(loss: Tensor) -> bool:
+    return bool(torch.isfinite(loss.detach()).all())
