@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 _NORMAL_QUANTILE = 1.96
 """Two-sided 95 % quantile of the standard normal distribution."""
 
@@ -48,15 +50,13 @@ def theil_sen(values: Sequence[float]) -> Slope | None:
     1.0
     """
     step = max(1, -(-len(values) // _MOST_POINTS))
-    points = [(x, y) for x, y in enumerate(values)][::step]
-    count = len(points)
+    heights = np.asarray(values[::step], dtype=np.float64)
+    count = len(heights)
     if count < 3:
         return None
-    slopes = sorted(
-        (y2 - y1) / (x2 - x1)
-        for position, (x1, y1) in enumerate(points)
-        for x2, y2 in points[position + 1 :]
-    )
+    near, far = np.triu_indices(count, 1)
+    with np.errstate(invalid="ignore"):  # of two infinite heights
+        slopes = np.sort((heights[far] - heights[near]) / ((far - near) * step)).tolist()
     total = len(slopes)
     middle = total // 2
     median = slopes[middle] if total % 2 else (slopes[middle - 1] + slopes[middle]) / 2

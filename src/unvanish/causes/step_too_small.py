@@ -42,10 +42,11 @@ def find(case: Case) -> Iterable[Finding]:
     if base is None or not base.finite or not base.weights:
         return
     typical = update_to_weight(base) * _held_back(case)
-    if not 0 < typical < SMALL or converged(case):
+    if not 0 < typical < SMALL:
         return
-    if _fastest(base) >= CUSTOMARY:
-        return  # the rate is right for some layer: others get less gradient, not smaller steps
+    # The rate is right for some layer: others get less gradient, not smaller steps.
+    if _fastest(base) >= CUSTOMARY or converged(case):
+        return
     larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
     if larger is None or larger.fell <= 0:
         return

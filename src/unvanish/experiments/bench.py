@@ -1,6 +1,5 @@
 """Experiments on a copy: what would happen if. The user's model is never stepped."""
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -33,6 +32,7 @@ from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer,
 from unvanish.training.reached import kept, reached
 from unvanish.training.record import LoopRecord
 from unvanish.training.recorder import LoopRecorder
+from unvanish.twins import twin_of
 
 FEWEST_CALLS = 4
 """Calls of a user's step that show what one does to the next, whatever ``steps`` says."""
@@ -145,7 +145,7 @@ class Bench(Laboratory):
                 for a in activations
                 if a.fed_by is not None
             }
-            twin = copy.deepcopy(self._model)
+            twin = twin_of(self._model)
             with seeded(self._seed):
                 make_neutral(twin, variances)
             return observe(twin, self._batches(1), self._loss, self._forward, self._seed)
@@ -156,7 +156,7 @@ class Bench(Laboratory):
         """The trace of a copy with the entries of every weight tensor in another order."""
 
         def experiment() -> Trace:
-            twin = copy.deepcopy(self._model)
+            twin = twin_of(self._model)
             draw_again(twin, seed)
             return observe(twin, self._batches(1), self._loss, self._forward, self._seed)
 
@@ -190,7 +190,7 @@ class Bench(Laboratory):
             inputs, targets = split_batch(cast(Any, batch))
             if not tensors_in(targets):
                 return None
-            twin = copy.deepcopy(self._model)
+            twin = twin_of(self._model)
             with preserved(self._model, self._seed), eager():
                 known = mean_loss(twin, [(inputs, targets)], self._loss_of)
                 wrong = mean_loss(twin, [(inputs, map_tensors(targets, shuffled))], self._loss_of)
@@ -213,7 +213,7 @@ class Bench(Laboratory):
             inputs = split_batch(cast(Any, batch))[0]
             if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
                 return None
-            twin = copy.deepcopy(self._model)
+            twin = twin_of(self._model)
             with preserved(self._model, self._seed), eager():
                 return singular_value_spread(twin, inputs.detach().clone())
 
@@ -328,7 +328,7 @@ class Bench(Laboratory):
     def _twin(
         self, optimizer: torch.optim.Optimizer | OptimizerFactory | None
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
-        twin = copy.deepcopy(self._model)
+        twin = twin_of(self._model)
         for parameter in twin.parameters():
             parameter.grad = None
         return twin, copied_optimizer(optimizer, self._model, twin)

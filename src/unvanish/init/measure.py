@@ -1,6 +1,5 @@
 """The gate before and after, and what it costs."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from unvanish.preserve import preserved
 from unvanish.probe.gate import singular_value_spread
 from unvanish.probe.observe import eager, observe
 from unvanish.trace import Trace
+from unvanish.twins import twin_of
 
 FORWARD, BACKWARD, SECOND = 1 / 3, 2 / 3, 4 / 3
 _SHARE, _FEWEST, _MOST, _PROBES = 4, 4, 16, 1
@@ -74,7 +74,7 @@ class Meter:
         if inputs is None:
             return None
         try:
-            twin = copy.deepcopy(self._model)
+            twin = twin_of(self._model)
             with preserved(twin, self._seed), eager():
                 count = min(max(len(inputs) // _SHARE, _FEWEST), _MOST, len(inputs))
                 dear = FORWARD + _PROBES * (BACKWARD + SECOND)

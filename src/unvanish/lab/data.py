@@ -63,14 +63,21 @@ def _drawn(name: str, steps: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _digits(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Some of the digits, brought to zero mean and unit variance over all."""
+    inputs, labels = _all_digits()
+    chosen = torch.randperm(len(labels), generator=generator)[:SAMPLES]
+    return inputs[chosen], labels[chosen]
+
+
+@functools.cache
+def _all_digits() -> tuple[Tensor, Tensor]:
     """Handwritten digits of 8 by 8 points (Alpaydin and Kaynak 1998), from scikit-learn."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)  # pyright: ignore
-    chosen = torch.randperm(len(labels), generator=generator)[:SAMPLES]
     inputs = torch.tensor(images, dtype=torch.float32)
     inputs = (inputs - inputs.mean()) / inputs.std()
-    return inputs[chosen], torch.tensor(labels, dtype=torch.long)[chosen]
+    return inputs, torch.tensor(labels, dtype=torch.long)
 
 
 def _circles(generator: torch.Generator) -> tuple[Tensor, Tensor]:

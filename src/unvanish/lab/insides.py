@@ -1,5 +1,7 @@
 """What stands in front of the activations, and the curve on which it stands."""
 
+import math
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import numpy as np
@@ -24,8 +26,7 @@ def histograms(net: nn.Module, settings: Settings, inputs: Tensor) -> list[dict[
     Of an LSTM they are those of its forget gates, of a GRU those of its update gates.
     """
     found = _in_time(net, settings, inputs) if settings.recurrent else _in_depth(net, inputs)
-    edges = np.linspace(-REACH, REACH, BINS + 1)
-    return [_counted(name, values, edges) for name, values in found.items()]
+    return _counted(found)
 
 
 def curve(settings: Settings) -> dict[str, Any]:
@@ -42,17 +43,32 @@ def curve(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _counted(name: str, values: Tensor, edges: Any) -> dict[str, Any]:
-    flat = values.detach().double().flatten()
-    flat = flat[flat.isfinite()]
-    counts, _ = np.histogram(flat.clamp(-REACH, REACH).numpy(), edges)
-    whole = max(int(counts.sum()), 1)
-    return {
-        "name": name,
-        "shares": (counts / whole).round(4).tolist(),
-        "mean": float(flat.mean()) if len(flat) else None,
-        "rms": float(flat.square().mean().sqrt()) if len(flat) else None,
-    }
+def _counted(found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """All layers at once, as there may be two hundred; shorter ones are filled up with NaN."""
+    if not found:
+        return []
+    flat = [tensor.detach().flatten() for tensor in found.values()]
+    values = nn.utils.rnn.pad_sequence(flat, True, math.nan).double().numpy()
+    finite = np.isfinite(values)
+    known = np.where(finite, values, 0.0)
+    places = ((np.clip(known, -REACH, REACH) + REACH) * (BINS / (2 * REACH))).astype(np.intp)
+    rows = np.arange(len(values))[:, None] * BINS
+    among = (np.minimum(places, BINS - 1) + rows)[finite]
+    counts = np.bincount(among, minlength=len(values) * BINS).reshape(len(values), BINS)
+    whole = counts.sum(1)
+    some = np.maximum(whole, 1)
+    shares = (counts / some[:, None]).round(4).tolist()
+    means = (known.sum(1) / some).tolist()
+    rms = np.sqrt((known**2).sum(1) / some).tolist()
+    return [
+        {
+            "name": name,
+            "shares": shares[at],
+            "mean": means[at] if whole[at] else None,
+            "rms": rms[at] if whole[at] else None,
+        }
+        for at, name in enumerate(found)
+    ]
 
 
 def _in_depth(net: nn.Module, inputs: Tensor) -> dict[str, Tensor]:

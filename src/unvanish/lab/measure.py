@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,13 +12,14 @@ from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.lab.data import BATCH, loss_of, samples
 from unvanish.lab.expectation import depth_decades, time_decades
 from unvanish.lab.insides import curve, histograms
-from unvanish.lab.nets import Reader, build
+from unvanish.lab.nets import Reader, at_hand, build
 from unvanish.lab.settings import Settings
+from unvanish.probe.observe import collector_paused
 from unvanish.report.sections import verdict
 from unvanish.report.sentences import sentence
 from unvanish.surgery import Edit, apply
 from unvanish.surgery.optimizers import carried
-from unvanish.trace import Layer, Profile, Trace
+from unvanish.trace import Layer, Parameter, Profile, Trace
 
 Optimizer = torch.optim.Optimizer
 
@@ -30,8 +31,13 @@ def measure(settings: Settings, edits: Iterable[Edit] = ()) -> dict[str, Any]:
         settings: where the sliders stand.
         edits: of a cure that no slider stands for.
     """
+    with collector_paused():
+        return _measured(settings, tuple(edits))
+
+
+def _measured(settings: Settings, edits: tuple[Edit, ...]) -> dict[str, Any]:
     started = time.perf_counter()
-    net, optimizer, batch = patient(settings, tuple(edits))
+    net, optimizer, batch = patient(settings, edits, own=False)
     diagnosis = diagnose(net, batch, loss_of(settings), optimizer, seed=settings.seed)
     said, sentence_ = verdict(diagnosis)
     trace = diagnosis.trace
@@ -51,12 +57,12 @@ def measure(settings: Settings, edits: Iterable[Edit] = ()) -> dict[str, Any]:
 
 
 def patient(
-    settings: Settings, edits: tuple[Edit, ...] = ()
+    settings: Settings, edits: tuple[Edit, ...] = (), *, own: bool = True
 ) -> tuple[nn.Module, Optimizer, tuple[Tensor, Tensor]]:
-    """The net, its optimizer and one batch, after the edits of a cure."""
+    """The net, its optimizer and one batch, after the edits of a cure; to be looked at if not own."""
     inputs, targets = samples(settings)
     batch = inputs[:BATCH], targets[:BATCH]
-    net = build(settings)
+    net = build(settings) if own else at_hand(settings)
     optimizer = optimizer_of(settings, net)
     if not edits:
         return net, optimizer, batch
@@ -91,8 +97,16 @@ def _depth(
 ) -> list[dict[str, Any]]:
     """Layers from the input to the output, with the ledger's split and the first step's size."""
     layers = list(reversed(diagnosis.trace.layers))
+    trace = diagnosis.trace
     moved = {u.name: u.update_to_weight for u in diagnosis.updates}
-    rows = [_row(layer, diagnosis.trace, moved) for layer in layers]
+    slopes = {a.fed_by: a.derivative_rms for a in reversed(trace.activations)}
+    matrices = [p for p in trace.parameters if len(p.shape) > 1]
+    places = {p.name: place for place, p in enumerate(matrices)}
+    rows = list[dict[str, Any]]()
+    for layer in layers:
+        own = min((places[name] for name in layer.parameters if name in places), default=None)
+        matrix = None if own is None else matrices[own]
+        rows.append(_row(layer, matrix, slopes.get(layer.name), moved))
     if settings.recurrent:
         return rows
     weights = list(hidden_weights(net).values())
@@ -110,14 +124,9 @@ def _depth(
     return rows
 
 
-def _row(layer: Layer, trace: Trace, moved: dict[str, float | None]) -> dict[str, Any]:
-    matrix = next(
-        (p for p in trace.parameters if p.name in layer.parameters and len(p.shape) > 1), None
-    )
-    slope = next(
-        (a.derivative_rms for a in trace.activations if a.fed_by == layer.name),
-        None,
-    )
+def _row(
+    layer: Layer, matrix: Parameter | None, slope: float | None, moved: Mapping[str, float | None]
+) -> dict[str, Any]:
     return {
         "name": layer.name.partition(".")[0],
         "level": _log10(layer.norm),

@@ -1,21 +1,19 @@
 """The network that the sliders describe, built of ordinary torch modules."""
 
-import copy
 import functools
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from unvanish.init import critical_
 from unvanish.lab.data import BATCH, classes, loss_of, samples
 from unvanish.lab.settings import Settings
 from unvanish.nn import GatedResidual, TailoredLeakyReLU
+from unvanish.twins import twin_of
 
 SMALL = 0.3
 LARGE = 3.0
@@ -68,8 +66,13 @@ class Reader(nn.Module):
 
 def build(settings: Settings) -> nn.Module:
     """The net at its initial values, drawn from the seed; the random state outside stays."""
+    return twin_of(at_hand(settings))
+
+
+def at_hand(settings: Settings) -> nn.Module:
+    """The same, and the very one that others get: to be looked at, never to be changed."""
     # The sliders of the training leave the net as it is: it need not be made again for them.
-    return copy.deepcopy(_built(replace(settings, optimizer="sgd", rate=1.0, clip=0.0)))
+    return _built(replace(settings, optimizer="sgd", rate=1.0, clip=0.0))
 
 
 @functools.lru_cache(maxsize=4)
@@ -77,16 +80,19 @@ def _built(settings: Settings) -> nn.Module:
     inputs, targets = samples(settings)
     outputs = classes(settings) or 1
     features = inputs.shape[-1]
-    if settings.recurrent:
-        head = skip_init(nn.Linear, settings.width, outputs)
-        net: nn.Module = Reader(_cell(settings, features), cast(nn.Linear, head))
-    else:
-        net = _stack(settings, features, outputs)
+    with torch.random.fork_rng(devices=[]):  # modules draw from the state of the process
+        net = _made(settings, features, outputs)
     _fill(net, settings)
     if settings.initialisation == "ours":
         batch = inputs[:BATCH], targets[:BATCH]
         critical_(net, batch, loss_of(settings), seed=settings.seed)
     return net.train()
+
+
+def _made(settings: Settings, features: int, outputs: int) -> nn.Module:
+    if settings.recurrent:
+        return Reader(_cell(settings, features), nn.Linear(settings.width, outputs))
+    return _stack(settings, features, outputs)
 
 
 def activation(settings: Settings) -> nn.Module:
@@ -123,13 +129,13 @@ def _stack(settings: Settings, features: int, outputs: int) -> nn.Module:
     for number in range(1, settings.depth + 1):
         block = _block(settings, features if number == 1 else settings.width)
         layers[f"layer{number}"] = block if number == 1 else _skipped(settings, block)
-    layers["head"] = skip_init(nn.Linear, settings.width, outputs)
+    layers["head"] = nn.Linear(settings.width, outputs)
     return nn.Sequential(layers)
 
 
 def _block(settings: Settings, features: int) -> nn.Module:
     parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["linear"] = skip_init(nn.Linear, features, settings.width)
+    parts["linear"] = nn.Linear(features, settings.width)
     if settings.norm != "none":
         kind = nn.BatchNorm1d if settings.norm == "batch" else nn.LayerNorm
         parts["norm"] = kind(settings.width)
@@ -147,14 +153,13 @@ def _skipped(settings: Settings, block: nn.Module) -> nn.Module:
 
 def _cell(settings: Settings, features: int) -> nn.Module:
     width = settings.width
-    with torch.random.fork_rng(devices=[]):  # these modules draw from the state of the process
-        if settings.cell == "lstm":
-            return nn.LSTM(features, width, batch_first=True)
-        if settings.cell == "gru":
-            return nn.GRU(features, width, batch_first=True)
-        if settings.activation in ("tanh", "relu"):
-            return nn.RNN(features, width, nonlinearity=settings.activation, batch_first=True)
-        return Recurrent(features, width, activation(settings))
+    if settings.cell == "lstm":
+        return nn.LSTM(features, width, batch_first=True)
+    if settings.cell == "gru":
+        return nn.GRU(features, width, batch_first=True)
+    if settings.activation in ("tanh", "relu"):
+        return nn.RNN(features, width, nonlinearity=settings.activation, batch_first=True)
+    return Recurrent(features, width, activation(settings))
 
 
 @torch.no_grad()

@@ -99,20 +99,29 @@ def singular_value_spread(model: nn.Module, inputs: Tensor, probes: int = 4) -> 
         if not isinstance(outputs, Tensor) or outputs.dim() < 2 or outputs[0].numel() < 2:
             return None
         square, fourth = 0.0, 0.0
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(probes):
-            signs = torch.randint(2, outputs.shape, generator=generator).to(outputs) * 2 - 1
-            signs.requires_grad_()
-            (back,) = torch.autograd.grad(outputs, inputs, signs, create_graph=True)
+        drawn = _signs(outputs, probes)
+        # J^T u is linear in u: the graph of the first one, differentiated by u, gives every J v.
+        first = drawn[0].requires_grad_()
+        (back,) = torch.autograd.grad(outputs, inputs, first, create_graph=True)
+        for signs in drawn:
+            image = back.detach()
+            if signs is not first:
+                (image,) = torch.autograd.grad(outputs, inputs, signs, retain_graph=True)
             # Scaled to length one, as squares of a vanished gradient are zero in float32.
-            length = l2(back.detach())
+            length = l2(image)
             if not 0 < length < math.inf:
                 return None
-            direction = (back.detach().double() / length).to(back)
-            (forth,) = torch.autograd.grad(back, signs, direction, retain_graph=True)
+            direction = (image.double() / length).to(image)
+            (forth,) = torch.autograd.grad(back, first, direction, retain_graph=True)
             square += length**2
             fourth += l2(forth.detach()) ** 2 * length**2
     per_sample = outputs[0].numel()
     samples = outputs.shape[0]
     ratio = per_sample * samples * (fourth / probes) / (square / probes) ** 2
     return math.sqrt(math.log(ratio)) / 2 if ratio > 1 else 0.0
+
+
+def _signs(like: Tensor, count: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    draws = (torch.randint(2, like.shape, generator=generator) for _ in range(count))
+    return [draw.to(like) * 2 - 1 for draw in draws]

@@ -1,0 +1,66 @@
+"""Copies of a model, as ``copy.deepcopy`` makes them, in a fraction of its time.
+
+Every module holds two dozen attributes, most of them empty containers for hooks, and
+``copy.deepcopy`` takes each module apart by way of pickle. Modules that are copied attribute by
+attribute anyway, as nearly all are, can be made directly; the rest goes through ``copy.deepcopy``.
+"""
+
+import copy
+import copyreg
+from collections import OrderedDict
+from typing import Any, Final, TypeVar, cast
+
+from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_EMPTY: Final = (dict, OrderedDict, set)
+_ATOMS: Final = (type(None), bool, int, float, str)
+
+
+def twin_of(model: Model) -> Model:
+    """A deep copy of a model; tied parts stay tied in it.
+
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    >>> twin = twin_of(net)
+    >>> twin[0].weight is net[0].weight, bool((twin[0].weight == net[0].weight).all())
+    (False, True)
+    """
+    known: dict[int, Any] = {}
+    modules = list(model.modules())
+    if all(_is_plain(kind) for kind in {type(module) for module in modules}):
+        for module in modules:
+            known[id(module)] = object.__new__(type(module))
+        for module in reversed(modules):  # what is inside first
+            _fill(known[id(module)], module, known)
+    return copy.deepcopy(model, known)
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether its copies are made empty and handed their state, as ``object`` has it."""
+    inherited = (
+        kind.__new__ is object.__new__
+        and kind.__reduce__ is object.__reduce__
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and kind not in copyreg.dispatch_table
+    )
+    own = ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__", "__slots__")
+    return inherited and not any(hasattr(kind, name) for name in own)
+
+
+def _fill(twin: nn.Module, module: nn.Module, known: dict[int, Any]) -> None:
+    given: Any = cast(Any, module).__getstate__()
+    if type(given) is not dict:
+        twin.__setstate__(copy.deepcopy(given, known))
+        return
+    state: dict[str, Any] = {}
+    for name, value in cast(dict[str, Any], given).items():
+        kind = type(value)
+        if kind in _ATOMS:
+            state[name] = value
+        elif kind in _EMPTY and not value and id(value) not in known:
+            state[name] = known[id(value)] = kind()
+        else:
+            state[name] = copy.deepcopy(value, known)
+    twin.__setstate__(state)
