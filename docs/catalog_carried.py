@@ -56,8 +56,14 @@ def _sentences(tree: ast.Module) -> Iterator[str]:
             continue
         text = _template(node)
         fixed = re.sub(r"{\w+}|[^A-Za-z]", "", text)
-        if " | " not in text and text.strip(" ,;").count(" ") >= 2 and len(fixed) >= FEWEST_LETTERS:
+        words = text.strip(" ,;").count(" ") + 1
+        if " | " not in text and words >= _fewest(text) and len(fixed) >= FEWEST_LETTERS:
             yield text
+
+
+def _fewest(text: str) -> int:
+    """Words of a sentence; what has a place, or goes on from something, may have fewer."""
+    return 2 if "{" in text or text[:1] in set(" ,;") else 3
 
 
 def _passed_over(tree: ast.Module) -> Iterator[ast.AST]:

@@ -1,6 +1,7 @@
 """Reports, cards and the command line in four languages, against sentences written by hand."""
 
 import json
+import string
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ from torch import nn
 import unvanish
 from unvanish.cli import commands, run
 from unvanish.diagnosis import Diagnosis
-from unvanish.languages import recognised, speaking
+from unvanish.languages import Filling, localised, recognised, speaking
+from unvanish.languages.catalogs import templates
+from unvanish.languages.numbers import Figure
 from unvanish.lessons.depth_decay import sick, well
 from unvanish.report import text
 from unvanish.report.sentences import sentence
@@ -226,6 +229,90 @@ def test_sentences_of_records_are_met_by_their_templates(english: str, russian: 
     with speaking("ru"):
         assert recognised(english) == russian
     assert recognised(english) == english
+
+
+RISES = "the loss stands above 2.303 since step 1200"
+BEFORE = (
+    "Just before, at step 1190, the learning rate was multiplied by 10; at step 1195, the gradient "
+    "of layers.0.weight was 120 times its usual size."
+)
+PARTED = (
+    "gradient times weight of the first layers is 5.2 decades below that of the last ones, and the "
+    "updates are 3.9 decades apart"
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "rises", "before", "parted"),
+    [
+        (
+            "ru",
+            "с шага 1200 потери держатся выше 2,303",
+            "Перед самым этим на шаге 1190 скорость обучения была умножена на 10; на шаге 1195 "
+            "градиент layers.0.weight был в 120 раз больше обычного.",
+            "градиент, умноженный на вес, у первых слоёв на 5,2 порядка ниже, чем у последних, а "
+            "обновления расходятся на 3,9 порядка",
+        ),
+        (
+            "tr",
+            "kayıp 1200. adımdan beri 2,303 değerinin üstünde",
+            "Hemen önce, 1190. adımda öğrenme oranı 10 ile çarpıldı; 1195. adımda layers.0.weight "
+            "gradyanı olağan büyüklüğünün 120 katıydı.",
+            "gradyan çarpı ağırlık, ilk katmanlarda son katmanlardakinden 5,2 mertebe düşük; "
+            "güncellemeler arasında 3,9 mertebe fark var",
+        ),
+        (
+            "uz",
+            "yoʻqotish 1200-qadamdan beri 2,303 dan yuqorida",
+            "Bundan sal oldin 1190-qadamda oʻrganish tezligi 10 ga koʻpaytirildi; 1195-qadamda "
+            "layers.0.weight gradienti odatdagidan 120 baravar katta edi.",
+            "dastlabki qatlamlarda gradient karra vazn oxirgilarnikidan 5,2 tartib past, "
+            "yangilanishlar esa 3,9 tartibga farq qiladi",
+        ),
+    ],
+)
+def test_several_sentences_in_one_are_met_each_by_its_own(
+    language: str, rises: str, before: str, parted: str
+) -> None:
+    with speaking(language):
+        assert recognised(f"{RISES}.") == f"{rises}."
+        assert recognised(f"{RISES}. {BEFORE}") == f"{rises}. {before}"
+        assert recognised(PARTED) == parted
+        # What nobody translated stays, and spoils nothing beside it.
+        assert recognised(f"{RISES}. Nobody wrote this.") == f"{rises}. Nobody wrote this."
+
+
+@pytest.mark.parametrize("language", ["ru", "tr", "uz"])
+def test_every_template_is_met_by_itself_and_by_no_other(language: str) -> None:
+    """Whatever the numbers in it, and with another sentence behind it."""
+    filling = Filling(language)
+    for english, said in templates(language, "details").items():
+        if english[0] in " ,;":
+            continue
+        names = [name for _, name, _, _ in string.Formatter().parse(english) if name is not None]
+        plain = {name: f"{3.25 * place + 1:.2f}" for place, name in enumerate(names)}
+        local = {name: Figure(localised(n, language), n) for name, n in plain.items()}
+        wanted = filling.fill(said, local)
+        with speaking(language):
+            assert recognised(english.format(**plain)) == wanted
+            if ". " in english:  # said of itself, never before another
+                continue
+            end = "" if english.endswith(".") else "."
+            both = f"{english.format(**plain)}{end} {BEFORE}"
+            assert recognised(both) == f"{wanted}{end} {recognised(BEFORE)}"
+
+
+def test_what_a_record_quotes_may_hold_anything() -> None:
+    for odd in ("a b (" * 2000 + ")" * 2000, "." * 5000, "x y; " * 2000, "because of a: " * 500):
+        with speaking("ru"):
+            assert len(recognised(odd)) >= 0.5 * len(odd)
+
+
+@pytest.mark.parametrize("name", ["norm", "loss", "skip", "weight", "live", "none"])
+def test_a_module_named_like_a_word_keeps_its_name(name: str) -> None:
+    with speaking("ru"):
+        said = recognised(f"at step 7, the gradient of {name} was 12 times its usual size")
+    assert said == f"на шаге 7 градиент {name} был в 12 раз больше обычного"
 
 
 def test_a_name_that_looks_like_a_template_is_only_a_name(diagnosis: Diagnosis) -> None:

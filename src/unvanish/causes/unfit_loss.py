@@ -51,10 +51,10 @@ def find(case: Case) -> Iterable[Finding]:
             "high": high if math.isfinite(high) else None,
             "missed": missed,
         }
-        ends = f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} up"
-        said = (
-            f"{squash.function} goes from {ends}, targets from {scale.low:.3g} to {scale.high:.3g}"
-        )
+        targets = f"targets from {scale.low:.3g} to {scale.high:.3g}"
+        said = f"{squash.function} goes from {low:g} to {high:g}, {targets}"
+        if not math.isfinite(high):
+            said = f"{squash.function} goes from {low:g} up, {targets}"
         # Where it misses all there is to learn, one value at the edge is the best it can do.
         severity = "broken" if missed >= 1 else "harmful"
         yield found(CARD, severity, where, evidence, REMEDIES, detail=said)

@@ -60,6 +60,28 @@ def localised(said: str, language: str) -> str:
     return " " * (len(said) - 1 - len(figure)) + _PERCENT[language](figure)
 
 
+class Figure(str):
+    """A number that stands in a sentence already, in local form; ``plain`` as Python writes it.
+
+    >>> Filling("ru").format("{n} {n:|раз|раза|раз}", n=Figure("2,5", "2.5"))
+    '2,5 раза'
+    """
+
+    plain: str
+
+    def __new__(cls, said: str, plain: str) -> "Figure":
+        """A string that remembers what it was made from."""
+        made = super().__new__(cls, said)
+        made.plain = plain
+        return made
+
+    @property
+    def whole(self) -> int | None:
+        """The number, if it is written without a fraction."""
+        digits = self.plain.replace(",", "")
+        return int(digits) if digits.isdigit() else None
+
+
 class Filling(string.Formatter):
     """``str.format`` in a language: local numbers, and a choice among plural forms.
 
@@ -85,7 +107,9 @@ class Filling(string.Formatter):
 
     def _form(self, value: Any) -> int:
         """Which plural form a number wants; fractions, and what is unknown, the second."""
-        if isinstance(value, str):  # a number that stands in a sentence already
+        if isinstance(value, Figure):
+            value = value.whole
+        elif isinstance(value, str):  # a number that stands in a sentence already
             digits = "".join(sign for sign in value if sign.isdigit())
             value = int(digits) if digits else value
         if not isinstance(value, numbers.Real) or float(value) % 1:

@@ -3,55 +3,122 @@
 What a cause writes into a finding (``detail``, ``because``, what was not seen) is stored as an
 English sentence with its numbers and names in it, so that records and their JSON are the same in
 every language. Here such a sentence is met again by the template it was made from, and said anew.
+Several sentences in one, as an alarm has them, are met by several: of all readings the one counts
+in which every part is known.
 """
 
 import functools
 import re
 import string
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from unvanish.languages.catalogs import DETAILS, templates, translation
-from unvanish.languages.numbers import Filling, localised
-from unvanish.languages.speaking import filled, ngettext, spoken
+from unvanish.languages.numbers import Figure, Filling, localised
+from unvanish.languages.speaking import filled, marked, speaking, spoken
 from unvanish.languages.speaking import gettext as _
 
-_NUMBER = re.compile(r"[+-]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?%?")
-_BRACKETS = re.compile(r"(.+?) \((.+)\)")
-_SECONDS = re.compile(r"(\d+\.?\d*) s")
-_STEPS = re.compile(r"(\d+) steps")
-_PLACE = "(.+?)"
+WORDS = frozenset(
+    {
+        marked("below"),
+        marked("above"),
+        marked("infinite"),
+        marked("inputs"),
+        marked("targets"),
+        marked("the adapter"),
+        marked("without clipping"),
+    }
+)
+"""Words that stand in the place of a template. Any other word alone in a place is a name: a module
+may be called ``norm`` or ``loss``."""
 SURE = 8
 """With fewer fixed letters a template meets few words at a place: nothing long by chance."""
+DEEPEST = 8
+"""Sentences within sentences. A record may quote anything, such as a thousand brackets."""
+_NUMBER = re.compile(r"[+-]?(\d[\d,]*)?\.?\d+(e[+-]?\d+)?%?")
+_NAMES = re.compile(r"\S*[^\s.,:;](, \S*[^\s.,:;])*(, \.\.\.)?")
+_BRACKETS = re.compile(r"(.+?) \((.+)\)", re.DOTALL)
+_SECONDS = re.compile(r"(\d+\.?\d*) s")
+_SENTENCES = re.compile(r"(?<=\.) (?=[A-Z])")
+_PLACE = "(.+?)"
 
 Pattern = tuple[re.Pattern[str], tuple[str, ...], str]
 """What meets a sentence, the names of its places, the translation."""
 
 
+class Said(NamedTuple):
+    """A sentence in another language, and whether every part of it was known."""
+
+    text: str
+    known: bool
+
+
 def recognised(sentence: str) -> str:
     """The sentence in the language of the moment, or as it is where nobody translated it."""
     language = spoken()
-    if language == "en" or not sentence:
-        return sentence
+    return sentence if language == "en" or not sentence else _said(sentence, language).text
+
+
+@functools.lru_cache(maxsize=4096)
+def _said(sentence: str, language: str, depth: int = 0) -> Said:
     whole = translation(language).gettext(sentence)
     if whole != sentence:
-        return whole
+        return Said(whole, known=True)
+    if _NAMES.fullmatch(sentence) or depth == DEEPEST:
+        return Said(sentence, known=depth < DEEPEST)
+    with speaking(language):
+        readings: list[Said] = []
+        for said in _readings(sentence, language, depth + 1):
+            if said.known:
+                return said
+            readings.append(said)
+    return readings[0] if readings else Said(sentence, known=False)
+
+
+def _readings(sentence: str, language: str, depth: int) -> Iterator[Said]:
+    """By one template, by what is measured, in parts; as it is. The likelier first."""
+    unsure: list[Said] = []
     for pattern, names, said in _patterns(language):
         met = pattern.fullmatch(sentence)
         if met is not None:
-            values = zip(names, met.groups(), strict=True)
-            return Filling(language).fill(said, {n: _part(v, language) for n, v in values})
-    return _measured(sentence, language)
+            values = [_part(value, language, depth) for value in met.groups()]
+            parts = dict(zip(names, values, strict=True))
+            text = Filling(language).fill(said, {name: part for name, (part, _) in parts.items()})
+            reading = Said(text, all(known for _, known in parts.values()))
+            yield from [reading] if reading.known else []
+            unsure.append(reading)
+    yield from _measured(sentence, language, depth)
+    yield from _in_parts(sentence, language, depth)
+    yield from unsure
 
 
-def _measured(sentence: str, language: str) -> str:
-    """Steps, seconds, and what has something in brackets behind it, each by itself."""
-    seconds, steps = _SECONDS.fullmatch(sentence), _STEPS.fullmatch(sentence)
+def _measured(sentence: str, language: str, depth: int) -> Iterator[Said]:
+    """Seconds, and what has something in brackets behind it, each by itself."""
+    seconds, parts = _SECONDS.fullmatch(sentence), _BRACKETS.fullmatch(sentence)
     if seconds is not None:
-        return filled(_("{seconds} s"), seconds=localised(seconds[1], language))
-    if steps is not None:
-        count = int(steps[1])
-        return filled(ngettext("{count:,} steps", "{count:,} steps", count), count=count)
-    parts = _BRACKETS.fullmatch(sentence)
-    return sentence if parts is None else f"{recognised(parts[1])} ({recognised(parts[2])})"
+        said = filled(_("{seconds} s"), seconds=localised(seconds[1], language))
+        yield Said(said, known=True)
+    if parts is not None:
+        before, inside = (_said(part, language, depth) for part in parts.groups())
+        if before.known or inside.known:
+            yield Said(f"{before.text} ({inside.text})", before.known and inside.known)
+
+
+def _in_parts(sentence: str, language: str, depth: int) -> Iterator[Said]:
+    """Sentence by sentence, without the full stop, clause by clause; if any of them is known."""
+    for parts, between, end in (
+        (_SENTENCES.split(sentence), " ", ""),
+        ([sentence.rstrip(".")], "", "."),
+        (sentence.split("; "), "; ", ""),
+        (sentence.split(", "), ", ", ""),
+    ):
+        if parts != [sentence] and between.join(parts) + end == sentence:
+            said = [_said(part, language, depth) for part in parts]
+            if any(one.known and one.text != p for one, p in zip(said, parts, strict=True)):
+                text = between.join(one.text for one in said)
+                # A word or a number alone is no sentence: the cut was in the wrong place.
+                sentences = all(" " in part for part in parts)
+                yield Said(text + end, sentences and all(one.known for one in said))
 
 
 @functools.cache
@@ -78,6 +145,12 @@ def _as_pattern(template: str) -> tuple[int, str, tuple[str, ...]]:
     return letters, pattern, tuple(name for _, name, *_ in parsed if name is not None)
 
 
-def _part(value: str, language: str) -> str:
-    """A number in local form; a sentence within the sentence by its own template."""
-    return localised(value, language) if _NUMBER.fullmatch(value) else recognised(value)
+def _part(value: str, language: str, depth: int) -> tuple[str, bool]:
+    """What stands in a place: a number in local form, a name, a sentence by its own template."""
+    if _NUMBER.fullmatch(value):
+        return Figure(localised(value, language), value), True
+    if value in WORDS:
+        return translation(language).gettext(value), True
+    if _NAMES.fullmatch(value):
+        return value, True
+    return _said(value, language, depth)
