@@ -78,6 +78,6 @@ def test_stages_of_a_pipeline_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_killed_process_hangs_nobody_and_is_named(tmp_path: Path) -> None:
     torchrun(2, "killed", tmp_path, check=False)
     with unvanish.Recording.open(tmp_path) as joined:
-        assert len(joined.ranks[0].steps) > 0  # type: ignore[attr-defined]
+        assert len(joined.ranks[0].steps) > 0
     with unvanish.Recording.open(tmp_path / "rank-1") as dead:
         assert not dead.finished

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import unvanish
+from unvanish.recording.summarising import summarise
+from unvanish.report.recorded import verdict as said_of
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
 
@@ -41,7 +43,7 @@ def test_the_first_one_speaks_for_all(tmp_path: Path) -> None:
     assert "seen/recording.sqlite" in recorded
     assert "unvanish show seen" in look
     with unvanish.Recording.open(tmp_path / "seen") as joined:
-        assert len(joined.ranks) == 2  # type: ignore[attr-defined]
+        assert len(joined.ranks) == 2
         assert len(joined.steps) == 40
 
 
@@ -67,5 +69,8 @@ def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
         with unvanish.Recording.open(tmp_path / "seen") as joined:
             raised = [event for event in joined.events if event.name == "training-raised"]
             assert not [event for event in joined.events if event.kind == "alarm"], said
+            severity, verdict = said_of(summarise(joined))
+            assert severity == "unknown", said
+            assert "rank 1 " in verdict, (said, verdict)
             if what == "raises":
                 assert any("this rank gives up" in event.detail for event in raised), said

@@ -2,6 +2,10 @@
 
 import json
 import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,9 @@ import pytest
 from unvanish.cli import run
 from unvanish.recording import Event, Recording, StepReading, TensorEntry, Writer
 from unvanish.recording.summarising import summarise
+from unvanish.recording.summary import Alarm
+from unvanish.report.recorded import verdict
+from unvanish.report.recording import render_recording
 
 CapSys = pytest.CaptureFixture[str]
 
@@ -173,6 +180,84 @@ def test_while_it_is_being_written_it_says_so(tmp_path: Path, capsys: CapSys) ->
         writer.write(StepReading(step=0, seconds=0, stage="", values={}))
         writer.flush()
         assert "not closed: still being written" in " ".join(shown(tmp_path, capsys, 0).split())
+
+
+UNCLOSED = """
+import os, sys
+from unvanish.recording import StepReading, Writer
+writer = Writer(sys.argv[1], [], {"world": int(sys.argv[2]), "rank": int(sys.argv[3])})
+for step in range(int(sys.argv[4])):
+    writer.write(StepReading(step=step, seconds=step / 10, stage="", values={}))
+writer.flush()
+os._exit(9)
+"""
+
+
+def left_open(folder: Path, world: int = 1, rank: int = 0, steps: int = 7) -> None:
+    command = [sys.executable, "-c", UNCLOSED, str(folder), str(world), str(rank), str(steps)]
+    assert subprocess.run(command).returncode == 9
+
+
+def test_a_program_that_was_killed_is_not_called_healthy(tmp_path: Path, capsys: CapSys) -> None:
+    left_open(tmp_path)
+    said = " ".join(shown(tmp_path, capsys, 0).split())
+    assert said.startswith(
+        "Ended early: the process ended without closing its recording, whose last step is 6. "
+        "No alarm stands after 7 steps."
+    )
+    with Recording.open(tmp_path) as recording:
+        text = render_recording(summarise(recording), width=200, language="ru")
+    assert text.startswith("Завершилось досрочно: ")
+
+
+def test_a_killed_program_is_told_beside_a_standing_alarm(tmp_path: Path) -> None:
+    left_open(tmp_path)
+    with Recording.open(tmp_path) as recording:
+        summary = summarise(recording)
+    standing = Alarm(
+        name="dead-units", severity="harmful", step=3, over=None, where=(), evidence={}, detail=""
+    )
+    severity, said = verdict(replace(summary, alarms=(standing,)))
+    assert severity == "harmful"
+    assert said.startswith("Harmful: dead-units since step 3. Ended early: the process ended")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_of_several_processes_the_one_that_stopped_is_named(
+    elsewhere: bool, tmp_path: Path, capsys: CapSys
+) -> None:
+    """Known by its process here; where it ran on another machine, by the others having closed."""
+    for rank in (0, 2):
+        folder = tmp_path / f"rank-{rank}" if rank else tmp_path
+        with Writer(folder, [], {"world": 3, "rank": rank}) as writer:
+            for step in range(9):
+                writer.write(StepReading(step=step, seconds=step / 10, stage="", values={}))
+    left_open(tmp_path / "rank-1", 3, 1)
+    if elsewhere:
+        with sqlite3.connect(tmp_path / "rank-1" / "recording.sqlite") as connection:
+            connection.execute("UPDATE about SET value = '\"other\"' WHERE key = 'machine'")
+        connection.close()
+    said = " ".join(shown(tmp_path, capsys, 0).split())
+    assert said.startswith(
+        "Ended early: rank 1 ended without closing its recording, whose last step is 6. No alarm"
+    )
+
+
+def test_where_nothing_is_known_of_the_process_nothing_is_claimed(tmp_path: Path) -> None:
+    left_open(tmp_path)
+    with sqlite3.connect(tmp_path / "recording.sqlite") as connection:
+        connection.execute("DELETE FROM about WHERE key = 'machine'")
+    connection.close()
+    with Recording.open(tmp_path) as recording:
+        summary = summarise(recording)
+    assert summary.endings == ()
+    assert verdict(summary)[0] == "good"
+
+
+def test_what_a_program_raised_is_in_the_verdict(tmp_path: Path, capsys: CapSys) -> None:
+    note = Event(kind="note", name="training-raised", step=60, seconds=6, detail="ValueError: no")
+    said = shown(recorded(tmp_path, note), capsys, 0)
+    assert said.startswith("Ended early: the process raised at step 60 (ValueError: no). No alarm")
 
 
 def test_json_alone_on_standard_output_and_strict(tmp_path: Path, capsys: CapSys) -> None:

@@ -105,6 +105,16 @@ class Facts:
         return str(self._file.about("started", ""))
 
     @property
+    def process(self) -> int | None:
+        """The number of the process that writes or wrote it, on its machine."""
+        return self._file.about("process", 0) or None
+
+    @property
+    def machine(self) -> str:
+        """Which machine that was (see :func:`unvanish.recording.endings.machine`); may be empty."""
+        return str(self._file.about("machine", ""))
+
+    @property
     def finished(self) -> bool:
         """The writer was closed: nothing more will come. False also after a kill."""
         return bool(self._file.about("finished", False))

@@ -64,7 +64,11 @@ class JoinedRecording(Recording):
     def __init__(self, ranks: Sequence[Recording]) -> None:
         first = ranks[0]
         super().__init__(first._file._connection, Path(first.path))
-        self.ranks = tuple(ranks)
+        self._ranks = tuple(ranks)
+
+    @property
+    def ranks(self) -> tuple[Recording, ...]:
+        return self._ranks
 
     def close(self) -> None:
         """Close every file."""

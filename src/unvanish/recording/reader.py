@@ -56,6 +56,11 @@ class Recording(Facts):
 
         return with_mates(found)
 
+    @property
+    def ranks(self) -> tuple["Recording", ...]:
+        """The recordings of the single processes that it was joined from; itself where one wrote it."""
+        return (self,)
+
     def __enter__(self) -> "Recording":
         return self
 

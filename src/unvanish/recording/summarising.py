@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unvanish.recording.blocks import Blocks
+from unvanish.recording.endings import endings
 from unvanish.recording.records import Event
 from unvanish.recording.summary import SEVERITIES, Actions, Alarm, ProfileRow, Summary
 
@@ -47,6 +48,7 @@ def summarise(recording: "Recording") -> Summary:
             look_findings=found,
             actions=actions_of(events),
             notes=tuple(event for event in events if event.kind == "note"),
+            endings=endings(recording.ranks),
             profile=_profile(recording),
             loss=_loss(recording),
             watch_share=share,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from unvanish.recording.endings import Ending
 from unvanish.recording.records import Event
 
 SEVERITIES: Final = ("broken", "harmful", "note", "")
@@ -54,7 +55,8 @@ class Summary:
     """What ``unvanish show`` prints; plain records.
 
     ``look_findings`` are what the last deep look (at step ``look``) found and no alarm says.
-    ``watch_share`` is the share of the time from step to step that went into watching.
+    ``endings`` are the processes that ended early. ``watch_share`` is the share of the time from
+    step to step that went into watching.
     """
 
     path: str
@@ -72,6 +74,7 @@ class Summary:
     look_findings: tuple[Alarm, ...]
     actions: tuple[Actions, ...]
     notes: tuple[Event, ...]
+    endings: tuple[Ending, ...]
     profile: tuple[ProfileRow, ...]
     loss: tuple[float, float] | None
     watch_share: float | None

@@ -14,6 +14,7 @@ from typing import Any, Final
 from unvanish.errors import BadInput
 from unvanish.recording import files
 from unvanish.recording.backlog import Backlog, Item, Look, Waiting, pack
+from unvanish.recording.endings import machine
 from unvanish.recording.records import Event, StepReading, TensorEntry
 from unvanish.recording.storing import Store
 
@@ -67,7 +68,8 @@ class Writer:
         try:
             self._store = Store(self.path, limit_bytes)
             started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            self._store.about(conditions=dict(conditions), started=started, process=self._process)
+            where = {"process": self._process, "machine": machine()}
+            self._store.about(conditions=dict(conditions), started=started, **where)
             self._store.save(list(tensors), {})
         except (sqlite3.Error, OSError) as error:
             raise BadInput(

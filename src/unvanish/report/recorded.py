@@ -1,14 +1,18 @@
 """What a recording says, line by line: verdict, alarms, what a guard did, cost, conditions."""
 
 from collections.abc import Mapping
+from textwrap import shorten
 
 from unvanish.causes import explain
 from unvanish.errors import UnvanishError
 from unvanish.languages import figure, filled, marked, ngettext, recognised
 from unvanish.languages import gettext as _
+from unvanish.recording.endings import Ending
 from unvanish.recording.summary import Actions, Alarm, Summary
 from unvanish.report.sentences import fill
 
+_MOST_ERROR = 120
+_MOST_ENDINGS = 6
 _WORD = {
     "broken": marked("Broken"),
     "harmful": marked("Harmful"),
@@ -21,10 +25,13 @@ _WORD = {
 def verdict(summary: Summary) -> tuple[str, str]:
     """How bad it is (a severity, ``"good"``, or ``"unknown"``), and the verdict in one sentence."""
     if not summary.steps:
-        return "unknown", _("No verdict: no step was recorded yet.")
+        said = _("No verdict: no step was recorded yet.")
+        return "unknown", f"{said} {_ended(summary)}" if summary.endings else said
     standing = summary.standing
+    if not standing and summary.endings:
+        return "unknown", f"{_ended(summary)} {_quiet(summary, _no_alarm(summary.steps))}"
     if not standing:
-        return "good", _healthy(summary)
+        return "good", _quiet(summary, _healthy(summary.steps))
     first = standing[0]
     said = _("{word}: {name} at step {step:,}{place}{more}.")
     if first.over is None:
@@ -37,17 +44,29 @@ def verdict(summary: Summary) -> tuple[str, str]:
         "place": placed(first.where),
         "more": filled(more, count=len(standing) - 1) if len(standing) > 1 else "",
     }
-    return first.severity, filled(said, values)
+    ended = f" {_ended(summary)}" if summary.endings else ""
+    return first.severity, filled(said, values) + ended
 
 
-def _healthy(summary: Summary) -> str:
-    over = sum(alarm.over is not None for alarm in summary.alarms)
+def _healthy(steps: int) -> str:
     said = ngettext(
         "Healthy: no alarm stands after {count:,} step",
         "Healthy: no alarm stands after {count:,} steps",
-        summary.steps,
+        steps,
     )
-    said = filled(said, count=summary.steps)
+    return filled(said, count=steps)
+
+
+def _no_alarm(steps: int) -> str:
+    said = ngettext(
+        "No alarm stands after {count:,} step", "No alarm stands after {count:,} steps", steps
+    )
+    return filled(said, count=steps)
+
+
+def _quiet(summary: Summary, said: str) -> str:
+    """What was said of no alarm standing, with what is known beside."""
+    over = sum(alarm.over is not None for alarm in summary.alarms)
     if over:
         earlier = ngettext(
             "({count} earlier alarm is over)", "({count} earlier alarms are over)", over
@@ -57,6 +76,27 @@ def _healthy(summary: Summary) -> str:
         looked = _("; the deep look at step {step:,} found nothing")
         said += filled(looked, step=summary.look)
     return f"{said}."
+
+
+def _ended(summary: Summary) -> str:
+    """Which process ended early, when and how; of several the first, and how many more."""
+    first, *others = summary.endings
+    said = _("Ended early: {ending}{more}.")
+    more = ngettext("; {count} more process", "; {count} more processes", len(others))
+    more = filled(more, count=len(others)) if others else ""
+    return filled(said, ending=_ending(first), more=more)
+
+
+def _ending(ending: Ending) -> str:
+    rank = _("the process") if ending.rank is None else _("rank {rank}")
+    values = {"who": filled(rank, rank=ending.rank), "step": ending.step}
+    if ending.error:
+        values["error"] = shorten(ending.error, _MOST_ERROR, placeholder=" ...")
+        return filled(_("{who} raised at step {step:,} ({error})"), values)
+    if ending.step is None:
+        return filled(_("{who} ended before its first step"), values)
+    said = _("{who} ended without closing its recording, whose last step is {step:,}")
+    return filled(said, values)
 
 
 def sentence_of(alarm: Alarm) -> str:
@@ -150,6 +190,8 @@ def _state(summary: Summary) -> list[str]:
         else _("begun {when}, not closed: still being written, or its program was killed")
     )
     facts = [filled(said, when=summary.started or _("at an unknown time"))]
+    unclosed = [ending for ending in summary.endings if not ending.error]
+    facts += [_ending(ending) for ending in unclosed[:_MOST_ENDINGS]]
     if summary.thinned:
         each = _("{kind} to every {step:,}th")
         kinds = [filled(each, kind=kind, step=1 << deep) for kind, deep in summary.thinned.items()]
