@@ -9,6 +9,7 @@ from unvanish.languages import figure, filled, marked, ngettext, recognised
 from unvanish.languages import gettext as _
 from unvanish.recording.endings import Ending
 from unvanish.recording.summary import Actions, Alarm, Summary
+from unvanish.report.evidence import numbers
 from unvanish.report.sentences import fill
 
 _MOST_ERROR = 120
@@ -110,10 +111,8 @@ def sentence_of(alarm: Alarm) -> str:
 
 def evidence_of(evidence: Mapping[str, float]) -> str:
     """What was measured, each number with its name."""
-    numbers = [
-        f"{name.replace('_', ' ')} {figure(number, '.4g')}" for name, number in evidence.items()
-    ]
-    return filled(_("measured: {numbers}"), numbers=", ".join(numbers)) if numbers else ""
+    said = "; ".join(f"{name} {figure}" for name, figure in numbers(evidence))
+    return filled(_("measured: {numbers}"), numbers=said) if said else ""
 
 
 def acted(actions: Actions) -> str:

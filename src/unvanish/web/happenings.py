@@ -44,7 +44,10 @@ def happenings(recording: Recording, words: bool) -> dict[str, Any]:
         ],
         "marks": _marks([event for event in events if event.kind == "action"]),
         "notes": [
-            {"step": note.step, "said": f"{note.name}: {note.detail}"}
+            {
+                "step": note.step,
+                "said": f"{note.name}: {_recognised(note.detail) if words else note.detail}",
+            }
             for note in events
             if note.kind == "note"
         ][:20],

@@ -6,8 +6,9 @@ from unvanish.cards import Card
 from unvanish.causes import explain
 from unvanish.causes.cause import Finding
 from unvanish.errors import UnvanishError
-from unvanish.languages import figure, filled, ngettext, recognised
+from unvanish.languages import filled, ngettext, recognised
 from unvanish.languages import gettext as _
+from unvanish.report.evidence import numbers
 from unvanish.report.html.markup import Markup, joined, tag
 from unvanish.report.next_steps import NEXT
 from unvanish.report.sections import SEVERITY, split
@@ -52,10 +53,7 @@ def head(title: str, severity: str, *aside: str | None) -> Markup:
 
 def evidence_list(evidence: Mapping[str, float]) -> Markup | None:
     """What was measured, each number with its name."""
-    entries = [
-        tag("div", tag("dt", name.replace("_", " ")), tag("dd", figure(value, ",.4g")))
-        for name, value in evidence.items()
-    ]
+    entries = [tag("div", tag("dt", name), tag("dd", figure)) for name, figure in numbers(evidence)]
     if not entries:
         return None
     shown = tag("dl", *entries[:_NUMBERS], class_="evidence")
