@@ -173,9 +173,23 @@ class Graph:
 
     def _measured(self, activation: str | nn.Module) -> Nonlinearity | None:
         key = activation if isinstance(activation, str) else _identity(activation)
-        if key not in self._kept:
-            self._kept[key] = _nonlinearity(activation)
-        return self._kept[key]
+        kept = _OF_TORCH if _is_torchs(activation) else self._kept
+        if key not in kept:
+            kept[key] = _nonlinearity(activation)
+        return kept[key]
+
+
+_OF_TORCH: dict[Any, Nonlinearity | None] = {}
+"""Torch's own activations, which are the same in every model: to find their kinks takes a while."""
+
+
+def _is_torchs(activation: str | nn.Module) -> bool:
+    if isinstance(activation, str) or type(activation).__module__ != nn.modules.activation.__name__:
+        return False
+    hooked = activation._forward_hooks or activation._forward_pre_hooks
+    settled = next(activation.parameters(), None) is None and "forward" not in vars(activation)
+    # Settings are numbers of any value: what is kept must not grow with a program that runs long.
+    return settled and not hooked and len(_OF_TORCH) < 64
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from unvanish.init import critical_
+from unvanish.init.critical import fresh_critical_
 from unvanish.lab.data import BATCH, classes, loss_of, samples
 from unvanish.lab.settings import Settings
 from unvanish.nn import GatedResidual, TailoredLeakyReLU
@@ -85,7 +85,7 @@ def _built(settings: Settings) -> nn.Module:
     _fill(net, settings)
     if settings.initialisation == "ours":
         batch = inputs[:BATCH], targets[:BATCH]
-        critical_(net, batch, loss_of(settings), seed=settings.seed)
+        fresh_critical_(net, batch, loss_of(settings), seed=settings.seed)
     return net.train()
 
 
