@@ -69,7 +69,6 @@ class Backlog:
         self._lock = threading.Lock()
         self._items: list[Item] = []
         self._bytes = 0
-        self._some = threading.Event()
         self._hurry = threading.Event()
         self.lost = {"histograms": 0, "readings": 0, "steps": 0}
 
@@ -85,17 +84,17 @@ class Backlog:
             hurry = hurry or self._bytes > self._most_bytes // 2
         if hurry:
             self._hurry.set()
-        if not self._some.is_set():
-            self._some.set()
 
     def hurry(self) -> None:
         """Let :meth:`take` return now."""
         self._hurry.set()
-        self._some.set()
 
     def take(self, pause: float) -> list[Item]:
-        """Everything that waits; until something does, and then ``pause`` seconds more, block."""
-        self._some.wait()
+        """Everything that waits after ``pause`` seconds, or as soon as somebody is in a hurry.
+
+        It looks by itself rather than being woken by what comes: waking a thread costs the training,
+        in whose step it would happen, a call of the system and often its place on the processor.
+        """
         self._hurry.wait(pause)
         return self.drain()
 
@@ -104,7 +103,6 @@ class Backlog:
         with self._lock:
             items, self._items, self._bytes = self._items, [], 0
             self._hurry.clear()
-            self._some.clear()
         return items
 
     def _drop(self) -> None:

@@ -140,8 +140,9 @@ class Writer:
         try:
             while not self._closing:
                 items = self._backlog.take(PAUSE)
-                self._store.save(items, self._backlog.lost)
-                release(items)
+                if items:
+                    self._store.save(items, self._backlog.lost)
+                    release(items)
             items = self._backlog.drain()
             self._store.save(items, self._backlog.lost)
             release(items)
