@@ -18,7 +18,7 @@ from unvanish.lab.measure import hidden_weights, measure
 from unvanish.lab.nets import Reader, build
 from unvanish.lab.settings import CHOICES, MOST_WORK, RANGES, Settings, first_settings, read
 from unvanish.lab.training import Training
-from unvanish.lessons import LESSONS
+from unvanish.lessons import ALL
 from unvanish.recording.layout import to_json
 from unvanish.surgery import Edit, Part
 
@@ -270,14 +270,36 @@ SHOWN = {
     "lstm-alone": lambda before, after: after < before - 5,
     "open-gates": lambda before, after: before < -10 and after > -4,
     "clipping": lambda before, after: before > 5 and after == before,
+    "xavier-and-he": lambda before, after: 2.5 < after - before < 3.5,
+    "critical": lambda before, after: before < -12 and after > -0.5,
+    "two-hundred": lambda before, after: after - before > 1,
+    "saturation": lambda before, after: before < 0 and after < 0,
+    "leaky": lambda before, after: 0 < after - before < 0.7,
+    "silu": lambda before, after: -3 < after - before < -1.5,
+    "tailored": lambda before, after: before < after < 0,
+    "norm-and-skip": lambda before, after: before > 3 and after < 1.5,
+    "gated": lambda before, after: before > 20 and after < 1.5,
 }
 
 
 @pytest.mark.parametrize("lesson", GUIDED, ids=lambda lesson: lesson.name)
 def test_a_lesson_shows_what_its_right_answer_says(lesson: object) -> None:
     assert SHOWN[lesson.name](first_level(lesson.start), first_level(lesson.after))
-    assert 0 <= lesson.right < len(lesson.answers)
-    assert lesson.finding in {one.finding for one in LESSONS} | {""}
+    assert 0 <= lesson.question.right < len(lesson.question.choices)
+    assert lesson.finding in {one.page for one in ALL} | {""}
+
+
+def test_large_weights_drive_the_units_to_the_flat_ends() -> None:
+    page = next(one for one in GUIDED if one.name == "saturation")
+    slopes = [measure(state)["depth"][1]["slope"] for state in (page.start, page.after)]
+    assert slopes[1] < 0.65 * slopes[0]
+
+
+@pytest.mark.parametrize("name", ["two-hundred", "tailored"])
+def test_samples_that_look_alike_stay_apart_afterwards(name: str) -> None:
+    page = next(one for one in GUIDED if one.name == name)
+    assert measure(page.start)["findings"][0]["name"] == "collapsed-signal"
+    assert "collapsed-signal" not in [one["name"] for one in measure(page.after)["findings"]]
 
 
 def test_a_level_gradient_with_collapsed_samples_is_found() -> None:

@@ -1,4 +1,4 @@
-"""Guided lessons: a state of the lab, a question to answer before it is run, and what it showed."""
+"""Guided pages of the lab: a question to answer first, and the run that decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,28 +6,25 @@ from typing import Any
 
 from unvanish.lab.settings import Settings, bounded, has_digits
 from unvanish.languages import gettext as _
-from unvanish.lessons import LESSONS
-
-_STORIES = {lesson.finding: lesson for lesson in LESSONS}
+from unvanish.lessons import lesson
+from unvanish.lessons.lesson import Lesson
+from unvanish.lessons.question import Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guided:
-    """Predict, then run.
+    """Predict, then move a slider.
 
     ``start`` are the sliders while the question is asked, ``then`` what is changed when it is run.
-    ``right`` is the number of the right answer. ``finding`` names the lesson of
-    ``unvanish.lessons`` that tells the story behind it, if there is one.
+    ``finding`` names the lesson of ``unvanish.lessons`` that tells the story behind it, if there is
+    one.
     """
 
     name: str
     title: str
     start: Settings
-    question: str
-    answers: tuple[str, ...]
-    right: int
+    question: Question
     then: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    explanation: str
     finding: str = ""
 
     @property
@@ -37,19 +34,28 @@ class Guided:
 
     def to_json(self) -> dict[str, Any]:
         """For a page, in the language of the moment."""
-        story = _STORIES.get(self.finding)
         return {
             "name": self.name,
             "title": _(self.title),
             "start": self.start.as_query(),
-            "question": _(self.question),
-            "answers": [_(answer) for answer in self.answers],
-            "right": self.right,
             "after": self.after.as_query(),
-            "explanation": _(self.explanation),
+            **self.question.to_json(),
             "finding": self.finding,
-            "story": _(story.story) if story else "",
+            "story": _(lesson(self.finding).story) if self.finding else "",
         }
+
+
+def program_page(one: Lesson) -> dict[str, Any]:
+    """A lesson whose program no slider can build: predict, then run it, sick and cured."""
+    return {
+        "name": f"program-{one.page}",
+        "title": _(one.title),
+        "program": one.page,
+        **one.question.to_json(),
+        "finding": one.finding,
+        "story": _(one.story),
+        "cure": _(one.cure),
+    }
 
 
 PLAIN = Settings(data="digits" if has_digits() else "circles", depth=20, width=32)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import torch
 
 from unvanish.errors import UnvanishError
+from unvanish.lab.programs import examined
 from unvanish.lab.settings import Settings
 from unvanish.lab.training import Training, cure
 from unvanish.recording.layout import to_json
@@ -34,6 +35,9 @@ def work(jobs: Iterator[str], out: TextIO) -> None:
 
 
 def _done(job: Mapping[str, Any], out: TextIO) -> Iterator[dict[str, Any]]:
+    if job["kind"] == "program":
+        yield from examined(job["program"], job["language"])
+        return
     settings = Settings(**job["settings"])
     edits = tuple(Edit.from_json(edit) for edit in job["edits"])
     if job["kind"] == "train":

@@ -3,15 +3,18 @@
     unvanish diagnose unvanish.lessons.depth_decay:sick
     unvanish diagnose unvanish.lessons.depth_decay:well
 
-One file for each cause in ``unvanish.causes.CAUSES``, under the same name and in the same order;
-only ``look-alike`` has none, as it is never a finding.
+``LESSONS``: one file for each cause in ``unvanish.causes.CAUSES``, under the same name and in the
+same order; only ``look-alike`` has none, as it is never a finding. ``SUBJECTS``: what is taught
+besides (batch norm, skips, very deep nets, ...), each by a program in which a cause is found as well.
 """
 
 import difflib
 
 from unvanish.errors import BadInput
 from unvanish.lessons import (
+    adaptive,
     always_clipped,
+    batch_norm,
     blind_spot,
     broadcast_loss,
     chaotic_signal,
@@ -21,14 +24,18 @@ from unvanish.lessons import (
     depth_decay,
     depth_growth,
     detached,
+    detector,
     double_softmax,
     epsilon_dominated,
+    false_alarms,
     frozen_by_checkpoint,
     half_precision_underflow,
     half_precision_weights,
     init_too_large,
     init_too_small,
+    leaky_kin,
     loss_scale_collapse,
+    mirrored,
     no_nonlinearity,
     nonfinite_backward,
     nonfinite_forward,
@@ -36,13 +43,16 @@ from unvanish.lessons import (
     nothing_to_learn,
     nothing_trainable,
     post_norm_depth,
+    residual,
     saturated_activation,
+    self_regulating,
     single_unit_softmax,
     stale_gradients,
     step_too_large,
     step_too_small,
     stuck_saddle,
     symmetric_init,
+    ten_thousand,
     time_decay,
     time_growth,
     unfit_loss,
@@ -51,6 +61,7 @@ from unvanish.lessons import (
     unscaled_input,
     unscaled_target,
     weight_decay_dominates,
+    wiring,
     wrong_sign,
 )
 from unvanish.lessons.lesson import Lesson
@@ -100,8 +111,24 @@ LESSONS: tuple[Lesson, ...] = (
 )
 
 
+SUBJECTS: tuple[Lesson, ...] = (
+    leaky_kin.LESSON,
+    mirrored.LESSON,
+    batch_norm.LESSON,
+    residual.LESSON,
+    wiring.LESSON,
+    false_alarms.LESSON,
+    adaptive.LESSON,
+    self_regulating.LESSON,
+    ten_thousand.LESSON,
+    detector.LESSON,
+)
+
+ALL: tuple[Lesson, ...] = (*LESSONS, *SUBJECTS)
+
+
 def lesson(name: str) -> Lesson:
-    """The lesson of a finding by name (``"depth-decay"``) or by its file (``"depth_decay"``).
+    """A lesson by the finding it is on (``"depth-decay"``), or by its file (``"depth_decay"``).
 
     Raises:
         BadInput: there is no such lesson; the message lists the nearest names.
@@ -109,7 +136,7 @@ def lesson(name: str) -> Lesson:
     >>> lesson("depth-decay").title
     'Twenty sigmoids'
     """
-    lessons = {one.finding: one for one in LESSONS}
+    lessons = {one.page: one for one in ALL}
     asked = name.strip().lower().replace("_", "-")
     if asked not in lessons:
         near = difflib.get_close_matches(asked, lessons, n=3, cutoff=0.3)

@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, limit: float) -> Program:
@@ -51,6 +52,12 @@ LESSON = Lesson(
     "learning rate were a thousandth. It is. Look at the norm before clipping: it is far above the "
     "limit at every step, so that the limit alone decides how far a step goes.",
     cure="Set the limit near the 90th percentile of the norm before clipping.",
+    question=Question(
+        asks="The norm is 1 and the clipping limit 0.001. What happens if the limit is doubled?",
+        choices=("nothing", "every step is twice as long"),
+        right=1,
+        because="the limit is reached at every step, so that it is the step size.",
+    ),
     sick=sick,
     well=well,
 )

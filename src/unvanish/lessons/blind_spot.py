@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Swish(torch.autograd.Function):
@@ -65,6 +66,18 @@ LESSON = Lesson(
     "healthy.",
     cure="Use torch's own function (here silu), or check the hand-written one with "
     "torch.autograd.gradcheck.",
+    question=Question(
+        asks="One net runs a backward pass written by hand, the other torch's own, which is the "
+        "same. What does a report say of the first?",
+        choices=(
+            "healthy, as of the second",
+            "broken: the gradient is wrong",
+            "that it could not see inside",
+        ),
+        right=2,
+        because="what goes in and what comes out was seen, what happens between was not; that is"
+        " no alarm, and no clean bill either.",
+    ),
     sick=sick,
     well=well,
 )

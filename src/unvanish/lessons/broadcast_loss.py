@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, flat_targets: bool) -> Program:
@@ -39,6 +40,14 @@ LESSON = Lesson(
     "and (N) are broadcast to (N, N), so that every prediction is compared with every target, and "
     "the mean is the best answer to that.",
     cure="Bring predictions and targets to one shape: leave out the squeeze, or squeeze both.",
+    question=Question(
+        asks="Predictions of shape (N, 1), targets of shape (N). What does the best network "
+        "predict?",
+        choices=("each its own target", "the mean of the targets for all", "zero"),
+        right=1,
+        because="each prediction is compared with every target, and the mean is nearest to all "
+        "of them.",
+    ),
     sick=sick,
     well=well,
 )

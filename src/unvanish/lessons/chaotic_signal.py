@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, gain: float) -> Program:
@@ -40,6 +41,14 @@ LESSON = Lesson(
     "the end it is as large as the signal. Two neighbours come out as strangers, so what is "
     "learned about one says nothing about the other.",
     cure="Take a gain of one, at which tanh neither shrinks nor stretches differences.",
+    question=Question(
+        asks="Sixty tanh layers with gain 5/3. Two samples differ by a hundredth. At the end "
+        "they are ...",
+        choices=("as near as they were", "nearer", "as far apart as strangers"),
+        right=2,
+        because="each layer stretches small differences, until they are as large as the signal.",
+    ),
     sick=sick,
     well=well,
+    steps=60,
 )

@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, unscale: bool) -> Program:
@@ -55,6 +56,13 @@ LESSON = Lesson(
     "But that norm bears the loss scale of 65,536: the true one is below 1. Follow a gradient from "
     "backward to step: it is clipped to 1 first and divided by 65,536 afterwards.",
     cure="Call scaler.unscale_(optimizer) before clipping.",
+    question=Question(
+        asks="A gradient of true norm 0.4, scaled by 65,536, is clipped to 1 and then unscaled. "
+        "Its norm?",
+        choices=("0.4", "1", "0.000015"),
+        right=2,
+        because="1 / 65,536. The limit was applied to the wrong number.",
+    ),
     sick=sick,
     well=well,
 )

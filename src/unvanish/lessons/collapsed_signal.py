@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Layer(nn.Module):
@@ -54,6 +55,14 @@ LESSON = Lesson(
     "what comes out is nearly the same vector for every sample. A gradient about that vector "
     "arrives everywhere; there is next to none about what tells samples apart.",
     cure="Put a skip around each layer, which carries the differences past it.",
+    question=Question(
+        asks="He's start, a hundred ReLU layers: norms are kept. What is the cosine between two samples at "
+        "the end?",
+        choices=("0", "0.5", "1, to two figures"),
+        right=2,
+        because="every ReLU layer turns two directions a little towards each other.",
+    ),
     sick=sick,
     well=well,
+    steps=30,
 )

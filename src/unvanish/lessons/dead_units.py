@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, bias: float) -> Program:
@@ -38,8 +39,15 @@ LESSON = Lesson(
     "their biases start at -4. The reconstruction ends at the mean of the data and no feature is "
     "ever active. A ReLU whose input is negative for every sample gives zero and has slope zero, "
     "so nothing can bring it back. Count the units that are zero for all samples: half zero for "
-    "one sample is normal, always zero is dead. A step that was too large leaves the same picture.",
+    "one sample is normal, always zero is dead. A step that was too large leaves the same "
+    "picture.",
     cure="Start the biases at zero and ask for sparsity in the loss.",
+    question=Question(
+        asks="ReLU units whose input is negative for every sample. How many steps wake them up?",
+        choices=("one", "some hundreds", "none ever, by their own gradient"),
+        right=2,
+        because="their slope is zero for all samples: no sample asks them to change.",
+    ),
     sick=sick,
     well=well,
 )

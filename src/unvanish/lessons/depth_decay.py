@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, activation: Callable[[], nn.Module]) -> Program:
@@ -41,6 +42,17 @@ LESSON = Lesson(
     "sigmoid is at most a quarter, the weights cannot make up for it without saturating it, and "
     "twenty such factors leave nothing for the first layers.",
     cure="Use an activation that passes the gradient on, such as ReLU.",
+    question=Question(
+        asks="Twenty sigmoids. On a logarithmic axis, the gradient over depth is ...",
+        choices=(
+            "flat, with a drop at the input",
+            "a straight line that falls",
+            "a curve that levels off",
+        ),
+        right=1,
+        because="every layer takes the same factor, so every layer takes the same number of "
+        "decades.",
+    ),
     sick=sick,
     well=well,
 )

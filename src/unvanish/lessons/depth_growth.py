@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Block(nn.Module):
@@ -53,6 +54,12 @@ LESSON = Lesson(
     "the power of 40, and so has the gradient on its way back. Clipping hides it; the layers "
     "still want steps of very different size.",
     cure="Divide each branch by the root of the number of blocks.",
+    question=Question(
+        asks="Eighty blocks x + f(x), each branch as large as x. By how much does the signal grow?",
+        choices=("80 times", "the root of 80", "2 to the power of 40"),
+        right=2,
+        because="each sum doubles the energy, so the size grows by the root of two a block.",
+    ),
     sick=sick,
     well=well,
 )

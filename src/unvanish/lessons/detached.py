@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Classifier(nn.Module):
@@ -50,6 +51,13 @@ LESSON = Lesson(
     "loss, but a .detach() from earlier days still stands between them and it; .data, .numpy(), "
     ".item() and torch.no_grad() cut in the same way.",
     cure="Remove the .detach().",
+    question=Question(
+        asks="The encoder's output is detached before the head. What is .grad of the encoder's weights, and "
+        "does the loss fall?",
+        choices=("zero, and it stands", "None, and it falls", "None, and it stands"),
+        right=1,
+        because="the cut leaves no gradient at all behind it, and the head in front of it learns.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, last: nn.Module) -> Program:
@@ -34,6 +35,13 @@ LESSON = Lesson(
     "softmax as 0.23 for the right class of ten. Look at what the model returns: if its rows add "
     "up to one, they are not the scores that the loss expects.",
     cure="Leave out the softmax at the end of the model; apply it where probabilities are read.",
+    question=Question(
+        asks="A perfect answer of ten classes goes through softmax twice. What comes out for the"
+        " right class?",
+        choices=("1", "0.5", "0.23"),
+        right=2,
+        because="e / (e + 9): the second softmax gets numbers between 0 and 1 only.",
+    ),
     sick=sick,
     well=well,
 )

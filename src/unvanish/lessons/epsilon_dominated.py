@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Displacement(nn.Module):
@@ -55,6 +56,13 @@ LESSON = Lesson(
     "this gradient: the step that should be about one learning rate long is less than a "
     "millionth of it.",
     cure="Compute the loss in a unit in which it is about one (or lower Adam's eps).",
+    question=Question(
+        asks="Gradients of 1e-14 and Adam's epsilon of 1e-8. How long is a step, in learning "
+        "rates?",
+        choices=("1", "a hundredth", "a millionth"),
+        right=2,
+        because="the gradient over itself plus epsilon: 1e-14 / 1e-8.",
+    ),
     sick=sick,
     well=well,
 )

@@ -6,6 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unvanish.lessons.data import sentences
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Classifier(nn.Module):
@@ -51,6 +52,14 @@ LESSON = Lesson(
     "trunk: it is None. The reentrant kind of checkpoint builds a graph only if a tensor passed to "
     "it requires grad, and what comes out of a frozen embedding does not.",
     cure="Pass use_reentrant=False to checkpoint.",
+    question=Question(
+        asks="A checkpointed trunk behind a frozen embedding. What is .grad of the trunk's "
+        "weights?",
+        choices=("None", "zero", "small"),
+        right=0,
+        because="the reentrant checkpoint builds no graph if no input requires grad: they are "
+        "not reached.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 WEIGHT = 1e-5  # this term's share of a larger loss
 SCALE = 65536.0  # what torch.amp.GradScaler starts with
@@ -49,6 +50,13 @@ LESSON = Lesson(
     "never zero, only too small to be written down.",
     cure="Multiply the loss before backward and divide the gradients again before the step, which "
     "is what torch.amp.GradScaler does.",
+    question=Question(
+        asks="Gradients below 6e-8 are written in float16. What is stored?",
+        choices=("the number, less precisely", "zero", "NaN"),
+        right=1,
+        because="6e-8 is the smallest number that float16 has; half of it and less is rounded to"
+        " zero.",
+    ),
     sick=sick,
     well=well,
 )

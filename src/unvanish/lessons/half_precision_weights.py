@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, dtype: torch.dtype) -> Program:
@@ -42,6 +43,12 @@ LESSON = Lesson(
     "where the gradient is zero it divides zero by zero. Look at the dtype of the weights, not "
     "at the loss.",
     cure="Keep the weights in float32 (and compute in half precision under torch.autocast).",
+    question=Question(
+        asks="A weight of 1 in float16, an update of 0.0001. What is the weight afterwards?",
+        choices=("0.9999", "1", "0.999"),
+        right=1,
+        because="between 0.5 and 1 float16 has steps of 0.0005; a fifth of one rounds to nothing.",
+    ),
     sick=sick,
     well=well,
 )

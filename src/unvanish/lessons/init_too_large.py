@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Network(nn.Module):
@@ -47,6 +48,13 @@ LESSON = Lesson(
     "tanh wants 1: nearly all outputs are -1 or 1. Layer after layer the gradient grows, and two "
     "samples that were neighbours end as strangers.",
     cure="Divide the weights by the root of the number of inputs (Xavier's rule).",
+    question=Question(
+        asks="64 inputs of size 1, weights from torch.randn. How large is the input of a tanh "
+        "unit?",
+        choices=("about 1", "about 8", "about 64"),
+        right=1,
+        because="64 random terms add up to the root of 64, and at 8 tanh is flat.",
+    ),
     sick=sick,
     well=well,
 )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, initialize: Callable[[Tensor], Tensor]) -> Program:
@@ -49,6 +50,12 @@ LESSON = Lesson(
     "first layers hear nothing. Every layer loses the same factor, and it is the weights that "
     "take it.",
     cure="Initialise by the width and the activation: He's rule for ReLU.",
+    question=Question(
+        asks="Each of nine layers multiplies the signal by 0.06. What does the output depend on?",
+        choices=("the input", "the last layer's bias alone"),
+        right=1,
+        because="0.06 to the power of nine is 1e-11, below what float32 adds to a bias.",
+    ),
     sick=sick,
     well=well,
 )

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from unvanish.languages import filled
 from unvanish.languages import gettext as _
+from unvanish.lessons.question import Question
 
 Program = dict[str, Any]
 """Keyword arguments of ``unvanish.diagnose``."""
@@ -24,7 +25,8 @@ class Lesson:
     ``sick`` makes the program that has the fault named by ``finding``, ``well`` the same program
     with the smallest change that cures it; both take a seed, and what they return is given to
     ``unvanish.diagnose`` as keyword arguments. ``story`` says who meets it and what to look at,
-    ``cure`` in one sentence what differs between the two.
+    ``cure`` in one sentence what differs between the two, ``question`` what to predict before
+    either is run; after ``steps`` of practice the cured one is ahead.
     """
 
     name: str
@@ -34,6 +36,18 @@ class Lesson:
     cure: str
     sick: Maker
     well: Maker
+    question: Question
+    steps: int = 100
+
+    @property
+    def page(self) -> str:
+        """What its page is called, and what ``unvanish.teach`` takes: its name with dashes."""
+        return self.name.replace("_", "-")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that there is to translate."""
+        return (self.title, self.story, self.cure, *self.question.sentences)
 
     @property
     def target(self) -> str:

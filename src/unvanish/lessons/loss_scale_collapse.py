@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Distance(nn.Module):
@@ -84,6 +85,13 @@ LESSON = Lesson(
     "their distance, zero, has no slope. Try the batches with a scale of one: what is still skipped "
     "is not the scaler's fault.",
     cure="Add a tiny constant under the root.",
+    question=Question(
+        asks="One batch in eight gives NaN at any scale. The scaler halves its scale at each of them and "
+        "doubles it after 2,000 good steps. Where does the scale go?",
+        choices=("it settles", "towards zero", "up and down for ever"),
+        right=1,
+        because="it is halved far more often than it is doubled.",
+    ),
     sick=sick,
     well=well,
 )

@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import rings
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, activation: Callable[[], nn.Module]) -> Program:
@@ -44,6 +45,13 @@ LESSON = Lesson(
     "product of matrices is a matrix, so the four layers can do what one can, and one draws a "
     "straight line.",
     cure="Put an activation between the layers.",
+    question=Question(
+        asks="Four linear layers without activations, two rings. Which accuracy do eight layers "
+        "reach?",
+        choices=("a half, as four do", "three quarters", "all"),
+        right=0,
+        because="a product of matrices is a matrix: one straight line, whatever the number.",
+    ),
     sick=sick,
     well=well,
 )

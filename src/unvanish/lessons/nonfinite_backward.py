@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Siamese(nn.Module):
@@ -56,6 +57,14 @@ LESSON = Lesson(
     "distance: where a sample is compared with itself the distance is zero, the slope of the root "
     "is infinite there, and zero times infinity is nan in every weight.",
     cure="Add a tiny number under the root, which keeps its slope finite.",
+    question=Question(
+        asks="Distances between samples, each a root. What is the slope of the root where the distance is "
+        "zero?",
+        choices=("0", "1", "infinite"),
+        right=2,
+        because="1 / (2 root(x)) at x = 0; what it is multiplied by is zero there, and the "
+        "product is NaN.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Standardize(nn.Module):
@@ -46,6 +47,14 @@ LESSON = Lesson(
     "division, and the smallest number it divides by is zero. One feature is the same in every "
     "sample, so its deviation is zero, and zero divided by zero is nan for all that follows.",
     cure="Add a small number to the deviation before dividing by it.",
+    question=Question(
+        asks="One feature is the same in every sample, and features are divided by their deviation. How "
+        "many of the weights have a usable gradient after the first step?",
+        choices=("all but those of that feature", "half of them", "none"),
+        right=2,
+        because="NaN in one input is NaN in every sum that it enters, and after one layer that "
+        "is all of them.",
+    ),
     sick=sick,
     well=well,
 )

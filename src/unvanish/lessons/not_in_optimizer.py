@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, head_first: bool) -> Program:
@@ -44,6 +45,13 @@ LESSON = Lesson(
     "with model.parameters(). The optimizer still holds the old head, which is in no model any "
     "more, and has never heard of the new one.",
     cure="Make the optimizer after the model is complete: swap the two lines.",
+    question=Question(
+        asks="The head is not among the optimizer's parameters. How large are its gradients "
+        "after some steps?",
+        choices=("zero", "as at the start", "larger and larger"),
+        right=2,
+        because="optimizer.zero_grad passes them by as well, so that they add up.",
+    ),
     sick=sick,
     well=well,
 )

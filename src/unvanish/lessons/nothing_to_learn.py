@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, together: bool) -> Program:
@@ -44,6 +45,12 @@ LESSON = Lesson(
     "more about it than shuffled labels would. Here that is what they are: inputs and labels were "
     "put in random order one after the other, and not together.",
     cure="Shuffle inputs and labels by the same order.",
+    question=Question(
+        asks="The labels are shuffled. What does the training loss do?",
+        choices=("it stays at a guess", "it falls as it should"),
+        right=1,
+        because="a net with enough weights learns any labels by heart; only unseen samples tell.",
+    ),
     sick=sick,
     well=well,
 )

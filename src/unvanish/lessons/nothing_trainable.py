@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Adapted(nn.Module):
@@ -53,6 +54,17 @@ LESSON = Lesson(
     "so do not look at the loss but at requires_grad of the adapter's weights: "
     "requires_grad_(False) ran after the adapter was added, and took it along.",
     cure="Freeze only the pretrained layer, so that the adapter trains as well as the head.",
+    question=Question(
+        asks="Only the head has requires_grad. What does the loss do in a hundred steps?",
+        choices=(
+            "it stands still",
+            "it falls, by what the head can do",
+            "it falls as with the adapter",
+        ),
+        right=1,
+        because="the head learns on frozen features, which is why the loss does not show the "
+        "fault.",
+    ),
     sick=sick,
     well=well,
 )

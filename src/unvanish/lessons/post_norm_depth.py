@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import sentences
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Encoder(nn.Module):
@@ -58,6 +59,18 @@ LESSON = Lesson(
     "the gradient past all blocks, next to nothing is left. Papers that train such models warm "
     "the learning rate up over thousands of steps.",
     cure="Normalise before each branch instead of after the sum: norm_first=True.",
+    question=Question(
+        asks="Forty post-norm blocks. Where are the norms of the weights' gradients smallest?",
+        choices=(
+            "in the first blocks, by many decades",
+            "in the last blocks",
+            "they are about the same",
+        ),
+        right=2,
+        because="the norms bring every gradient to scale; what is lost is the part that comes by"
+        " the skips.",
+    ),
     sick=sick,
     well=well,
+    steps=20,
 )

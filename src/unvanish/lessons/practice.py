@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unvanish.languages import figure, filled
+from unvanish.languages import gettext as _
 from unvanish.lessons.lesson import Maker, Program
 from unvanish.preserve import seeded
 
@@ -56,6 +58,27 @@ def practise(make: Maker, steps: int = STEPS, seed: int = 0) -> Practice:
         after = list(model.parameters())
     moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
     return Practice(losses=losses, unseen=unseen, right=right, moved=moved, tensors=len(after))
+
+
+def compared(sick: Practice, well: Practice) -> list[tuple[str, str, str]]:
+    """What was measured, of the sick program, of the cured one; as text of the moment's language."""
+    last = filled(_("loss after {steps} steps"), steps=len(sick.losses) - 1)
+    rows = [
+        _row(_("loss at the start"), ".4g", sick.losses[0], well.losses[0]),
+        _row(last, ".4g", sick.losses[-1], well.losses[-1]),
+    ]
+    if sick.right is not None and well.right is not None:
+        rows.append(_row(_("right answers on unseen samples"), ".0%", sick.right, well.right))
+    else:
+        rows.append(_row(_("loss on unseen samples"), ".4g", sick.unseen, well.unseen))
+    moved = [
+        filled(_("{count} of {all}"), count=one.moved, all=one.tensors) for one in (sick, well)
+    ]
+    return [*rows, (_("weight tensors that moved"), moved[0], moved[1])]
+
+
+def _row(what: str, specification: str, sick: float, well: float) -> tuple[str, str, str]:
+    return what, figure(sick, specification), figure(well, specification)
 
 
 def _train(program: Program, model: nn.Module, steps: int) -> Iterator[float]:

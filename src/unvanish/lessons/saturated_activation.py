@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 PRIOR = 0.001  # how rare the thing is that the detector looks for
 
@@ -45,6 +46,13 @@ LESSON = Lesson(
     "as they are. Look at the inputs of the sigmoids: at -6.9 the curve is flat, every unit says "
     "0.001 whatever it sees, and a thousandth of the gradient gets through at each layer.",
     cure="Set that bias in the last layer only.",
+    question=Question(
+        asks="A sigmoid whose input is -6.9. What share of the gradient does it let through?",
+        choices=("a quarter", "a tenth", "a thousandth"),
+        right=2,
+        because="its slope is s (1 - s) with s = 0.001.",
+    ),
     sick=sick,
     well=well,
+    steps=200,
 )

@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import rings
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, last: nn.Module) -> Program:
@@ -36,6 +37,13 @@ LESSON = Lesson(
     "outputs: they are all 1.0. A softmax makes its entries add up to one, and here there is only "
     "one entry, so it is one whatever the network says, and its gradient is exactly zero.",
     cure="For one output use a sigmoid (better: none at all, and BCEWithLogitsLoss).",
+    question=Question(
+        asks="A softmax over one single output. What is the output for a sample that is clearly "
+        "a no?",
+        choices=("near 0", "0.5", "1"),
+        right=2,
+        because="its entries add up to one, and there is only one entry.",
+    ),
     sick=sick,
     well=well,
 )

@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, clear: bool) -> Program:
@@ -51,6 +52,12 @@ LESSON = Lesson(
     "No single gradient is wrong. Look at the gradient from step to step: it never starts from "
     "nothing, every step uses the sum of all gradients since the start.",
     cure="Call optimizer.zero_grad() before the backward pass of each step.",
+    question=Question(
+        asks="zero_grad is never called. What does the loss do?",
+        choices=("it falls, too slowly", "it falls, turns and swings", "it stands still"),
+        right=1,
+        because="the sum of all gradients acts as a momentum that never decays.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, learning_rate: float) -> Program:
@@ -42,6 +43,13 @@ LESSON = Lesson(
     "step with what it changes: Adam moves every weight by about the rate, here by 1, and the "
     "weights are about 0.1.",
     cure="Lower the learning rate to Adam's usual 1e-3.",
+    question=Question(
+        asks="Adam with a learning rate of 1. How far does one step move a weight of 0.1?",
+        choices=("by about 0.1", "by about 1", "by its gradient"),
+        right=1,
+        because="Adam divides by the gradient's size, so that the rate itself is the length of a"
+        " step.",
+    ),
     sick=sick,
     well=well,
 )

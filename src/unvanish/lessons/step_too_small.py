@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, learning_rate: float) -> Program:
@@ -41,6 +42,13 @@ LESSON = Lesson(
     "weights seem not to move. They do: by a millionth of their size a step. Compare the size of "
     "an update with the size of the weight; a thousandth is usual.",
     cure="Raise the learning rate to one that suits SGD, here 0.1.",
+    question=Question(
+        asks="A step changes a weight by a millionth of its size. How many steps until it has changed by its "
+        "own size, if all go the same way?",
+        choices=("a thousand", "a million"),
+        right=1,
+        because="a million; at the usual thousandth it is a thousand.",
+    ),
     sick=sick,
     well=well,
 )

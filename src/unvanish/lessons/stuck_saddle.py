@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Adapted(nn.Module):
@@ -52,6 +53,13 @@ LESSON = Lesson(
     "product is multiplied by the other one. One zero is good practice and wakes up at the first "
     "step; two hold each other down.",
     cure="Start one of the two factors at random and leave the other one at zero.",
+    question=Question(
+        asks="Both factors of an adapter start at zero. At which step does its gradient become "
+        "non-zero?",
+        choices=("the first", "the second", "never"),
+        right=2,
+        because="the gradient of each factor is multiplied by the other one, and both stay zero.",
+    ),
     sick=sick,
     well=well,
 )

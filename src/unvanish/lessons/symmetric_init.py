@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, initialize: Callable[[Tensor], Tensor]) -> Program:
@@ -42,6 +43,13 @@ LESSON = Lesson(
     "equal compute the same, get the same gradient and stay equal; with zeros all through they do "
     "not even get that.",
     cure="Start the weights at random; the biases may stay zero.",
+    question=Question(
+        asks="All weights start at zero. How many different rows has the first weight matrix after "
+        "training?",
+        choices=("as many as units", "two", "one"),
+        right=2,
+        because="units that start equal get equal gradients and stay equal.",
+    ),
     sick=sick,
     well=well,
 )

@@ -7,10 +7,12 @@ from functools import cached_property
 
 from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import BadInput
-from unvanish.lessons import LESSONS, lesson
+from unvanish.languages import filled
+from unvanish.languages import gettext as _
+from unvanish.lessons import ALL, lesson
 from unvanish.lessons.lesson import Lesson, Maker
-from unvanish.lessons.practice import STEPS, Practice, practise
-from unvanish.lessons.questions import QUESTIONS, Question
+from unvanish.lessons.practice import Practice, compared, practise
+from unvanish.lessons.question import Question
 from unvanish.lessons.reading import source, told
 from unvanish.preserve import seeded
 
@@ -46,16 +48,15 @@ class Teaching:
     seed: int = 0
 
     @property
-    def question(self) -> Question | None:
-        """What to predict before anything is run; ``None`` where the lesson has no such question."""
-        return QUESTIONS.get(self.lesson.finding)
+    def question(self) -> Question:
+        """What to predict before anything is run."""
+        return self.lesson.question
 
     @property
     def answer(self) -> Shown:
         """The answer to the question, the rest of the story, and what cures the program."""
-        said = [told(self.lesson)[1], f"The cure: {self.lesson.cure}"]
-        if self.question:
-            said.insert(0, self.question.answer)
+        cure = filled(_("The cure: {cure}"), cure=_(self.lesson.cure))
+        said = [self.question.answer, told(self.lesson)[1], cure]
         return Shown("\n\n".join(textwrap.fill(part, WIDTH) for part in said))
 
     @property
@@ -78,12 +79,13 @@ class Teaching:
             program = make(self.seed)
         return diagnose(**program)
 
-    def train(self, steps: int = STEPS) -> "Trained":
-        """Train both programs for ``steps`` on half of their samples.
+    def train(self, steps: int | None = None) -> "Trained":
+        """Train both programs for ``steps`` (``None``: the lesson's own) on half of their samples.
 
         Raises:
             BadInput: ``steps`` is no whole number of 1 or more.
         """
+        steps = self.lesson.steps if steps is None else steps
         if not isinstance(steps, int) or steps < 1:
             raise BadInput(f"steps must be a whole number of 1 or more, got {steps!r}.")
         return Trained(
@@ -93,13 +95,16 @@ class Teaching:
 
     def __str__(self) -> str:
         one = self.lesson
-        parts = [f"{one.title}  ({one.finding})", textwrap.fill(told(one)[0], WIDTH)]
-        if self.question:
-            parts.append(f"Predict, then run:\n{self.question}")
-        parts.append(
-            "Go on with: .source (the program), .sick and .well (both diagnoses), .train() (both "
-            "trained), .answer"
-        )
+        predict = _("Predict, then run:")
+        parts = [
+            f"{_(one.title)}  ({one.page})",
+            textwrap.fill(told(one)[0], WIDTH),
+            f"{predict}\n{self.question}",
+            _(
+                "Go on with: .source (the program), .sick and .well (both diagnoses), .train() (both "
+                "trained), .answer"
+            ),
+        ]
         return "\n\n".join(parts)
 
     __repr__ = __str__
@@ -117,21 +122,10 @@ class Trained:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """What was measured, of the sick program, of the cured one; as text."""
-        steps = len(self.sick.losses) - 1
-        rows = [("loss at the start", self.sick.losses[0], self.well.losses[0])]
-        rows += [(f"loss after {steps} steps", self.sick.losses[-1], self.well.losses[-1])]
-        shown = [(what, f"{sick:.4g}", f"{well:.4g}") for what, sick, well in rows]
-        sick, well = self.sick, self.well
-        if sick.right is not None and well.right is not None:
-            what = "right answers on unseen samples"
-            shown.append((what, f"{sick.right:.0%}", f"{well.right:.0%}"))
-        else:
-            shown.append(("loss on unseen samples", f"{sick.unseen:.4g}", f"{well.unseen:.4g}"))
-        moved = [f"{one.moved} of {one.tensors}" for one in (sick, well)]
-        return [*shown, ("weight tensors that moved", moved[0], moved[1])]
+        return compared(self.sick, self.well)
 
     def __str__(self) -> str:
-        lines = [("", "sick", "well"), *self.rows()]
+        lines = [("", _("sick"), _("cured")), *self.rows()]
         return "\n".join(f"{what:<32}{sick:>14}{well:>14}" for what, sick, well in lines)
 
     __repr__ = __str__
@@ -144,7 +138,7 @@ def teach(name: str | None = None, seed: int = 0) -> Teaching | Shown:
     """A lesson to go through in a notebook or a shell; without a name, the list of them.
 
     Args:
-        name: a finding (``"depth-decay"``).
+        name: a finding (``"depth-decay"``) or a subject (``"ten-thousand"``).
         seed: of the program's weights and data.
 
     Raises:
@@ -157,5 +151,6 @@ def teach(name: str | None = None, seed: int = 0) -> Teaching | Shown:
     """
     if name is not None:
         return Teaching(lesson(name), seed)
-    listed = [f"{one.finding:<26}{one.title}" for one in LESSONS]
-    return Shown("\n".join([*listed, "", 'unvanish.teach("depth-decay") opens one of them.']))
+    listed = [f"{one.page:<26}{_(one.title)}" for one in ALL]
+    opens = filled(_("{command} opens one of them."), command='unvanish.teach("depth-decay")')
+    return Shown("\n".join([*listed, "", opens]))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import recall
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Reader(nn.Module):
@@ -54,6 +55,14 @@ LESSON = Lesson(
     "and after a hundred steps nothing is left.",
     cure="Start the forget gate's bias at about the logarithm of the sequence's length, so that it "
     "starts almost open.",
+    question=Question(
+        asks="An LSTM with a forget gate half open, a hundred steps. What share of the gradient arrives at "
+        "the first one?",
+        choices=("a half", "a hundredth", "nothing that float32 would notice"),
+        right=2,
+        because="a half to the power of a hundred is 1e-30; the cell path is the only one that "
+        "could keep more.",
+    ),
     sick=sick,
     well=well,
 )

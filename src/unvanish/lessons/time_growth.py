@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import recall
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Reader(nn.Module):
@@ -51,6 +52,13 @@ LESSON = Lesson(
     "not over parameters: it grows at every step on its way back to the first one.",
     cure="Start the recurrent weights as the identity (or orthogonal), which neither grows nor "
     "shrinks.",
+    question=Question(
+        asks="A factor of two at each of fifty steps back in time. How large is the first step's gradient, "
+        "beside the last one's?",
+        choices=("100 times", "2,500 times", "1e15 times"),
+        right=2,
+        because="2 to the power of 50.",
+    ),
     sick=sick,
     well=well,
 )

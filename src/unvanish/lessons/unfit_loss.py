@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, last: nn.Module) -> Program:
@@ -38,6 +39,12 @@ LESSON = Lesson(
     "below 0 or above 1 can never be met, and the closer an output comes to the edge, the less "
     "gradient the sigmoid lets through.",
     cure="Leave out the sigmoid.",
+    question=Question(
+        asks="A sigmoid at the end, targets between -3 and 3. Does a wider network help?",
+        choices=("yes", "no"),
+        right=1,
+        because="no output can leave the range from 0 to 1, whatever stands before it.",
+    ),
     sick=sick,
     well=well,
 )

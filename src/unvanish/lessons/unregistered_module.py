@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 class Network(nn.Module):
@@ -58,6 +59,13 @@ LESSON = Lesson(
     "among its attributes, and does not look inside lists and dicts: the hidden layers get "
     "gradients, but no optimizer built from model.parameters() will ever step them.",
     cure="Keep the layers in an nn.ModuleList instead of a list.",
+    question=Question(
+        asks="The hidden layers are in a Python list. Do they get gradients?",
+        choices=("yes, and they are trained", "yes, and no optimizer steps them", "no"),
+        right=1,
+        because="autograd follows the computation and does not care who registered what; "
+        "model.parameters() does.",
+    ),
     sick=sick,
     well=well,
 )

@@ -7,6 +7,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 PARTS = 16
 
@@ -52,6 +53,13 @@ LESSON = Lesson(
     "explodes. Each part's loss is a mean over its own samples, and sixteen means add up to sixteen "
     "times the mean. Look at the gradient norm at the step: it is sixteen times what it was.",
     cure="Divide each part's loss by the number of parts before backward.",
+    question=Question(
+        asks="Sixteen backward calls before one step, each on a mean over its part. How large is the "
+        "gradient, beside that of the whole batch?",
+        choices=("the same", "four times", "sixteen times"),
+        right=2,
+        because="the parts' means add up; only their mean would be the mean of the batch.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, scaled: bool) -> Program:
@@ -44,6 +45,12 @@ LESSON = Lesson(
     "first tanh: nearly all of them are -1 or 1. Its inputs are hundreds instead of ones, so every "
     "unit sits where the curve is flat, and a flat curve lets no gradient through.",
     cure="Bring the inputs to zero mean and unit variance.",
+    question=Question(
+        asks="Inputs from 0 to 255 into a tanh layer. What share of its units is saturated?",
+        choices=("a few", "a half", "nearly all"),
+        right=2,
+        because="its sums are hundreds, and tanh is flat from about 3 on.",
+    ),
     sick=sick,
     well=well,
 )

@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import curve
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, *, scaled: bool) -> Program:
@@ -46,6 +47,14 @@ LESSON = Lesson(
     "a thousandth at a step take many thousands of steps to get there. The gradient is not to "
     "blame, the unit is.",
     cure="Bring the targets to zero mean and unit variance, and undo it on the predictions.",
+    question=Question(
+        asks="Targets about 300,000; Adam moves the last bias by 0.001 at each step. After how many steps is "
+        "it there by itself?",
+        choices=("3,000", "300,000", "300,000,000"),
+        right=2,
+        because="300,000 / 0.001. The other weights help, and it still takes far longer than "
+        "anybody waits.",
+    ),
     sick=sick,
     well=well,
 )

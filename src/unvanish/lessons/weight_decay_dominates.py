@@ -5,6 +5,7 @@ from torch import nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, weight_decay: float) -> Program:
@@ -41,6 +42,13 @@ LESSON = Lesson(
     "Watch the norm of the weights: it goes to zero. At every step the decay takes a tenth of each "
     "weight, and the gradient puts less than that back.",
     cure="Lower weight_decay to where the gradient outweighs it, here to 5e-4.",
+    question=Question(
+        asks="The decay takes a tenth of each weight at every step. What is the norm of the "
+        "weights in the end?",
+        choices=("as at the start", "half of it", "near zero"),
+        right=2,
+        because="the gradient puts back less than that, and a net of zeros guesses.",
+    ),
     sick=sick,
     well=well,
 )

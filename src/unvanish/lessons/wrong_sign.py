@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from unvanish.lessons.data import clusters
 from unvanish.lessons.lesson import Lesson, Program
+from unvanish.lessons.question import Question
 
 
 def program(seed: int, sign: float) -> Program:
@@ -38,6 +39,12 @@ LESSON = Lesson(
     "perfect model would be: if it is the largest value there is and not the smallest, the steps "
     "go the wrong way.",
     cure="Take the minus sign away.",
+    question=Question(
+        asks="The loss has a minus sign too many. What does the loss curve look like?",
+        choices=("it rises", "it falls and falls", "it stands still"),
+        right=1,
+        because="the optimizer does what it is told, and the accuracy falls below that of a guess.",
+    ),
     sick=sick,
     well=well,
 )

@@ -12,11 +12,12 @@ from starlette.routing import Route
 
 from unvanish.lab.breaking import BREAKAGES, broken
 from unvanish.lab.crew import Crew
-from unvanish.lab.lessons import GUIDED
+from unvanish.lab.lessons import course
 from unvanish.lab.sessions import Sessions
 from unvanish.lab.settings import RANGES, Settings, available, first_settings, read
 from unvanish.languages import gettext as _
-from unvanish.languages import recognised
+from unvanish.languages import recognised, spoken
+from unvanish.lessons import ALL
 from unvanish.remedies import REMEDIES
 from unvanish.surgery import Edit
 from unvanish.web.answers import Plain
@@ -49,6 +50,7 @@ class Lab:
             Route("/api/break", break_it),
             Route("/api/train", self.train),
             Route("/api/cure", self.cure),
+            Route("/api/program", self.program),
         ]
         self.page = Page(routes, language=language, token=token)
 
@@ -80,21 +82,20 @@ class Lab:
         edits = self.sessions.edits(
             _learner(request), settings, request.query_params.get("cure", "")
         )
-        return event_stream(request, self._told("train", settings, edits))
+        return event_stream(request, self._told(_job("train", settings, edits)))
 
     async def cure(self, request: Request) -> Response:
         """Treatment of the net: what is being tried, the trial, and where the sliders stand then."""
         settings, _said = read(request.query_params)
         return event_stream(request, self._cured(_learner(request), settings))
 
-    async def _told(
-        self, kind: str, settings: Settings, edits: tuple[Edit, ...] = ()
-    ) -> AsyncGenerator[dict[str, Any] | None]:
-        job = {
-            "kind": kind,
-            "settings": settings.as_query(),
-            "edits": [edit.to_json() for edit in edits],
-        }
+    async def program(self, request: Request) -> Response:
+        """The program of a lesson, sick and cured: both diagnoses, then both trainings."""
+        name = choice(request, "name", [one.page for one in ALL], ALL[0].page)
+        job = {"kind": "program", "program": name, "language": spoken()}
+        return event_stream(request, self._told(job))
+
+    async def _told(self, job: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any] | None]:
         async with contextlib.aclosing(self.crew.do(job)) as messages:
             async for message in messages:
                 if message is not None and message.get("fault"):
@@ -104,7 +105,7 @@ class Lab:
         yield {"end": True}
 
     async def _cured(self, name: str, settings: Settings) -> AsyncGenerator[dict[str, Any] | None]:
-        async with contextlib.aclosing(self._told("cure", settings)) as messages:
+        async with contextlib.aclosing(self._told(_job("cure", settings))) as messages:
             async for message in messages:
                 if message is not None and "result" in message:
                     message = {"result": self._result(name, message["result"])}
@@ -139,7 +140,7 @@ def start(_request: Request) -> Response:
             "choices": available(),
             "ranges": RANGES,
             "first": first_settings().as_query(),
-            "lessons": [guided.to_json() for guided in GUIDED],
+            "topics": course(),
         }
     )
 
@@ -150,6 +151,14 @@ def break_it(request: Request) -> Response:
     names = ("", *(breakage.name for breakage in BREAKAGES))
     after, breakage = broken(settings, choice(request, "before", names, ""))
     return Plain({"settings": after.as_query(), "name": breakage.name, "said": _(breakage.said)})
+
+
+def _job(kind: str, settings: Settings, edits: tuple[Edit, ...] = ()) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "settings": settings.as_query(),
+        "edits": [edit.to_json() for edit in edits],
+    }
 
 
 def _learner(request: Request) -> str:

@@ -197,7 +197,7 @@ async function build() {
   parts.training.build();
   parts.controls = new Controls(at("controls"), parts.known, moved);
   parts.controls.build({ ...parts.known.first, ...lab.state });
-  parts.lessons.build(parts.known.lessons);
+  parts.lessons.build(parts.known.topics);
   acts();
 }
 
