@@ -142,3 +142,45 @@ def test_layer_norm_by_hand_is_as_healthy_as_torchs() -> None:
 def test_what_divides_by_no_statistic_of_the_batch_is_no_batch_norm(transform: Norm) -> None:
     flow = Dataflow(unvanish.observe(**tower(transform)))
     assert batch_norms(flow) == []
+
+
+class Averaging(nn.Module):
+    """A hand-written batch norm whose running average is a parameter that takes no gradient."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.average = nn.Parameter(torch.zeros(width), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(0)
+        if self.training:
+            with torch.no_grad():
+                self.average.mul_(0.9).add_(mean, alpha=0.1)
+        return (x - mean) / x.std(0)
+
+
+def test_running_averages_are_statistics_and_not_frozen_by_anybody() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 16), Averaging(16), nn.ReLU(), nn.Linear(16, 4))
+    model[0].bias.requires_grad_(False)
+    before = model[1].average.clone()
+    diagnosis = unvanish.diagnose(**classify(model, blobs(0)))
+    said = {expected.name: expected.where for expected in diagnosis.expected}
+    assert said["running-statistics"] == ("1.average",)
+    assert said["frozen-by-you"] == ("0.bias",)
+    assert torch.equal(model[1].average, before)
+    assert diagnosis.trace.conditions.notes == ()
+
+
+def test_a_weight_that_the_forward_pass_clips_is_still_told() -> None:
+    class Clipped(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.weight.clamp_(-0.01, 0.01)
+            return super().forward(input)
+
+    model = nn.Sequential(Clipped(32, 16), nn.ReLU(), nn.Linear(16, 4))
+    diagnosis = unvanish.diagnose(**classify(model, blobs(0)))
+    (note,) = diagnosis.trace.conditions.notes
+    assert "writes into parameter 0.weight" in note
+    assert "running-statistics" not in {expected.name for expected in diagnosis.expected}

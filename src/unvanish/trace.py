@@ -11,21 +11,13 @@ The words used everywhere:
 Absent is never zero: a number that was not measured is ``None``.
 """
 
-import dataclasses
-import json
-import math
-import types
-import typing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unvanish.errors import BadInput
-
-SCHEMA = 1
+from unvanish.saved import Saved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +174,8 @@ class Parameter:
     standard error of that mean (``None`` for one batch); ``spread`` is the
     standard deviation of the gradient norm over batches divided by its mean.
     ``uses`` counts the ops that the gradient reaches it from, ``used`` says whether the forward
-    pass touched it at all, ``to_loss`` whether its value flowed into the loss.
+    pass touched it at all, ``to_loss`` whether its value flowed into the loss, ``written`` whether
+    the forward pass itself writes into it (running averages do that).
     """
 
     names: tuple[str, ...]
@@ -202,6 +195,7 @@ class Parameter:
     uses: int = 0
     used: bool | None = None
     to_loss: bool | None = None
+    written: bool = False
     equal_units: bool = False
     equal_gradients: bool = False
 
@@ -358,8 +352,10 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(Saved):
     """One observation. Made by :func:`unvanish.observe`; plain numbers, no tensors, no model."""
+
+    SCHEMA: ClassVar[int | None] = 1
 
     ops: tuple[Op, ...]
     trunk: tuple[TrunkPoint, ...]
@@ -390,83 +386,3 @@ class Trace:
     def of_kind(self, kind: str) -> tuple[Op, ...]:
         """The ops of this kind (``"Sigmoid"``), in execution order from the loss."""
         return tuple(op for op in self.ops if op.kind == kind)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists; non-finite numbers become strings."""
-        return {"schema": SCHEMA, **plain(self)}
-
-    def save(self, path: str | Path) -> None:
-        """Write the trace as JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Trace":
-        """The trace that :meth:`to_json` wrote.
-
-        Raises:
-            BadInput: another schema, or a field is missing.
-        """
-        if data.get("schema") != SCHEMA:
-            raise BadInput(
-                f"this trace has schema {data.get('schema')!r}, this unvanish reads {SCHEMA}: "
-                "observe the model again with this version."
-            )
-        return restore(cls, {k: v for k, v in data.items() if k != "schema"})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Trace":
-        """Read a trace that :meth:`save` wrote."""
-        return cls.from_json(read_json(path))
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The JSON object in a file, or one sentence about what is wrong with it."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON ({error}): pass a file that .save() wrote.") from error
-    if not isinstance(data, dict):
-        raise BadInput(f"{path} holds no JSON object: pass a file that .save() wrote.")
-    return typing.cast(dict[str, Any], data)
-
-
-def plain(value: Any) -> Any:
-    """Records to dictionaries, tuples to lists, non-finite floats to their names."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, typing.Mapping):
-        return {str(k): plain(v) for k, v in typing.cast(dict[Any, Any], value).items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in typing.cast(list[Any], value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # "nan", "inf", "-inf": JSON has no other way to say them
-    return value
-
-
-def restore(kind: Any, value: Any) -> Any:
-    """The inverse of :func:`plain`, led by the type annotations of the records.
-
-    Raises:
-        BadInput: a field is missing or unknown.
-    """
-    origin = typing.get_origin(kind)
-    if value is None or kind is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(kind) if part is not type(None)]
-        return restore(inner[0], value)
-    if origin is tuple:
-        return tuple(restore(typing.get_args(kind)[0], item) for item in value)
-    if origin is not None and issubclass(origin, typing.Mapping):
-        return {key: restore(typing.get_args(kind)[1], item) for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        try:
-            made = {name: restore(hints[name], item) for name, item in value.items()}
-            return typing.cast(type[Any], kind)(**made)
-        except (AttributeError, KeyError, TypeError) as error:
-            wanted = typing.cast(type[Any], kind).__name__
-            raise BadInput(f"not a saved {wanted}: {error}.") from error
-    return float(value) if kind is float else value

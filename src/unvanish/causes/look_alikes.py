@@ -145,13 +145,25 @@ def _untouched_rows(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
 
 
 def _frozen(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
-    frozen = [p for p in trace.parameters if p.state == "frozen"]
+    frozen = [p for p in trace.parameters if p.state == "frozen" and not p.written]
     if frozen and len(frozen) < len(trace.parameters):
         yield Expected(
             name="frozen-by-you",
             where=tuple(p.name for p in frozen),
             because=f"requires_grad is False for {len(frozen)} of {len(trace.parameters)} tensors",
             unless="they were meant to train",
+        )
+
+
+def _running_statistics(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
+    kept = [p for p in trace.parameters if p.state == "frozen" and p.written]
+    if kept:
+        yield Expected(
+            name="running-statistics",
+            where=tuple(p.name for p in kept),
+            because="they are parameters by name only: no gradient is wanted, and the forward pass "
+            "writes them itself, as it does with running averages",
+            unless="they were meant to be trained by the optimizer",
         )
 
 
@@ -204,6 +216,7 @@ def _converged(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
 Look = Callable[[Trace, Dataflow], Iterator[Expected]]
 LOOKS: tuple[Look, ...] = (
     _frozen,
+    _running_statistics,
     _tied,
     _bias_before_norm,
     _key_bias,

@@ -148,6 +148,7 @@ class _Observation:
         self.activations = ActivationReader()
         self.gradients = GradientReader(self.model)
         self.differentiate_inputs = differentiate_inputs
+        self.written: set[str] = set()
 
     def run(self, taken: list[Any]) -> Trace:
         sights: list[Sight] = []
@@ -157,9 +158,11 @@ class _Observation:
             if index == 0 and self.gradients.any_nonfinite():
                 sight.first_bad = self._locate(batch)
             sights.append(sight)
-        return assemble(
+        trace = assemble(
             self.model, sights, self.activations, self.gradients, self._conditions(taken)
         )
+        marked = (replace(p, written=p.name in self.written) for p in trace.parameters)
+        return replace(trace, parameters=tuple(marked)) if self.written else trace
 
     def _locate(self, batch: Any) -> list[tuple[int, tuple[float, float] | None, int]]:
         """Look again at the first batch, under the same seed, for the op that made NaN or Inf."""
@@ -195,15 +198,20 @@ class _Observation:
                 self.activations.differentiate()
                 self._check_reaches(value, instruments)
                 self._backward(value, index, instruments)
-            self.notes += [
-                f"the forward pass writes into parameter {self.names.get(id(p), '?')}; "
-                "its values were put back"
-                for p in keeper.written
-            ]
+            self._note_written(keeper.written)
             return instruments.sight(float(value.detach()), lambda leaf: leaf.grad)
         finally:
             instruments.close()
             keeper.restore()
+
+    def _note_written(self, written: list[Tensor]) -> None:
+        """Remember which parameters the forward pass changed; of those that train, say it."""
+        for parameter in written:
+            name = self.names.get(id(parameter), "?")
+            self.written.add(name)
+            if parameter.requires_grad:
+                said = f"the forward pass writes into parameter {name}; its values were put back"
+                self.notes.append(said)
 
     def _forward(self, batch: Any, index: int, instruments: Instruments) -> Tensor:
         recorder = instruments.recorder
