@@ -1,7 +1,6 @@
 """diagnose: from a trace to ranked findings, the benign look-alikes, and what was not seen."""
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +19,15 @@ from unvanish.experiments.updates import Update, read_updates
 from unvanish.experiments.what_ifs import WhatIf, try_changes
 from unvanish.probe.observe import observe, unwrapped
 from unvanish.report import text, write_report
-from unvanish.trace import Trace, plain, read_json, restore
+from unvanish.saved import Saved, restore
+from unvanish.trace import Trace
 from unvanish.training.loss_of_step import LossOfStep, Step
 from unvanish.training.optimizer import OptimizerReading, read_optimizer
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Saved):
     """What is wrong with the gradient flow of a model, most serious first.
 
     ``findings`` are ranked: by severity, then by precedence of the cause, consequences under what
@@ -61,21 +61,16 @@ class Diagnosis:
         return diagnosis_cell(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists."""
-        return {"healthy": self.healthy, **plain(self)}
-
-    def save(self, path: str | Path) -> None:
-        """Write the diagnosis, its trace included, as JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+        """Plain dictionaries and lists, the trace included."""
+        return {"healthy": self.healthy, **Saved.to_json(self)}
 
     @classmethod
-    def load(cls, path: str | Path) -> "Diagnosis":
-        """Read a diagnosis that :meth:`save` wrote.
+    def from_json(cls, data: dict[str, Any]) -> "Diagnosis":
+        """The diagnosis that :meth:`to_json` wrote.
 
         Raises:
-            BadInput: the file is no saved diagnosis.
+            BadInput: a field is missing or unknown.
         """
-        data = read_json(path)
         return restore(cls, {key: value for key, value in data.items() if key != "healthy"})
 
     def report(self, path: str | Path, language: str | None = "en") -> None:

@@ -11,8 +11,9 @@ The words used everywhere:
 Absent is never zero: a number that was not measured is ``None``.
 """
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Op:
         """Norm of what leaves towards the data; towards parameters where there is no data side."""
         measured = [edge for edge in self.edges if edge.norm is not None]
         chosen = [edge for edge in measured if edge.side == "data"] or measured
-        return math.hypot(*(typing.cast(float, e.norm) for e in chosen)) if chosen else None
+        return math.hypot(*(cast(float, e.norm) for e in chosen)) if chosen else None
 
     @property
     def gain(self) -> float | None:

@@ -1,16 +1,12 @@
 """What an initialisation did: changes, what was left alone and why, the gate before and after."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from unvanish.errors import BadInput
-from unvanish.trace import Gate, plain, read_json, restore
-
-SCHEMA = 1
+from unvanish.saved import Saved
+from unvanish.trace import Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +71,14 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InitReport:
+class InitReport(Saved):
     """What a call changed, left alone, measured and cost.
 
     ``passes`` counts forward-backward passes: a forward pass is a third, a backward pass two
     thirds, a backward pass through a backward pass four thirds.
     """
+
+    SCHEMA: ClassVar[int | None] = 1
 
     method: str
     changes: tuple[Change, ...]
@@ -101,33 +99,6 @@ class InitReport:
             if change.module == module:
                 return change
         raise KeyError(module)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists; non-finite numbers become strings."""
-        return {"schema": SCHEMA, **plain(self)}
-
-    def save(self, path: str | Path) -> None:
-        """Write the report as JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "InitReport":
-        """The report that :meth:`to_json` wrote.
-
-        Raises:
-            BadInput: another schema, or a field is missing.
-        """
-        if data.get("schema") != SCHEMA:
-            raise BadInput(
-                f"this report has schema {data.get('schema')!r}, this unvanish reads {SCHEMA}: "
-                "make it again with this version."
-            )
-        return restore(cls, {k: v for k, v in data.items() if k != "schema"})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "InitReport":
-        """Read a report that :meth:`save` wrote."""
-        return cls.from_json(read_json(path))
 
     def __str__(self) -> str:
         return "\n".join((*self._head(), *self._changes(), *self._left(), *self._gate()))

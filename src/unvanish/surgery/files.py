@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from unvanish.errors import BadInput
+from unvanish.saved import read_json
 from unvanish.surgery.edits import Edit
-from unvanish.trace import read_json
 
 SCHEMA = 1
 

@@ -1,13 +1,10 @@
 """Verdict: what a trial found, as plain numbers."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from unvanish.trace import plain, read_json, restore
+from unvanish.saved import Saved
 from unvanish.trial.running import Run
 
 POINTS = 50
@@ -44,7 +41,7 @@ class Tuned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Saved):
     """What a paired trial says. ``print`` it.
 
     ``word`` is ``"helped"``, ``"no effect"``, ``"worse"`` or ``"undecided"``; how it comes about
@@ -124,28 +121,6 @@ class Verdict:
         from unvanish.trial.text import render
 
         return render(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists."""
-        return plain(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Verdict":
-        """The verdict that :meth:`to_json` wrote.
-
-        Raises:
-            BadInput: a field is missing or unknown.
-        """
-        return restore(cls, data)
-
-    def save(self, path: str | Path) -> None:
-        """Write the verdict as JSON."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Verdict":
-        """Read a verdict that :meth:`save` wrote."""
-        return cls.from_json(read_json(path))
 
 
 def thinned(run: Run) -> Run:

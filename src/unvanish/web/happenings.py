@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.languages import gettext as _
@@ -143,13 +143,9 @@ def deep_look(recording: Recording, step: int) -> dict[str, Any]:
 
 def _restored(found: dict[str, Any], step: int) -> "Diagnosis":
     from unvanish.diagnosis import Diagnosis
-    from unvanish.trace import restore
 
     try:
-        return cast(
-            "Diagnosis",
-            restore(Diagnosis, {key: value for key, value in found.items() if key != "healthy"}),
-        )
+        return Diagnosis.from_json(found)
     except (UnvanishError, KeyError, TypeError, ValueError, AttributeError) as error:
         said = _("The look at step {step} cannot be read by this version of unvanish.")
         raise BadInput(said.format(step=step)) from error
