@@ -123,6 +123,39 @@ def test_a_cure_is_kept_for_its_own_net_and_learner_only() -> None:
     assert sessions.edits("two", SMALL, cure) == ()
 
 
+CURED = {
+    "cured": True,
+    "healthy": False,
+    "said": "The cure",
+    "remedies": ["reinitialize"],
+    "settings": replace(SMALL, initialisation="ours").as_query(),
+    "edits": [],
+    "trial": None,
+    "tried": [],
+    "seconds": 9.0,
+}
+"""What a worker says at the end of a cure."""
+
+
+def test_a_cure_is_made_once_and_told_to_everybody_in_their_own_language(
+    lab: Lab, client: TestClient
+) -> None:
+    asked = replace(SMALL, seed=5)
+    lab.sessions.keep(asked, {**CURED, "cured": False})
+    assert lab.sessions.cured(asked) is None  # it may have lacked the time
+    lab.sessions.keep(asked, CURED)
+    assert lab.sessions.cured(replace(asked, rate=0.5)) is None
+    titles = set[str]()
+    for language in LANGUAGES:
+        query = {**asked.as_query(), "language": language, "learner": language}
+        result, end = events(client.get("/secret/api/cure", params=query))
+        assert end == {"end": True}
+        assert result["result"]["settings"] == CURED["settings"]
+        titles |= set(result["result"]["titles"])
+    assert len(titles) == len(LANGUAGES)
+    assert lab.crew.running == 0
+
+
 def test_only_the_newest_question_of_a_learner_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,6 +206,9 @@ def test_learners_and_cures_are_bounded() -> None:
     for _ in range(50):
         sessions.remember("one", SMALL, edit)
     assert len(sessions._learners["one"].cures) == remembering.CURES
+    for seed in range(50):
+        sessions.keep(replace(SMALL, seed=seed), CURED)
+    assert len(sessions._cured) == remembering.TRIALS
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ CURES: Final = 8
 """Cures remembered for each."""
 ANSWERS: Final = 64
 """Answers kept, as lessons and going back ask the same again."""
+TRIALS: Final = 32
+"""Cures kept whole, as a class presses the same button on the same net."""
 QUEUE: Final = 12
 """Measurements that may wait."""
 
@@ -40,6 +42,7 @@ class Sessions:
     def __init__(self) -> None:
         self._learners: OrderedDict[str, Learner] = OrderedDict()
         self._answers: OrderedDict[Any, dict[str, Any]] = OrderedDict()
+        self._cured: OrderedDict[Settings, Mapping[str, Any]] = OrderedDict()
         self._turn = threading.Lock()
         self._guard = threading.Lock()
         self._waiting = 0
@@ -95,6 +98,20 @@ class Sessions:
             while len(cures) > CURES:
                 cures.popitem(last=False)
         return cure
+
+    def cured(self, settings: Settings) -> Mapping[str, Any] | None:
+        """What came of a cure of this very net before; the same seeds would give the same again."""
+        with self._guard:
+            return self._cured.get(settings)
+
+    def keep(self, settings: Settings, result: Mapping[str, Any]) -> None:
+        """Keep what came of a cure; one that found nothing may have lacked the time."""
+        if not result["cured"]:
+            return
+        with self._guard:
+            self._cured[settings] = result
+            while len(self._cured) > TRIALS:
+                self._cured.popitem(last=False)
 
     def _learner(self, name: str) -> Learner:
         learner = self._learners.setdefault(name, Learner())

@@ -105,9 +105,15 @@ class Lab:
         yield {"end": True}
 
     async def _cured(self, name: str, settings: Settings) -> AsyncGenerator[dict[str, Any] | None]:
+        known = self.sessions.cured(settings)
+        if known is not None:
+            yield {"result": self._result(name, known)}
+            yield {"end": True}
+            return
         async with contextlib.aclosing(self._told(_job("cure", settings))) as messages:
             async for message in messages:
                 if message is not None and "result" in message:
+                    self.sessions.keep(settings, message["result"])
                     message = {"result": self._result(name, message["result"])}
                 elif message is not None and "doing" in message:
                     message = {**message, "doing": recognised(message["doing"])}
