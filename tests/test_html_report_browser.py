@@ -107,16 +107,6 @@ def test_no_width_needs_to_be_scrolled_sideways(
         assert page.evaluate(SMALLEST_LETTERS) >= 10
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", NAMES)
-def test_axe_finds_nothing_serious(browser: Any, folder: Path, name: str, scheme: str) -> None:
-    file = folder / f"{name}-en.html"
-    with opened(browser, file, color_scheme=scheme, bypass_csp=True) as page:
-        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-        page.add_script_tag(path=str(AXE))
-        assert page.evaluate(SERIOUS) == []
-
-
 def test_everything_is_reached_by_keyboard_alone(browser: Any, folder: Path) -> None:
     with opened(browser, folder / "treatment-en.html") as page:
         wanted = page.locator("a, summary:visible, button:visible").count()

@@ -28,7 +28,6 @@ ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 SINGLE_LAYERS = """() => [...document.querySelectorAll('.names span')]
   .some(name => /^layers[.][0-9]+$/.test(name.textContent))"""
 STATISTIC, ROWS = "#tools select >> nth=0", "#tools select >> nth=1"
@@ -143,6 +142,7 @@ def test_hover_shows_the_recorded_number(browser: Any, address: str) -> None:
 def test_drag_wheel_and_buttons_zoom(browser: Any, address: str) -> None:
     with opened(browser, address) as page:
         shown(page)
+        page.get_by_text("the step is too large").first.wait_for()  # from here on nothing moves
         box = page.locator(".field").bounding_box()
         middle = box["y"] + box["height"] / 2
         page.mouse.move(box["x"] + box["width"] * 0.25, middle)
@@ -333,26 +333,6 @@ def test_four_languages_by_switch_browser_and_program(
     with served(folder, "--language", "uz") as spoken, opened(browser, spoken) as page:
         page.wait_for_function("() => document.documentElement.lang === 'uz'")
         shown(page)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_barrier(browser: Any, address: str, scheme: str) -> None:
-    with opened(browser, address, color_scheme=scheme, bypass_csp=True) as page:
-        shown(page)
-        page.get_by_text("the step is too large").first.wait_for()
-        page.locator("#recordings summary").click()
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        page.get_by_role("button", name="Deep look at step 41").click()
-        page.get_by_role("heading", name="Findings").wait_for()
-        found = page.evaluate("axe.run().then(found => found.violations)")
-        page.keyboard.press("Escape")
-        found += page.evaluate("axe.run().then(found => found.violations)")
-        serious = [
-            (one["id"], [node["html"][:120] for node in one["nodes"]])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
 
 
 @pytest.mark.parametrize("width", [360, 768, 1600])

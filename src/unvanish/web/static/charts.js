@@ -1,8 +1,8 @@
 // Curves over the same steps as the heat map: chosen rows, loss, learning rate (uPlot).
 
+import { gutter, LONGEST, niceSteps } from "./axis.js";
 import { CURVES } from "./colours.js";
 import { element, number, superscript, t } from "./page.js";
-import { gutter, LONGEST, niceSteps } from "./heatmap.js";
 import { usualGap } from "./pictures.js";
 
 const HEIGHT = 170;

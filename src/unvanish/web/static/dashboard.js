@@ -1,9 +1,12 @@
 // The dashboard: what is looked at is asked of the server, shown, and kept up with a running training.
 
 import { Chart } from "./charts.js";
-import { happeningsList, lookPanel, marksOf, standingSaid } from "./happenings.js";
-import { ask, element, languageSwitch, listen, speak, t } from "./page.js";
-import { recordingsTable, runHead, stateOf } from "./recordings.js";
+import { happeningsList, marksOf } from "./happenings.js";
+import { look } from "./look.js";
+import { paced } from "./pace.js";
+import { ask, languageSwitch, listen, speak, t } from "./page.js";
+import { recordingsTable, stateOf } from "./recordings.js";
+import { standing } from "./standing.js";
 import { pick, recall, remember, state } from "./state.js";
 import { Runs } from "./runs.js";
 import { Maps } from "./maps.js";
@@ -96,20 +99,8 @@ function showCharts() {
 }
 
 function showHead() {
-  const shown = runs.all();
-  part("run").classList.toggle("pair", shown.length > 1);
-  part("run").replaceChildren(
-    ...shown.map((one) => {
-      const head = runHead(one.facts);
-      if (one.events && !one.facts.gone) {
-        const { severity, said } = standingSaid(one.events);
-        head.append(element("p", { class: `standing ${severity}` }, said));
-      } else {
-        head.append(element("p", { class: "standing" }, "\u00a0")); // room: what is below stays where it is
-      }
-      return head;
-    }),
-  );
+  part("run").classList.toggle("pair", runs.all().length > 1);
+  part("run").replaceChildren(...runs.all().map(standing));
 }
 
 function showEvents() {
@@ -136,21 +127,6 @@ function showEvents() {
   maps.mark();
   charts.forEach((chart) => chart.plot && chart.plot.redraw(false));
   showHead();
-}
-
-async function look(run, step) {
-  const dialog = part("look");
-  const close = () => dialog.close();
-  dialog.replaceChildren(element("p", {}, t("Reading the look at step {step} ...", { step })));
-  dialog.setAttribute("aria-label", t("Deep look at step {step}", { step }));
-  dialog.showModal();
-  try {
-    dialog.replaceChildren(lookPanel(await ask("look", { run, step }), close));
-    dialog.querySelector("h2").focus();
-  } catch (error) {
-    const button = element("button", { onclick: close }, t("Close"));
-    dialog.replaceChildren(element("p", {}, error.message), button);
-  }
 }
 
 async function open(run, compare = "") {
@@ -194,28 +170,10 @@ async function events() {
   }
 }
 
-/** A change that comes while the last one is still being shown waits; a slow page asks less often. */
-let waiting = false;
-let busy = false;
-
-async function catchUp() {
-  if (busy) {
-    waiting = true;
-    return;
-  }
-  busy = true;
-  const begun = performance.now();
+const catchUp = paced(async () => {
   await refresh();
   await events();
-  const spent = performance.now() - begun;
-  setTimeout(() => {
-    busy = false;
-    if (waiting) {
-      waiting = false;
-      catchUp();
-    }
-  }, Math.max(spent, 50));
-}
+});
 
 function follow() {
   source = listen(

@@ -1,16 +1,10 @@
-// A heat map of rows by steps on a canvas: hover, drag, wheel, and all of it by keyboard.
+// A heat map of rows by steps on a canvas, with a cursor on it.
 
+import { LONGEST, niceSteps } from "./axis.js";
 import { pixels } from "./colours.js";
-import { element, number, t } from "./page.js";
+import { handle } from "./gestures.js";
+import { element, number } from "./page.js";
 import { placeOf, usualGap } from "./pictures.js";
-
-/** A number holds until the next reading, but not for longer than so many usual gaps. */
-export const LONGEST = 4;
-
-/** Width of the names beside the map; curves below begin at the same place. */
-export function gutter(width) {
-  return width < 560 ? 76 : 148;
-}
 
 export class HeatMap {
   /** `told`: {cursor(at, byKeyboard), zoom(view), rows(from, to), pick(row), wheel, key}. */
@@ -34,7 +28,7 @@ export class HeatMap {
     this.empty = element("p", { class: "empty hidden" });
     host.replaceChildren(this.lane, this.names, this.field, this.ticks, this.empty);
     this.host = host;
-    this.listen();
+    handle(this);
     new ResizeObserver(() => this.draw()).observe(this.field);
   }
 
@@ -206,107 +200,4 @@ export class HeatMap {
     const row = Math.floor((y / Math.max(this.field.clientHeight, 1)) * count);
     return Math.min(Math.max(row, 0), count - 1);
   }
-
-  listen() {
-    this.field.addEventListener("pointermove", (event) => this.hover(event));
-    this.field.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      this.drag = this.place(event);
-      this.field.setPointerCapture(event.pointerId);
-    });
-    this.field.addEventListener("pointerup", (event) => this.drop(event));
-    this.field.addEventListener("pointercancel", () => this.endDrag());
-    this.field.addEventListener("wheel", (event) => this.told.wheel(event, this), { passive: false });
-    this.field.addEventListener("keydown", (event) => this.key(event));
-    this.field.addEventListener("focus", () => {
-      if (!this.cursor) this.point(this.domain.last, 0);
-      if (this.field.matches(":focus-visible")) this.move(true);
-    });
-  }
-
-  hover(event) {
-    if (!this.picture.steps.length) return;
-    const { x, y } = this.place(event);
-    if (this.drag) this.stretch(x, y);
-    this.cursor = {
-      column: Math.max(placeOf(this.picture.steps, this.stepAt(x)), 0),
-      row: this.rowAt(y),
-    };
-    this.move(false);
-  }
-
-  stretch(x, y) {
-    const tall = Math.abs(y - this.drag.y) > 14;
-    const style = this.selection.style;
-    this.selection.classList.toggle("hidden", Math.abs(x - this.drag.x) < 4 && !tall);
-    style.left = `${Math.min(x, this.drag.x)}px`;
-    style.width = `${Math.abs(x - this.drag.x)}px`;
-    style.top = tall ? `${Math.min(y, this.drag.y)}px` : "0";
-    style.height = tall ? `${Math.abs(y - this.drag.y)}px` : "100%";
-  }
-
-  drop(event) {
-    if (!this.drag) return;
-    const from = this.drag;
-    const to = this.place(event);
-    this.endDrag();
-    const wide = Math.abs(to.x - from.x) >= 6;
-    const tall = Math.abs(to.y - from.y) > 14;
-    if (!wide && !tall) {
-      const at = this.at();
-      if (at) this.told.pick(at.row);
-      return;
-    }
-    const ends = [from.x, to.x].map((x) => Math.round(this.stepAt(x))).sort((a, b) => a - b);
-    const rows = [from.y, to.y].map((y) => this.rowAt(y)).sort((a, b) => a - b);
-    if (wide) this.told.zoom({ first: Math.max(ends[0], 0), last: Math.max(ends[1], ends[0] + 1) });
-    if (tall) this.told.rows(this.picture.rows[rows[0]], this.picture.rows[rows[1]]);
-  }
-
-  endDrag() {
-    this.drag = null;
-    this.selection.classList.add("hidden");
-  }
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { steps, rows } = this.picture;
-    const far = event.shiftKey ? 10 : 1;
-    const at = this.cursor || { column: steps.length - 1, row: 0 };
-    const moves = {
-      ArrowLeft: [-far, 0],
-      ArrowRight: [far, 0],
-      ArrowUp: [0, -far],
-      ArrowDown: [0, far],
-      PageUp: [0, -10],
-      PageDown: [0, 10],
-      Home: [-steps.length, 0],
-      End: [steps.length, 0],
-    };
-    if (event.key in moves) {
-      const [right, down] = moves[event.key];
-      this.cursor = {
-        column: Math.min(Math.max(at.column + right, 0), steps.length - 1),
-        row: Math.min(Math.max(at.row + down, 0), rows.length - 1),
-      };
-      this.move(true);
-    } else if (!this.told.key(event, this)) return;
-    event.preventDefault();
-  }
-}
-
-/** Round steps between two, at most so many. */
-export function niceSteps(first, last, most) {
-  const width = Math.max(last - first, 1);
-  const rough = 10 ** Math.floor(Math.log10(width / most));
-  const each = [1, 2, 5, 10].map((f) => f * rough).find((size) => width / size <= most + 0.5);
-  const spacing = Math.max(1, each);
-  const found = [];
-  for (let step = Math.ceil(first / spacing) * spacing; step <= last; step += spacing) found.push(step);
-  return found;
-}
-
-/** A row of the map in words. */
-export function rowName(row) {
-  return row.count > 1 ? t("{name} ({count} tensors)", { name: row.name, count: row.count }) : row.name;
 }

@@ -1,23 +1,11 @@
 // The heat maps: one for each open recording, on the same axes and with the same colours.
 
-import { MAP, noneColour, NOT_FINITE, rangeOf, SCALES, ZERO } from "./colours.js";
-import { HeatMap, rowName } from "./heatmap.js";
-import { element, number, percent, superscript, t } from "./page.js";
+import { rangeOf, SCALES } from "./colours.js";
+import { HeatMap } from "./heatmap.js";
+import { element, t } from "./page.js";
 import { usualGap } from "./pictures.js";
 import { pick, shownTensors, state, zoomed } from "./state.js";
-
-/** What can be shown, by the names of the statistics. */
-export function statisticNames() {
-  return {
-    gradient_rms: t("Gradient rms (log10)"),
-    update_to_weight: t("Update to weight (log10)"),
-    gradient_zeros: t("Share of exact zeros"),
-    gradient_nonfinite: t("Entries that are not finite"),
-    gradient_abs_max: t("Largest gradient entry (log10)"),
-    weight_rms: t("Weight rms (log10)"),
-    histogram: t("Histogram of one tensor"),
-  };
-}
+import { nameSaid, scaleKey, valueSaid } from "./values.js";
 
 export class Maps {
   /** `told`: {changed(what), cursor(step)}. */
@@ -108,28 +96,7 @@ export class Maps {
   }
 
   showScale() {
-    const scale = this.scale();
-    const [low, high] = this.range;
-    const bar = element("canvas", { width: MAP.length, height: 1, role: "img", "aria-label": t("Colours from low to high") });
-    const context = bar.getContext("2d");
-    MAP.forEach(([red, green, blue], level) => {
-      context.fillStyle = `rgb(${red} ${green} ${blue})`;
-      context.fillRect(level, 0, 1, 1);
-    });
-    const ends = [low, high].map((end) => (scale.decades ? `10${superscript(end)}` : percent(end)));
-    const key = (said, colour) => {
-      const box = element("i", { class: colour ? "" : "not-read" });
-      if (colour) box.style.background = `rgb(${colour.join(" ")})`;
-      return element("span", { class: "key" }, box, said);
-    };
-    this.legend.replaceChildren(
-      element("span", { class: "key" }, ends[0], bar, ends[1]),
-      ...(scale.zero === "exact" ? [key(t("exactly zero"), ZERO)] : []),
-      ...(scale.zero === "good" ? [key(t("none"), noneColour())] : []),
-      ...(scale.zero === "exact" ? [key(t("not finite"), NOT_FINITE)] : []),
-      key(t("not read, no gradient")),
-      element("span", {}, state.statistic === "histogram" ? t("rows: powers of two, the largest on top") : t("rows: the order of the model")),
-    );
+    this.legend.replaceChildren(...scaleKey(this.scale(), this.range, state.statistic));
   }
 
   moved(at, byKeyboard) {
@@ -144,25 +111,12 @@ export class Maps {
   }
 
   say(at) {
-    const values = this.maps.map((map) => this.valueSaid(map.at() || { value: NaN })).join(" | ");
-    const said = t("step {step} · {name} · {value}", { step: at.step, name: this.nameOf(at), value: this.maps.length > 1 ? values : this.valueSaid(at) });
+    const { statistic } = state;
+    const value = this.maps.map((map) => valueSaid((map.at() || { value: NaN }).value, statistic)).join(" | ");
+    const one = valueSaid(at.value, statistic);
+    const said = t("step {step} · {name} · {value}", { step: at.step, name: nameSaid(at.row, statistic), value: this.maps.length > 1 ? value : one });
     this.reading.textContent = said;
     return said;
-  }
-
-  nameOf(at) {
-    if (state.statistic !== "histogram") return rowName(at.row);
-    const power = superscript(at.row.low - 50);
-    const next = superscript(at.row.low - 49);
-    return t("magnitudes from 2{power} to 2{next}", { power, next });
-  }
-
-  valueSaid({ value }) {
-    if (Number.isNaN(value)) return t("not read");
-    if (!this.scale().decades) return percent(value);
-    if (value === 0) return state.statistic === "gradient_nonfinite" ? t("none") : t("exactly zero");
-    if (state.statistic === "gradient_nonfinite") return t("{count} entries", { count: value });
-    return t("{value} (log10 {log})", { value: number(value, 5), log: number(Math.round(1000 * Math.log10(value)) / 1000) });
   }
 
   point(step) {

@@ -1,9 +1,9 @@
 // The controls above the map.
 
 import { element, t } from "./page.js";
-import { statisticNames } from "./maps.js";
 import { pick, state } from "./state.js";
 import { stateOf } from "./recordings.js";
+import { statisticNames } from "./values.js";
 
 const MOST_SUGGESTED = 40;
 
