@@ -1,5 +1,6 @@
 """Everything there is to say, by domain: read from calls in the sources and from imported records."""
 
+import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def messages() -> dict[str, list[Message]]:
         "details": _once(Message(text, "", place) for text, place in carried()),
         "cards": _once(_of_cards("what", "hurts", "apart")),
         "remedies": _once(_of_remedies()),
-        "lessons": _once(_of_lessons()),
+        "lessons": _once([*_of_lessons(), *_calls("lessons"), *_of_pages()]),
         "pages": _once([*_calls("web", "lab"), *_of_javascript()]),
     }
 
@@ -121,8 +122,21 @@ def _of_remedies() -> Iterator[Message]:
 
 
 def _of_lessons() -> Iterator[Message]:
-    from unvanish.lessons import LESSONS
+    from unvanish.lessons import ALL
 
-    for lesson in LESSONS:
-        for field in ("title", "story", "cure"):
-            yield Message(getattr(lesson, field), "", f"{lesson.name}: {field}")
+    for lesson in ALL:
+        letters = [f"choice {letter}" for letter, _ in lesson.question.lettered]
+        asked = ["question", *letters, "because"]
+        for field, text in zip(("title", "story", "cure", *asked), lesson.sentences, strict=True):
+            yield Message(text, "", f"{lesson.name}: {field}")
+
+
+def _of_pages() -> Iterator[Message]:
+    """What stands around the lessons on their pages, worksheets and notebooks."""
+    for file in sorted(Path(__file__).resolve().parent.glob("lessons*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):  # f-strings included
+            match node:
+                case ast.Call(func=ast.Name(id="_"), args=[ast.Constant(value=str(text))]):
+                    yield Message(text, "", f"docs/{file.name}")
+                case _:
+                    pass

@@ -3,39 +3,15 @@
 import json
 from typing import Any
 
+from unvanish.languages import filled, spoken
+from unvanish.languages import gettext as _
 from unvanish.lessons.lesson import Lesson
-from unvanish.lessons.questions import QUESTIONS
 from unvanish.lessons.reading import source, told
 
 
-def notebook(one: Lesson, steps: int) -> str:
+def notebook(one: Lesson) -> str:
     """The notebook's text; its code runs in any Python that has unvanish."""
-    question = QUESTIONS.get(one.finding)
-    symptom, rest = told(one)
-    cells = [_words(f"# {one.title}\n\n{symptom}")]
-    if question is not None:
-        choices = "\n".join(
-            f"- **{letter})** {choice}"
-            for letter, choice in zip("abcdef", question.choices, strict=False)
-        )
-        cells += [_words(f"## Predict, then run\n\n{question.asks}\n\n{choices}\n\nMy answer:")]
-    cells += [
-        _words("## The program\n\n`sick` has the fault; `well` is the same program, cured."),
-        _code(source(one)),
-        _words("## What is wrong with it"),
-        _code(
-            "import unvanish\n\nsick_diagnosis = unvanish.diagnose(**sick())\nprint(sick_diagnosis)"
-        ),
-        _words(f"## What it is\n\n{rest}"),
-        _words(
-            "## Cured\n\nWhat would you change? Try it above first; then look at what `well` does."
-        ),
-        _code("well_diagnosis = unvanish.diagnose(**well())\nprint(well_diagnosis)"),
-        _words(f"## Before and after\n\nBoth trained for {steps} steps on half of their samples."),
-        _code(f'unvanish.teach("{one.finding}").train(steps={steps})'),
-        _words("## The answer"),
-        _code(f'unvanish.teach("{one.finding}").answer'),
-    ]
+    cells = [*_before(one), *_after(one)]
     for number, cell in enumerate(cells):
         cell["id"] = f"{one.name}-{number}"
     content = {
@@ -48,6 +24,48 @@ def notebook(one: Lesson, steps: int) -> str:
         "nbformat_minor": 5,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _before(one: Lesson) -> list[dict[str, Any]]:
+    """The story's beginning, the question, the program and what is said about it."""
+    choices = "\n".join(f"- **{letter})** {text}" for letter, text in one.question.lettered)
+    predict = (
+        f"## {_('Predict, then run')}\n\n{_(one.question.asks)}\n\n{choices}\n\n{_('My answer:')}"
+    )
+    twins = _("`sick` has the fault; `well` is the same program, cured.")
+    return [
+        _words(f"# {_(one.title)}\n\n{told(one)[0]}"),
+        _words(predict),
+        _words(f"## {_('The program')}\n\n{twins}"),
+        _code(source(one)),
+        _words(f"## {_('What is wrong with it')}"),
+        _code(
+            f"import unvanish\n\n{_language()}sick_diagnosis = unvanish.diagnose(**sick())\n"
+            "print(sick_diagnosis)"
+        ),
+    ]
+
+
+def _after(one: Lesson) -> list[dict[str, Any]]:
+    """The rest of the story, the cure, both trainings, the answer."""
+    change = _("What would you change? Try it above first; then look at what `well` does.")
+    trained = filled(_("Both trained for {steps} steps on half of their samples."), steps=one.steps)
+    return [
+        _words(f"## {_('What it is')}\n\n{told(one)[1]}"),
+        _words(f"## {_('Cured')}\n\n{change}"),
+        _code("well_diagnosis = unvanish.diagnose(**well())\nprint(well_diagnosis)"),
+        _words(f"## {_('Before and after')}\n\n{trained}"),
+        _code(f'unvanish.teach("{one.page}").train()'),
+        _words(f"## {_('The answer')}"),
+        _code(f'unvanish.teach("{one.page}").answer'),
+    ]
+
+
+def _language() -> str:
+    """What makes the notebook's own output speak as its text does."""
+    if spoken() == "en":
+        return ""
+    return f'import os\n\nos.environ["UNVANISH_LANGUAGE"] = "{spoken()}"\n'
 
 
 def _words(text: str) -> dict[str, Any]:

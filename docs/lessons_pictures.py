@@ -5,6 +5,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from unvanish.languages import filled
+from unvanish.languages import gettext as _
+
 WIDTH, HEIGHT = 360, 150
 LEFT, TOP, WIDE, HIGH = 40, 26, 126, 92
 COLOURS = {"sick": "#c0392b", "well": "#2471a3"}
@@ -18,20 +21,25 @@ def picture(title: str, record: dict[str, Any]) -> str:
     """The SVG of one lesson, from its record."""
     sick, well = record["sick"], record["well"]
     kind = "time" if len(sick["time"]) > 1 else "depth"
-    ends = ("first step", "last") if kind == "time" else ("input", "loss")
+    in_time = kind == "time"
+    ends = (_("first step"), _("last")) if in_time else (_("input"), _("loss"))
+    over = _("|gradient| over time") if in_time else _("|gradient| over depth")
+    losses = _logs(sick["losses"]), _logs(well["losses"])
     panels = [
-        _panel(0, f"|gradient| over {kind}", ends, _logs(sick[kind]), _logs(well[kind])),
-        _panel(180, "loss", ("start", "end"), _logs(sick["losses"]), _logs(well["losses"])),
+        _panel(0, over, ends, _logs(sick[kind]), _logs(well[kind])),
+        _panel(180, _("loss"), (_("start"), _("end")), *losses),
     ]
+    named = filled(_("{title}: sick red, cured blue; logarithmic axes"), title=title)
+    words = [html.escape(word) for word in (_("sick"), _("cured"))]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img" font-family="sans-serif" font-size="9">',
-            f"<title>{html.escape(title)}: sick red, cured blue; logarithmic axes</title>",
+            f"<title>{html.escape(named)}</title>",
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
             *panels,
-            f'<text x="8" y="{HEIGHT - 5}" fill="{COLOURS["sick"]}">&#9632; sick</text>',
-            f'<text x="48" y="{HEIGHT - 5}" fill="{COLOURS["well"]}">&#9632; cured</text>',
+            f'<text x="8" y="{HEIGHT - 5}" fill="{COLOURS["sick"]}">&#9632; {words[0]}</text>',
+            f'<text x="90" y="{HEIGHT - 5}" fill="{COLOURS["well"]}">&#9632; {words[1]}</text>',
             "</svg>",
             "",
         ]
@@ -66,11 +74,12 @@ def _panel(
             )
         parts += [_curve(sick, low, high, "sick"), _curve(well, low, high, "well")]
     else:
-        parts.append(f'<text x="{LEFT + 8}" y="{TOP + 50}" fill="#555555">no numbers: NaN</text>')
+        said = html.escape(_("no numbers: NaN"))
+        parts.append(f'<text x="{LEFT + 8}" y="{TOP + 50}" fill="#555555">{said}</text>')
     below = TOP + HIGH + 11
     parts += [
-        f'<text x="{LEFT}" y="{below}" fill="#555555">{ends[0]}</text>',
-        f'<text x="{LEFT + WIDE}" y="{below}" text-anchor="end" fill="#555555">{ends[1]}</text>',
+        f'<text x="{LEFT}" y="{below}" fill="#555555">{html.escape(ends[0])}</text>',
+        f'<text x="{LEFT + WIDE}" y="{below}" text-anchor="end" fill="#555555">{html.escape(ends[1])}</text>',
         "</g>",
     ]
     return "\n".join(part for part in parts if part)

@@ -48,7 +48,7 @@ LESSON = Lesson(
     "activation brought nothing where we measured it.",
     cure="Wrap the activation: unvanish.nn.TailoredActivation(nn.SiLU(), depth).",
     question=Question(
-        asks="SiLU loses nearly half at each of forty layers. A scale and a shift are put around"
+        asks="SiLU passes on about six tenths at each of forty layers. A scale and a shift are put around"
         " it. Must they be learned?",
         choices=(
             "yes, by gradient descent",

@@ -78,10 +78,10 @@ LESSON = Lesson(
     finding="depth-decay",
     title="A look at a real detector",
     story="Modern detectors train stably out of the box, it is said, thanks to SiLU, batch norm and "
-    "skips; which of them is it? Here every SiLU of YOLO11n is a sigmoid, and with its batch norms the "
-    "gradient still arrives. Call fuse(), which folds the norms into the convolutions for speed, and "
-    "train that: now each convolution passes on a quarter, and the first ones hear nothing. It is the "
-    "norms that hold the scale here. The skips of this net are too few and too short to do it.",
+    "skips; which of them is it? Here every SiLU of YOLO11n is a sigmoid, and with its batch "
+    "norms the gradient still arrives. Call fuse(), which folds the norms into the convolutions"
+    " for speed, and train that: now each convolution passes on a quarter, and the first ones "
+    "hear nothing. It is the norms that hold the scale here, not the SiLUs.",
     cure="Train with the batch norms in place and fuse them afterwards.",
     question=Question(
         asks="YOLO11n with sigmoids in the place of its SiLUs, fresh weights. What happens to "

@@ -47,7 +47,7 @@ LESSON = Lesson(
     name="false_alarms",
     finding="dead-units",
     title="Zeros that are none of your business, and one that is",
-    story="Nine tenths of all gradient entries in this net are zero, and nearly all of that is right. "
+    story="Nearly all gradient entries in this net are zero, and nearly all of these zeros are right. "
     "Words that no sample uses get none. The bias in front of a batch norm gets none, since the "
     "norm subtracts it again; the bias of attention's keys gets none, since a softmax does not "
     "see what all its entries share. Half of the ReLUs are off for a sample, as they should be. One "

@@ -42,7 +42,8 @@ LESSON = Lesson(
     "unit is below zero for every sample. There ReLU has slope zero: no gradient says that the "
     "step went too far. LeakyReLU has a tenth of the slope there, which is little and enough to "
     "come back. GELU and SiLU lie between the two: far below zero their slope is zero as well. "
-    "Against depth none of them helps: at scale one they pass on about as much as ReLU does.",
+    "Against depth none of them helps: at scale one they "
+    "pass on hardly more than ReLU does, or less.",
     cure="Use an activation that has a slope below zero too, here LeakyReLU.",
     question=Question(
         asks="All units were thrown far below zero. With which activation can the net come back "

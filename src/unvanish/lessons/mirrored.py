@@ -41,11 +41,11 @@ LESSON = Lesson(
     finding="collapsed-signal",
     title="Mirrored weights",
     story="A hundred ReLU layers by He's rule: signal and gradient keep their size, all samples end "
-    "up in one direction, and nothing is learned. What bends them together is the kink of ReLU. "
-    "Send every number through twice, as u and as -u, and read back the difference: relu(u) - "
-    "relu(-u) is u. The net then starts as one long rotation that keeps all angles, the kinks "
-    "are there as soon as training moves the weights, and not a single module was changed. The "
-    "step must fall with the depth, here Adam with 0.03 / 100.",
+    "up in one direction, and next to nothing is learned. What bends them together is the kink "
+    "of ReLU. Send every number through twice, as u and as -u, and read back the difference: "
+    "relu(u) - relu(-u) is u. The net then starts as one long rotation that keeps all angles, "
+    "the kinks are there as soon as training moves the weights, and not a single module was "
+    "changed. The step must fall with the depth, here Adam with 0.03 / 100.",
     cure="Fill the same weights by unvanish.init.critical_, which mirrors them.",
     question=Question(
         asks="A hundred ReLU layers, of which only the numbers in the weights may be changed. "

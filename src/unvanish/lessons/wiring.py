@@ -58,15 +58,16 @@ LESSON = Lesson(
     name="wiring",
     finding="detached",
     title="None, zero and tiny",
-    story="A net of three towers learns worse than one of them alone should, and a look at "
-    "the gradients' norms shows three times next to nothing. It is three different things. Of the first "
-    "tower .grad is None: a detach cut it off, nothing was computed. Of the second it is a tensor of "
-    "exact zeros: the path is there, and units that are off for every sample multiply by zero. Of "
-    "the third it is 1e-8: twelve sigmoids multiplied it down. The first is a line of code, the "
-    "second is in the state of the units, the third in the design; no learning rate cures any.",
+    story="A net of three towers learns worse than it should, and a look at the gradients' norms "
+    "shows next to nothing in each of them. It is three different things. Of the first tower "
+    ".grad is None: a detach cut it off, nothing was computed. Of the second it is a tensor of "
+    "exact zeros: the path is there, and units that are off for every sample multiply by zero. "
+    "Of the third it is 5e-7: twelve sigmoids multiplied it down. The first is a line of code, "
+    "the second is in the state of the units, the third in the design; no learning rate cures "
+    "any.",
     cure="Remove the detach, start the biases at zero, replace the sigmoids by ReLUs.",
     question=Question(
-        asks="Three towers with next to no gradient: None, zero, 1e-8. For which of them does a "
+        asks="Three towers with next to no gradient: None, zero, 5e-7. For which of them does a "
         "learning rate a million times larger help?",
         choices=(
             "all three",
