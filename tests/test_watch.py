@@ -1,6 +1,8 @@
 """watch: what it reads is what the training used, and what cannot be watched is said."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +248,41 @@ def test_the_cost_is_measured() -> None:
     assert cost.steps == 4
     assert 0 < cost.looks < cost.seconds
     assert 0 < cost.share < 1
+
+
+FORGETFUL = """
+import sys, torch, unvanish
+net = torch.nn.Linear(4, 1)
+sgd = torch.optim.SGD(net.parameters(), lr=0.001)
+monitor = unvanish.watch(net, sgd, to=sys.argv[1], strict=True)
+for step in range(7):
+    sgd.zero_grad()
+    net(torch.ones(8, 4) if step < 6 else torch.full((8, 4), torch.nan)).square().mean().backward()
+    sgd.step()
+"""
+"""Steps of a fraction of a millisecond, which wait to be judged together; and nobody closes."""
+
+
+def test_a_process_that_ends_takes_its_last_steps_along(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    with unvanish.Recording.open(tmp_path) as recording:
+        assert list(recording.values("gradient_l2", "weight")[0]) == list(range(7))
+        assert [e.name for e in recording.events if e.kind == "alarm"] == ["nonfinite-forward"]
+
+
+def test_alarms_are_told_before_anybody_can_ask_for_them() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    told: list[str] = []
+    with unvanish.watch(
+        model, optimizer, strict=True, on_alarm=lambda alarm: told.append(alarm.name)
+    ) as monitor:
+        train(model, optimizer)
+        with torch.no_grad():
+            next(model.parameters()).fill_(torch.nan)
+        train(model, optimizer)
+        assert [alarm.name for alarm in monitor.alarms] == told
+        assert "nonfinite-forward" in told

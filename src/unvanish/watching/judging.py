@@ -1,15 +1,20 @@
 """Judges a training: by detectors over the readings of every step, and by deep looks at one."""
 
+import atexit
 import math
+import os
+import threading
+import weakref
 from collections import deque
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from unvanish.alarms import Alarms
 from unvanish.diagnosis import Diagnosis
-from unvanish.recording import Event, TensorEntry
+from unvanish.recording import Event, StepReading, TensorEntry
 from unvanish.watching.alarm_book import AlarmBook
 from unvanish.watching.looks import Looks
 from unvanish.watching.origin import Origin, origin_of
@@ -18,9 +23,17 @@ from unvanish.watching.reading import Pending
 from unvanish.watching.telling import Telling
 from unvanish.watching.watched import Watched
 
+AT_LATEST: Final = 0.2
+"""Seconds for which steps may wait to be judged. Right after a backward pass the processor's caches
+hold none of this code: judging a few steps one after the other costs little more than one."""
+MOST_TOGETHER: Final = 16
+
 
 class Judging:
-    """Takes what was read of each step, in order; what it finds goes into the book and is told."""
+    """Takes what was read of each step, in order; what it finds goes into the book and is told.
+
+    Steps are judged a few at a time, ``at_once`` where somebody acts on what is found.
+    """
 
     def __init__(
         self,
@@ -29,12 +42,17 @@ class Judging:
         looks: Looks,
         book: AlarmBook,
         telling: Telling,
+        *,
+        at_once: bool,
     ) -> None:
         self._watched, self._looks, self._book = watched, looks, book
         self._telling = telling
         self._alarms = Alarms(watched.entries, optimizer=type(optimizer).__name__)
         self._pending: deque[Pending] = deque()
         self._origin: Origin | None = None
+        self._at_once, self._judging = at_once, False
+        self._home = threading.get_ident(), os.getpid()
+        _open.add(self)
 
     def loss(self, loss: Tensor) -> None:
         """Find the operation that made a loss non-finite, while its graph is still there.
@@ -51,18 +69,40 @@ class Judging:
 
     def step(self, pending: Pending) -> None:
         """A step is over; its numbers may still be on their way from a device."""
+        self._home = threading.get_ident(), os.getpid()
         self._pending.append(pending)
-        self.drain()
+        waited = self._telling.clock() - self._pending[0].seconds
+        if self._at_once or waited >= AT_LATEST or len(self._pending) >= MOST_TOGETHER:
+            self.drain()
+
+    def catch_up(self) -> None:
+        """Judge what waits, before somebody reads it; only the thread that trains can, once at a time.
+
+        Who is told of an alarm may ask for all of them.
+        """
+        if self._home == (threading.get_ident(), os.getpid()) and not self._judging:
+            self.drain()
+
+    def close(self) -> None:
+        """Judge and write everything, and wait for what a device still holds."""
+        _open.discard(self)
+        self.drain(wait=True)
 
     def drain(self, wait: bool = False) -> None:
         """Judge and write what has arrived, in order."""
-        while self._pending and (wait or self._pending[0].ready()):
-            reading = self._pending.popleft().reading()
-            self._telling.reading(reading, self._watched.entries)
-            for event in self._book.from_detectors(self._placed(self._alarms.feed(reading))):
-                self._telling.event(event)
-                if event.kind == "alarm":
-                    self._looks.arm(locating=event.name.startswith("nonfinite"))
+        self._judging = True
+        try:
+            while self._pending and (wait or self._pending[0].ready()):
+                self._judge(self._pending.popleft().reading())
+        finally:
+            self._judging = False
+
+    def _judge(self, reading: StepReading) -> None:
+        self._telling.reading(reading, self._watched.entries)
+        for event in self._book.from_detectors(self._placed(self._alarms.feed(reading))):
+            self._telling.event(event)
+            if event.kind == "alarm":
+                self._looks.arm(locating=event.name.startswith("nonfinite"))
 
     def _placed(self, events: list[Event]) -> list[Event]:
         """Of a loss that is not finite, with the operation that made it so, where it was found."""
@@ -85,6 +125,16 @@ class Judging:
             self._telling.event(event)
         for finding in diagnosis.findings:
             self._alarms.hint(finding.name, finding.where)
+
+
+_open: weakref.WeakSet[Judging] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Of a watch that nobody closed, the last steps: a process that ends takes them along."""
+    for judging in list(_open):
+        judging.catch_up()
 
 
 def _finite(loss: Tensor) -> bool:

@@ -72,7 +72,14 @@ class Monitor:
         self._telling = Telling(
             writer, sinks, rank=self.place.spoken, clock=lambda: self._own.clock
         )
-        self._judging = Judging(watched, self.optimizers[0], self._looks, self._book, self._telling)
+        self._judging = Judging(
+            watched,
+            self.optimizers[0],
+            self._looks,
+            self._book,
+            self._telling,
+            at_once=bool(policies),
+        )
         self._guarding = Guarding(policies, model, watched)
         self._steps = Steps(
             self.optimizers,
@@ -95,11 +102,13 @@ class Monitor:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         """Every alarm raised so far, in order."""
+        self._catch_up()
         return tuple(self._book.alarms)
 
     @property
     def active(self) -> tuple[Alarm, ...]:
         """The alarms that still hold."""
+        self._catch_up()
         return self._book.active
 
     @property
@@ -108,6 +117,7 @@ class Monitor:
         writer = self._telling.writer
         if writer is None:
             return None
+        self._catch_up()
         writer.flush()
         return with_mates(Recording.open(writer.path))
 
@@ -125,7 +135,7 @@ class Monitor:
             waiting = "none is over yet" if not self.steps else "the look is still waiting"
             seen = nothing_seen(self._model, self._looks.reason or waiting)
         known = {finding.name for finding in seen.findings}
-        risen = tuple(alarm for alarm in self._book.active if alarm.name not in known)
+        risen = tuple(alarm for alarm in self.active if alarm.name not in known)
         return replace(seen, findings=rank((*seen.findings, *risen), CAUSES))
 
     @property
@@ -137,6 +147,11 @@ class Monitor:
             looks=self._looks.seconds,
             training_seconds=self._own.training,
         )
+
+    def _catch_up(self) -> None:
+        if not self.closed:
+            with self._own():
+                self._judging.catch_up()
 
     def __enter__(self) -> "Monitor":
         self.entered = True
@@ -167,7 +182,7 @@ class Monitor:
         self._looks.close()
         self._guarding.close()
         with self._own():
-            self._judging.drain(wait=True)
+            self._judging.close()
         self._steps.release()
         self._telling.close()
 
