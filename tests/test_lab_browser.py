@@ -117,6 +117,24 @@ def test_predict_then_run(browser: Any, address: str) -> None:
         sync_api.expect(page).to_have_url(re.compile("cell=lstm"), timeout=PATIENCE)
 
 
+def test_learners_side_by_side_do_not_disturb_each_other(browser: Any, address: str) -> None:
+    mine, theirs = "?data=circles&depth=3&width=8", "?language=ru&data=spirals&depth=4&width=9"
+    with opened(browser, address, mine) as one, opened(browser, address, theirs) as other:
+        one.click("#train")
+        other.focus("#break")
+        other.keyboard.press("Enter")
+        other.wait_for_selector("#verdict.broken", timeout=PATIENCE)
+        other.locator("#treatment summary").focus()
+        other.keyboard.press("Enter")
+        assert other.locator("#treatment details p").is_visible()
+        said = one.locator("#training [role=status]")
+        sync_api.expect(said).to_contain_text("300", timeout=PATIENCE)
+        assert one.get_attribute("#verdict", "class") == "good"
+        assert one.input_value("#slider-depth") == "3"
+        assert "depth=3" in one.url
+        assert other.input_value("#slider-depth") == "30"
+
+
 def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
     browser: Any, address: str
 ) -> None:

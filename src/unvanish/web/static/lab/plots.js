@@ -15,6 +15,16 @@ export function curveColour(place) {
   return CURVES[dark.matches ? "dark" : "light"][place];
 }
 
+const FONT = "12px system-ui";
+const LEFT = 74; // what the scale on the left and its label take
+const rule = document.createElement("canvas").getContext("2d");
+
+/** A label of the axis below; without what it says in brackets where there is no room for that. */
+function fitting(label, width) {
+  rule.font = FONT;
+  return rule.measureText(label).width <= width - LEFT ? label : label.replace(/\s*\(.*\)$/, "");
+}
+
 /** `10⁻³` for a tick on a scale of decades. */
 export function decade(level) {
   return Number.isInteger(level) ? `10${superscript(level)}` : "";
@@ -36,7 +46,8 @@ export class Plot {
 
   redraw() {
     if (!this.last) return;
-    const [x, lines, told] = this.last;
+    const [x, lines, asked] = this.last;
+    const told = { ...asked, xLabel: fitting(asked.xLabel, this.host.clientWidth) };
     const key = JSON.stringify([lines.map((line) => [line.label, line.dash]), told.label, told.xLabel, dark.matches]);
     const data = [x, ...lines.map((line) => line.values)];
     if (this.plot && key === this.key) {
@@ -54,7 +65,7 @@ export class Plot {
 
   options(lines, { decades, label, xLabel }) {
     const line = { stroke: ink("--line"), width: 1 };
-    const axis = { stroke: ink("--soft"), grid: line, ticks: line, font: "12px system-ui", labelFont: "12px system-ui" };
+    const axis = { stroke: ink("--soft"), grid: line, ticks: line, font: FONT, labelFont: FONT };
     const spread = (_, low, high) => {
       const { range } = this.last[2];
       if (range) return range;
@@ -86,7 +97,9 @@ export class Plot {
 
   resize() {
     const width = this.host.clientWidth;
-    if (this.plot && width && Math.abs(this.plot.width - width) >= 1) this.plot.setSize({ width, height: this.tall() });
+    if (!this.plot || !width || Math.abs(this.plot.width - width) < 1) return;
+    this.plot.setSize({ width, height: this.tall() });
+    this.redraw(); // a label may fit now, or not any more
   }
 
   /** Lower on a phone, so that something fits below it. */
