@@ -144,7 +144,7 @@ def test_dashboard(browser: Any, dashboard: str, language: str) -> None:
 def test_lab(browser: Any, lab: str, language: str) -> None:
     page = page_in(browser, language, f"{lab}{SMALL}")
     page.wait_for_selector("#verdict:not([aria-busy])")
-    page.wait_for_function("document.querySelector('label[for=layer]').textContent")
+    page.wait_for_function("document.querySelector('label[for=layer]')?.textContent")
     assert page.evaluate("document.documentElement.lang") == language
     page.evaluate(UNFOLD)
     assert barriers(page) == []

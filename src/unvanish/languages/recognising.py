@@ -27,6 +27,7 @@ WORDS = frozenset(
         marked("targets"),
         marked("the adapter"),
         marked("without clipping"),
+        marked("neutral initialisation"),
     }
 )
 """Words that stand in the place of a template. Any other word alone in a place is a name: a module

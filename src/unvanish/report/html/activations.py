@@ -68,7 +68,8 @@ def _picture(function: str, calls: Sequence[Activation]) -> Markup:
         if site.lost is not None:
             aside.append(letters(100, y + 16, figure(site.lost, ".0%"), "end"))
     if any(site.lost is not None for site in sites):
-        aside.append(letters(100, _CURVE + 15, _lost_word(function), "label-end"))
+        # Above the line of the ticks: on a telephone the word is wider than its column.
+        aside.append(letters(100, _CURVE + 3, _lost_word(function), "label-end"))
     drawn = [panel(left, 0, 100 - left - _ASIDE, height, *inside), panel(0, 0, 100, height, *aside)]
     return tag(
         "div",

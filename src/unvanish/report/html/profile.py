@@ -41,9 +41,10 @@ def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
     height = _row_height(len(steps))
     top = 26.0
     axis = _axis(steps)
-    side = names_width(step.name for step in steps)
+    end = _("loss ↑")
+    side = names_width([end, *(step.name for step in steps)])
     drawn = [
-        letters(side, 14, _("loss ↑"), "label-end", -8),
+        letters(side, 14, end, "label-end", -8),
         panel(
             side,
             0,

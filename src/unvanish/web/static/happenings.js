@@ -65,7 +65,8 @@ export function happeningsList(events, name, told) {
     box.append(element("ul", {}, ...events.actions.map((act) => actionItem(act, told))));
   }
   if (events.looks.length) {
-    box.append(element("h3", {}, t("Deep looks")), lookButtons(events.looks, told));
+    const heading = element("h3", {}, t("Deep looks"));
+    box.append(element("div", { class: "looks" }, heading, lookButtons(events.looks, told)));
   }
   if (events.notes.length) {
     box.append(element("h3", {}, t("Notes")));
@@ -85,7 +86,7 @@ function alarmItem(alarm, told) {
   return element(
     "li",
     { class: `alarm ${alarm.severity || "none"}${alarm.over === null ? "" : " over"}` },
-    element("p", { class: "title" }, element("span", { class: "severity" }, severitySaid(alarm.severity)), " ", element("b", {}, alarm.title || alarm.name), ` · ${when}`),
+    element("p", { class: "title" }, element("span", { class: "severity" }, `${severitySaid(alarm.severity)}: `), element("b", {}, alarm.title || alarm.name), ` · ${when}`),
     alarm.said ? element("p", {}, alarm.said) : null,
     where ? element("p", { class: "where" }, where + more) : null,
     element(
