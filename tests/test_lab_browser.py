@@ -108,13 +108,32 @@ def test_a_link_restores_the_state_and_a_broken_one_says_so(browser: Any, addres
 
 def test_predict_then_run(browser: Any, address: str) -> None:
     with opened(browser, address, "?data=circles&depth=2&width=4") as page:
-        page.locator("#lessons button").nth(8).click()
+        chosen = page.locator("#lessons details", has=page.get_by_text("Use an LSTM?"))
+        chosen.locator("summary").click()
+        chosen.locator("button").first.click()
         run = page.locator("#lesson button.main")
         assert run.is_disabled()
         page.locator("#lesson input[type=radio]").nth(1).check()
         run.click()
         page.wait_for_selector("#lesson p.good")
         sync_api.expect(page).to_have_url(re.compile("cell=lstm"), timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("language", ["en", "uz"])
+def test_predict_then_run_a_program(browser: Any, address: str, language: str) -> None:
+    query = f"?data=circles&depth=2&width=4&language={language}"
+    with opened(browser, address, query) as page:
+        subject = page.locator("#lessons details").nth(11)
+        subject.locator("summary").click()
+        subject.locator("button").first.click()
+        page.locator("#lesson input[type=radio]").nth(2).check()
+        page.locator("#lesson button.main").click()
+        page.wait_for_selector("#lesson p.good")
+        page.wait_for_selector("#lesson .program table", timeout=PATIENCE)
+        classes = [one.get_attribute("class") for one in page.locator("#lesson .verdict").all()]
+        assert classes == ["verdict broken", "verdict good"]
+        assert "detach" in page.locator("#lesson .verdict").first.inner_text()
+        assert page.locator("#lesson .program canvas").count() >= 1
 
 
 def test_learners_side_by_side_do_not_disturb_each_other(browser: Any, address: str) -> None:

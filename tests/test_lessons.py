@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import itertools
 import math
@@ -17,8 +18,9 @@ import unvanish
 from unvanish.causes import CAUSES
 from unvanish.cli.target import load_target
 from unvanish.errors import BadInput
-from unvanish.lessons import LESSONS, lesson
+from unvanish.lessons import ALL, LESSONS, SUBJECTS, lesson, ten_thousand
 from unvanish.lessons.lesson import Lesson, Maker, Program
+from unvanish.lessons.topics import TOPICS
 
 # torch itself warns of two of the faults; the tests run with warnings as errors.
 pytestmark = pytest.mark.filterwarnings(
@@ -27,11 +29,22 @@ pytestmark = pytest.mark.filterwarnings(
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
-every_lesson = pytest.mark.parametrize("one", LESSONS, ids=lambda one: one.name)
+HERE = [one for one in ALL if one.page != "detector" or importlib.util.find_spec("ultralytics")]
+"""Those whose packages are here."""
+QUICK = [one for one in HERE if one.page != "ten-thousand"]
+every_lesson = pytest.mark.parametrize("one", HERE, ids=lambda one: one.name)
+NEEDED = {
+    "detector": ("types", "importlib", "unvanish.errors", "unvanish.languages"),
+    "adaptive": ("unvanish.nn",),
+    "self_regulating": ("unvanish.nn",),
+    "mirrored": ("unvanish.init",),
+    "ten_thousand": ("unvanish.init",),
+}
+"""What a lesson needs besides torch: what it is about."""
 
 
 @pytest.mark.parametrize("seed", range(3))
-@every_lesson
+@pytest.mark.parametrize("one", QUICK, ids=lambda one: one.name)
 def test_sick_is_named_and_well_is_healthy(one: Lesson, seed: int) -> None:
     sick = unvanish.diagnose(**one.sick(seed))
     assert [f.name for f in sick.findings][:1] == [one.finding], [f.name for f in sick.findings]
@@ -44,6 +57,32 @@ def test_every_finding_has_a_lesson_in_the_order_of_precedence() -> None:
     findings = [cause.card.name for cause in CAUSES]
     findings.remove("look-alike")  # never a finding: it is listed under what is expected
     assert [one.finding for one in LESSONS] == findings
+    assert [one.page for one in LESSONS] == findings
+    assert {one.finding for one in SUBJECTS} <= set(findings)
+
+
+def test_the_course_names_every_lesson_and_only_lessons() -> None:
+    named = [page for topic in TOPICS for page in topic.lessons]
+    assert set(named) == {one.page for one in ALL}
+    assert all(topic.lessons for topic in TOPICS)
+
+
+def test_a_shallow_twin_of_the_thousand_layers_has_their_fault_and_cure() -> None:
+    for seed in range(3):
+        sick = unvanish.diagnose(**ten_thousand.program(seed, 80, critical=False))
+        assert sick.findings[0].name == "init-too-small"
+        assert unvanish.diagnose(**ten_thousand.program(seed, 80, critical=True)).healthy
+
+
+def test_the_gradient_arrives_through_a_thousand_mirrored_layers() -> None:
+    norms = []
+    for make in (ten_thousand.sick, ten_thousand.well):
+        program = make(0)
+        program["loss"](program["model"](program["data"][0]), program["data"][1]).backward()
+        weights = [p.grad.norm().item() for p in program["model"].parameters() if p.dim() == 2]
+        norms.append(weights[0] / weights[-1])
+    assert norms[0] == 0
+    assert 0.01 < norms[1] < 100
 
 
 @every_lesson
@@ -81,7 +120,7 @@ def test_lesson_needs_nothing_but_torch(one: Lesson) -> None:
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in names:
             allowed = ("torch", "math", "typing", "collections.abc", "unvanish.lessons")
-            assert name.startswith(allowed), name
+            assert name.startswith(allowed + NEEDED.get(one.name, ())), name
 
 
 def test_lesson_by_name() -> None:
@@ -157,6 +196,14 @@ LEARNS = {
     "depth-decay": 60,
     "time-growth": 20,
     "step-too-small": 60,
+    "leaky-kin": 300,
+    "mirrored": 60,
+    "batch-norm": 60,
+    "residual": 60,
+    "wiring": 60,
+    "false-alarms": 60,
+    "adaptive": 60,
+    "self-regulating": 60,
 }
 FALLS = {"half-precision-underflow": 60, "unscaled-target": 100, "epsilon-dominated": 100}
 # What no step of the sick program changes, and every step of the cured one does.
@@ -170,12 +217,20 @@ MOVES = {
 # What the sick program learns of its samples too, but not of others.
 CARRIES_OVER = ("init-too-large", "chaotic-signal", "nothing-to-learn")
 # Each in a test of its own.
-OTHERWISE = ("loss-scale-collapse", "stale-gradients", "wrong-sign", "time-decay", "blind-spot")
+OTHERWISE = (
+    "loss-scale-collapse",
+    "stale-gradients",
+    "wrong-sign",
+    "time-decay",
+    "blind-spot",
+    "ten-thousand",
+    "detector",
+)
 
 
 def test_every_cure_is_tried() -> None:
     tried = [*LEARNS, *FALLS, *MOVES, *CARRIES_OVER, *OTHERWISE]
-    assert sorted(tried) == sorted(one.finding for one in LESSONS)
+    assert sorted(tried) == sorted(one.page for one in ALL)
 
 
 @pytest.mark.parametrize("name", LEARNS)
