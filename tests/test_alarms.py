@@ -446,3 +446,50 @@ def test_a_deep_look_names_the_place_and_the_cause() -> None:
     [event] = alarms.active
     assert event.where == ("1.relu",)
     assert event.detail.startswith("because of unscaled-input")
+
+
+def after(losses: list[float], update: float) -> list[Event]:
+    """The updates are read at the first step alone, as in a large net with little time for it."""
+    alarms = Alarms(CHAIN, optimizer="SGD")
+    events: list[Event] = []
+    for step, loss in enumerate(losses):
+        updates = [update] * 8 if step == 0 else None
+        told = reading(step, updates=updates, weights=[0.5] * 8, loss=loss, learning_rate=10.0)
+        events += alarms.feed(told)
+    return events
+
+
+# Of a detector at a thousand times its rate, in two trainings: it ends by finding nothing at all.
+GONE = [2.019, 23.14, 67.82, 3945, 18890, 5e-5, 5e-10, 4e-6, 2e-10, 2e-9, 1e-5, 2e-11, 1e-11]
+SHAKEN = [1.305, 0.03158, 0.3104, 35.45, 896.2, 917.2, 484.2, 245.1, 1353, 4.7e5, 6e-4, 1e-5, 9e-13]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize("course", [GONE, SHAKEN])
+def test_a_loss_that_is_tossed_about_is_named_wherever_it_ends(
+    course: list[float], scale: float
+) -> None:
+    [event] = after([scale * loss for loss in course], 5.0)
+    assert (event.name, event.severity) == ("step-too-large", "broken")
+    assert event.step <= 12
+    assert "the loss is another one after every step" in event.detail
+
+
+TURNS = [3e-4 if step % 2 else 5.0 / (step + 1) for step in range(19)]
+SPIKES = [1e5 if step in (4, 9) else 2.0 - step / 20 for step in range(19)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "update"),
+    [
+        (GONE, 1e-3),  # the weights stayed: the data, or a loss near zero, did it
+        (TURNS, 5.0),
+        (SPIKES, 5.0),
+        ([0.5**step for step in range(19)], 5.0),  # as fast as a step of Newton's, and down
+        ([1e4 if step > 8 else 1 - step / 20 for step in range(15)], 5.0),  # multiplied by somebody
+    ],
+)
+def test_a_loss_that_only_looks_tossed_about_is_no_alarm(
+    losses: list[float], update: float
+) -> None:
+    assert after(losses, update) == []

@@ -10,6 +10,7 @@ from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import WINDOW, Moment
 from unvanish.alarms.rising import LATEST
 from unvanish.alarms.series import middle
+from unvanish.alarms.tossed import tossed
 from unvanish.causes import step_too_large
 from unvanish.causes.cause import HARMFUL_DECADES
 
@@ -24,9 +25,10 @@ class _TooLarge:
 
     The mechanism: an update to weight of 1/sqrt(20) or more replaces a weight matrix within twenty
     steps, in whatever directions; or the matrix has doubled. Between readings the update is
-    reckoned from the last one and the learning rate. The consequence, one of four: the loss stands
+    reckoned from the last one and the learning rate. The consequence, one of five: the loss stands
     above what it was (see rising.py); it is a fifth above the first one after twenty steps; it is
-    no lower than that after twenty such steps; it is no number any more.
+    no lower than that after twenty such steps; it is no number any more; it is tossed about by
+    decades (see tossed.py), wherever it ends: a net that gives nothing may have no loss left.
     """
 
     def see(self, moment: Moment) -> Sign | Absence:
@@ -48,6 +50,14 @@ class _TooLarge:
             thrown = _thrown(moment, 0.0)
             if thrown.any():
                 return _sign(moment, thrown, 0, "the loss stands above the one it began with")
+        if tossed(course.loss):
+            since = moment.step - JUST_BEFORE
+            thrown = _thrown(moment, since)
+            if thrown.any() or _expected(moment, since) >= LARGE:
+                onset = int(course.loss.steps(LATEST)[0])
+                return _sign(
+                    moment, thrown, onset, "the loss is another one after every step", "broken"
+                )
         idle = _thrown_for_long(moment)
         if idle.any() and _did_not_fall(moment):
             said = "the loss is no lower than at the start"
