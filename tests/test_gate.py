@@ -9,7 +9,7 @@ from patients_gate import HEALTHY_GATE, NONFINITE, SICK_GATE, positive
 from torch import nn
 
 import unvanish
-from unvanish.probe.gate import directions, likeness, singular_value_spread
+from unvanish.probe.gate import Samples, directions, singular_value_spread
 
 SEEDS = (0, 1, 2)
 
@@ -56,7 +56,7 @@ def test_term_of_the_loss_is_counted(term: int) -> None:
 
 def test_readings_are_those_of_the_definition() -> None:
     samples = torch.randn(20, 50, dtype=torch.float64) + 0.3
-    gram = likeness(samples)
+    gram = Samples(samples).gram
     assert gram is not None
     units = samples / samples.norm(dim=1, keepdim=True)
     cosines = units @ units.T
@@ -65,9 +65,18 @@ def test_readings_are_those_of_the_definition() -> None:
     assert directions(gram) == pytest.approx(exact[:10].tolist(), rel=1e-9)
 
 
+@pytest.mark.parametrize("width", [8, 500])
+def test_readings_are_of_the_moment_however_they_are_kept(width: int) -> None:
+    output = torch.randn(40, width)
+    before, kept = Samples(output.clone()).gram, Samples(output)
+    output.relu_()  # an operation in place, further on in the net
+    assert before is not None
+    assert torch.equal(before, kept.gram)
+
+
 def test_readings_do_not_change_when_a_batch_is_given_twice() -> None:
     samples = torch.randn(12, 40)
-    once, twice = likeness(samples), likeness(torch.cat([samples, samples]))
+    once, twice = Samples(samples).gram, Samples(torch.cat([samples, samples])).gram
     assert once is not None
     assert twice is not None
     assert directions(twice)[:8] == pytest.approx(directions(once)[:8], rel=1e-6)

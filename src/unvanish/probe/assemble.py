@@ -119,7 +119,7 @@ def _with_likeness(
     read: list[Layer] = []
     for layer in layers:
         call = calls.get(layer.output) if layer.output is not None else None
-        gram = call.likeness if call is not None else None
+        gram = call.samples.gram if call is not None and call.samples is not None else None
         elements = ops[layer.output].elements if layer.output is not None else None
         reach = None
         if layer.norm is not None and layer.output_rms is not None and elements:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+
+from unvanish.probe.gate import Samples
 
 WEIGHTED = frozenset(
     "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d matmul mm bmm "
@@ -39,7 +40,7 @@ class Call:
     node: tuple[int, int] | None = None
     output_rms: float | None = None
     spread: float | None = None
-    likeness: Any = None
+    samples: Samples | None = None
     made: bool = False
     data: bool = False
     foreign: int = 0

@@ -25,7 +25,7 @@ from unvanish.probe.functions import (
     writes_in_place,
     written_to,
 )
-from unvanish.probe.gate import MOST_LIKENESSES, likeness
+from unvanish.probe.gate import MOST_LIKENESSES, Samples
 from unvanish.probe.spans import ModuleSpans, in_reentrant_checkpoint, node_key
 from unvanish.signals import bad_from_here, extremes, rms, spread_between_samples
 
@@ -205,7 +205,7 @@ class ForwardRecorder(TorchFunctionMode):
             if source is not None:
                 call.output_rms = self.flow.calls[source].output_rms
                 call.spread = self.flow.calls[source].spread
-                call.likeness = self.flow.calls[source].likeness
+                call.samples = self.flow.calls[source].samples
             return
         with torch.no_grad(), torch._C.DisableTorchFunction():
             call.output_rms = rms(output)
@@ -214,7 +214,7 @@ class ForwardRecorder(TorchFunctionMode):
             elif call.grad_out and output.dim() >= 2:
                 call.spread = spread_between_samples(few_features(output))
                 if index < MOST_LIKENESSES:
-                    call.likeness = likeness(output)
+                    call.samples = Samples(output)
 
     def _bad_leaves(self, inputs: list[Tensor]) -> bool:
         """Whether bad values begin here because they came in: by a parameter, or by the batch.

@@ -20,17 +20,39 @@ MOST_LIKENESSES = 4096
 """Calls whose likeness between samples is kept (8 KiB each): the rest are steps of a long loop."""
 
 
-def likeness(output: Tensor) -> Tensor | None:
-    """Gram matrix of the samples' unit vectors after their mean is taken off, over their number.
+class Samples:
+    """Some samples of one output, whose likeness is asked for later, if at all.
 
-    Its trace is the share of the unit vectors' energy that differs between samples (1 minus the
-    mean cosine), its eigenvalues that of each direction in which they differ. Samples are taken
-    from the front, so that a batch given twice reads as it did.
+    They are kept themselves where they take no more room than their Gram matrix would: most
+    operations are no layer's output, and nobody asks for theirs.
     """
-    if output.dim() < 2 or output.shape[0] < 3 or not output.numel():
-        return None
-    rows = output.detach()[:SAMPLES].reshape(min(output.shape[0], SAMPLES), -1)
-    rows = rows[:, :: max(rows.shape[1] // FEATURES, 1)]
+
+    __slots__ = ("_gram", "_rows")
+
+    def __init__(self, output: Tensor) -> None:
+        self._gram: Tensor | None = None
+        self._rows: Tensor | None = None
+        if output.dim() < 2 or output.shape[0] < 3 or not output.numel():
+            return
+        rows = output.detach()[:SAMPLES].reshape(min(output.shape[0], SAMPLES), -1)
+        rows = rows[:, :: max(rows.shape[1] // FEATURES, 1)]
+        if rows.nbytes <= 8 * len(rows) ** 2:
+            self._rows = rows.clone()
+        else:
+            self._gram = _gram(rows)
+
+    @property
+    def gram(self) -> Tensor | None:
+        """Gram matrix of the samples' unit vectors after their mean is taken off, over their number.
+
+        Its trace is the share of the unit vectors' energy that differs between samples (1 minus the
+        mean cosine), its eigenvalues that of each direction in which they differ. Samples are taken
+        from the front, so that a batch given twice reads as it did.
+        """
+        return self._gram if self._rows is None else _gram(self._rows)
+
+
+def _gram(rows: Tensor) -> Tensor | None:
     rows = rows.abs().double() if rows.is_complex() else rows.double()
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     if not bool(((lengths > 0) & lengths.isfinite()).all()):
