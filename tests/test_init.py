@@ -378,6 +378,8 @@ DRAWS: dict[str, Callable[[Tensor], Any]] = {
     "orthogonal": nn.init.orthogonal_,
     "zeros": nn.init.zeros_,
     "constant": lambda w: nn.init.constant_(w, 0.5),
+    "positive": lambda w: nn.init.uniform_(w, 0, 1),
+    "around one": lambda w: nn.init.normal_(w, 1.0, 0.2),
 }
 
 
@@ -721,3 +723,25 @@ def test_healthy_after_treatment_says_the_diagnosis() -> None:
     assert not unvanish.diagnose(net, data, F.cross_entropy).healthy
     start(net, data)
     assert unvanish.diagnose(net, data, F.cross_entropy).healthy
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_each_layer_of_a_stack_reads_at_the_scale_of_one(kind: Any, batch_first: bool) -> None:
+    torch.manual_seed(0)
+    memory = kind(12, 24, 3, batch_first=batch_first, bidirectional=True)
+    memory(torch.randn(4, 5, 12))[0].sum().backward()
+    before = torch.random.get_rng_state()
+    inputs = torch.randn(32, 9, 12) if batch_first else torch.randn(9, 32, 12)
+    torch.random.set_rng_state(before)
+    init.critical_(memory, (inputs, torch.zeros(())), lambda out, _: out[0].square().mean())
+    assert torch.equal(torch.random.get_rng_state(), before)
+    carried = inputs
+    for level in range(3):
+        first = kind(12 if not level else 48, 24, batch_first=batch_first, bidirectional=True)
+        own = {k: v for k, v in memory.state_dict().items() if f"_l{level}" in k}
+        first.load_state_dict({k.replace(f"_l{level}", "_l0"): v for k, v in own.items()})
+        for block in first.weight_ih_l0.chunk(3 if kind is nn.GRU else 4):
+            read = (carried @ block.T).detach()
+            assert 0.6 < float(read.square().mean().sqrt()) < 1.6
+        carried = first(carried)[0].detach()

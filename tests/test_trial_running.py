@@ -185,6 +185,37 @@ def test_what_is_held_out_is_never_trained_on() -> None:
     assert drawn == parts[0]
 
 
+@pytest.mark.parametrize(("parts", "size"), [(1, 40), (3, 40), (20, 2), (9, 7)])
+def test_each_turn_sets_other_samples_aside_and_keeps_those_held_out(parts: int, size: int) -> None:
+    rows = torch.arange(float(parts * size)).reshape(-1, 1)
+    batches = [(x, x) for x in rows.split(size)]
+    split = split_data(batches[0] if parts == 1 else batches, 30, validation=True)
+
+    def seen(batches: Any) -> set[float]:
+        return {float(v) for x, y in batches for v in x if torch.equal(x, y)}
+
+    aside: list[set[float]] = []
+    for turn in range(10):
+        turned = split.turned(turn)
+        if turned is None:
+            break
+        assert turned.held_out == split.held_out
+        assert len(turned.training) == len(split.training)
+        assert seen(turned.training) == seen((*split.training, *split.validation)) - seen(
+            turned.validation
+        )
+        aside.append(seen(turned.validation))
+    assert len(aside) >= 3
+    assert len(set.union(*aside)) == sum(map(len, aside))
+    assert split.turned(0) is split
+
+
+def test_where_nothing_is_set_aside_there_is_no_other_turn() -> None:
+    rows = torch.arange(8.0).reshape(8, 1)
+    assert split_data((rows, rows), 10, validation=True).turned(1) is None
+    assert split_data((rows, rows), 10).turned(1) is None
+
+
 def test_an_epoch_sees_every_sample_once_and_seeds_differ() -> None:
     rows = torch.arange(160.0).reshape(160, 1)
     split = split_data((rows, rows), 30, size=30)

@@ -1,9 +1,9 @@
 """Whether a weight still is a random draw: what training made must not be thrown away.
 
 A fresh tensor is constant, or orthogonal, or its entries are independent draws from one
-distribution around zero: uniform, normal or truncated normal. Training breaks that in ways that
-need no look at the data: a few directions grow out of the bulk that random matrices have, entries
-leave the box of a uniform draw, tails grow, norms leave the identity.
+distribution around one number, mostly zero: uniform, normal or truncated normal. Training breaks
+that in ways that need no look at the data: a few directions grow out of the bulk that random
+matrices have, entries leave the box of a uniform draw, tails grow, norms leave the identity.
 """
 
 import math
@@ -77,6 +77,8 @@ def _trained_weight(weight: Tensor) -> str | None:
         return None  # nothing to save
     if bool((flat == flat[0]).all()) or _orthogonal(values) or _is_box(flat, values.shape[1]):
         return None
+    values = _centred(values)
+    flat = values.flatten()
     inside = flat[flat != 0]  # identity, sparse and delta draws are mostly zero
     if len(inside) < _FEWEST or len(inside) < len(flat) / 2:
         return None
@@ -89,6 +91,17 @@ def _trained_weight(weight: Tensor) -> str | None:
     if min(values.shape) >= 16 and _largest(values) > _BULK:
         return "has directions that stand out of what is random"
     return None
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Without its mean, where that is no accident and nothing that a training leaves behind.
+
+    Somebody may draw around another number than zero (positive weights). Training moves the mean of
+    a matrix by a small part of its deviation: half of it is far more, and the shape that is left is
+    still asked for.
+    """
+    mean, deviation = values.mean(), values.std(correction=0)
+    return values - mean if float(mean.abs()) > float(deviation) / 2 else values
 
 
 def _orthogonal(values: Tensor) -> bool:

@@ -4,7 +4,9 @@ Recurrent weights are orthogonal for every gate (Saxe et al. 2014, arXiv:1312.61
 for a ReLU RNN (Le et al. 2015, arXiv:1504.00941). The gate that keeps the state (forget gate of an
 LSTM, update gate of a GRU) gets biases log u with u uniform on 1..T-1, the LSTM's input gate the
 negative of it (Tallec and Ollivier 2018, arXiv:1804.11188): half-lives up to the length of the
-sequence. An RNN without gates must not bend what it carries: over T steps at scale s a tanh costs
+sequence. A gate times a tanh puts out a fifth of what came in, and gates that read a fifth hardly
+move: in a stack each layer's input weights are divided by the scale of what the layer below puts
+out. An RNN without gates must not bend what it carries: over T steps at scale s a tanh costs
 the gradient exp(-T s^2 / 2), so its inputs are scaled to arrive at s^2 = 2 / T (a loss of e), those of
 a ReLU RNN to one. It harms where sequences are long but what matters is always near: the state then forgets
 too slowly; say so with ``train_recurrent_over``.
@@ -12,6 +14,7 @@ too slowly; say so with ``train_recurrent_over``.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +22,12 @@ from torch import Tensor, nn
 from unvanish.init.draws import orthogonal
 from unvanish.init.parts import RECURRENT
 from unvanish.init.report import Change
-from unvanish.init.situation import Situation
+from unvanish.init.situation import Situation, rms
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_STACKED = (nn.LSTM, nn.GRU)
+_SAMPLES = 64
+"""Sequences of noise, where what a stack reads is not at hand."""
 
 
 @torch.no_grad()
@@ -36,6 +42,8 @@ def apply(situation: Situation) -> None:
             continue
         steps = situation.steps or sequence_length(situation, path)
         numbers = _write(module, own, steps, situation.generator)
+        if isinstance(module, nn.RNNBase) and type(module) in _STACKED:
+            _reach(module, own, _given(situation, module, path, steps))
         if isinstance(module, nn.RNN | nn.RNNCell):
             numbers = _quiet(module, own, steps, _arriving(situation, path))
         method = "recurrent identity" if _is_relu(module) else "recurrent orthogonal"
@@ -77,6 +85,42 @@ def _write(
     return numbers
 
 
+def _reach(module: nn.RNNBase, own: Mapping[str, Tensor], given: Tensor) -> None:
+    """Divide what each layer above the first reads by its scale, from below on."""
+    kind: Any = type(module)
+    projected: dict[str, Any] = {"proj_size": module.proj_size} if module.proj_size else {}
+    for level in range(1, module.num_layers):
+        with torch.device("meta"):  # draws nothing
+            below = kind(
+                module.input_size,
+                module.hidden_size,
+                level,
+                bias=module.bias,
+                batch_first=True,
+                bidirectional=module.bidirectional,
+                **projected,
+            )
+        below = below.to_empty(device=given.device).to(given.dtype)
+        for name, value in below.named_parameters():
+            value.copy_(own[name])
+        arriving = rms(below(given)[0])
+        for name, value in own.items():
+            if name.removeprefix("weight_ih_l").removesuffix("_reverse") == str(level) and arriving:
+                value.div_(arriving)
+
+
+def _given(situation: Situation, module: nn.RNNBase, path: str, steps: int) -> Tensor:
+    """What the module reads, batch first: the inputs themselves, else noise of their scale."""
+    weight, inputs = next(module.parameters()), situation.inputs
+    if inputs is not None and inputs.dim() == 3 and inputs.shape[2] == module.input_size:
+        inputs = inputs if module.batch_first else inputs.transpose(0, 1)
+        return inputs.detach().to(weight)
+    noise = torch.randn(
+        _SAMPLES, steps, module.input_size, generator=situation.generator, dtype=torch.float64
+    )
+    return (noise * _arriving(situation, path)).to(weight)
+
+
 def _quiet(
     module: nn.Module, own: Mapping[str, Tensor], steps: int, arriving: float
 ) -> dict[str, float]:
@@ -92,7 +136,7 @@ def _quiet(
 def _arriving(situation: Situation, path: str) -> float:
     """Scale of what the module reads."""
     for operation in situation.graph.operations:
-        if operation.module == path and operation.function.startswith("rnn_"):
+        if operation.module == path and operation.function.startswith(("rnn_", "lstm", "gru")):
             maker = operation.inputs[0]
             found = None if maker is None else situation.graph[maker].output_rms
             return found or situation.input_rms or 1.0

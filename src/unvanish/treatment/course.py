@@ -19,9 +19,9 @@ from unvanish.treatment.contender import (
     operate,
 )
 from unvanish.treatment.contest import Contest
-from unvanish.treatment.need import Need, tolerance
+from unvanish.treatment.need import Need
+from unvanish.treatment.playoff import PlayOff
 from unvanish.treatment.supposed import UNSCALED, supposed
-from unvanish.trial.task import Task
 
 ROUNDS = 3
 """How many causes one on top of the other are looked for."""
@@ -42,8 +42,8 @@ class Course:
     looked: int
     clock: Clock
     make_contest: Callable[[], Contest]
-    task: Task
     need: Need
+    play_off: PlayOff
     base: Contender
     wired: Contender | None = None
     scaling: bool = False
@@ -158,24 +158,15 @@ class Course:
         finalists = contest.hold(control, field)
         self.seen += [c for c in contest.seen if c not in self.seen]
         treated = {name for candidate in found for name in candidate.findings}
-        self.ranked = self._order(finalists, control, treated)
+        ordered = self.play_off.order(finalists, control)
+        self.ranked = self._cures_first(ordered, treated)
         return self.ranked[0] if self.ranked else None
 
-    def _order(
-        self, finalists: Sequence[Contender], control: Contender, treated: set[str]
-    ) -> list[Contender]:
-        """Cures before what leaves the findings; within the margin of the best the smallest."""
-        floor = control.score if control.score is not None else float("-inf")
-        better = [c for c in finalists if c.score is not None and c.score > floor]
-        if not better:
-            return []
-        top = max(c.score or 0.0 for c in better)
-        bound = top - tolerance(self.task, top)
-        near = sorted((c for c in better if (c.score or 0.0) >= bound), key=lambda c: c.size)
-        rest = sorted((c for c in better if c not in near), key=lambda c: -(c.score or 0.0))
+    def _cures_first(self, ordered: Sequence[Contender], treated: set[str]) -> list[Contender]:
+        """Of the first in order, what cures before what leaves the findings treated."""
         cures: list[Contender] = []
         others: list[Contender] = []
-        for contender in (*near, *rest)[:4]:
+        for contender in ordered[:4]:
             contender.left = harmful(self.diagnose(contender))
             (others if treated & set(contender.left) else cures).append(contender)
         return [*cures, *others]

@@ -124,13 +124,14 @@ class Need:
         return worst_of(self._task, measured)
 
 
-def tolerance(task: Task, score: float) -> float:
+def tolerance(task: Task, score: float, turns: int = 1) -> float:
     """How far from the best score another is as good: what chance alone makes of that many answers.
 
-    Of an accuracy its binomial standard error on the validation part, of another metric 2 %.
+    Of an accuracy its binomial standard error on the validation part, or on as many others as there
+    were turns, each with samples of its own; of another metric 2 %.
     """
     if task.yardstick.kind != "accuracy":
         return 0.02 * abs(score)
-    answers = sum(samples_in(batch) for batch in task.split.validation) or 1
+    answers = turns * sum(samples_in(batch) for batch in task.split.validation) or 1
     share = min(max(score, 1 / (answers + 2)), 1 - 1 / (answers + 2))  # Laplace: never quite sure
     return math.sqrt(share * (1 - share) / answers)

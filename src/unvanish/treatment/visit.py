@@ -14,6 +14,7 @@ from unvanish.treatment.contender import Contender
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.course import Course, advice, harmful
 from unvanish.treatment.need import Need
+from unvanish.treatment.playoff import PlayOff
 from unvanish.treatment.record import Treatment, helps
 from unvanish.trial import Running, Verdict, compare
 from unvanish.trial.task import prepare
@@ -82,13 +83,15 @@ class Visit:
             looked=min(self._steps, 20),
             clock=self._clock,
             make_contest=lambda: Contest(self._patient, self._begin, self._steps, self._clock),
-            task=self._task,
+            play_off=PlayOff(self._task, self._begin, self._steps, self._clock),
             need=Need(self._task, self._begin, self._steps, self._seeds, self._clock),
             base=base,
         )
 
-    def _begin(self, contender: Contender, seed: int = 0) -> Running:
-        return Running(contender.arm, self._task, seed, control=self._unchanged().arm)
+    def _begin(self, contender: Contender, seed: int = 0, turn: int = 0) -> Running:
+        split = self._task.split.turned(turn) or self._task.split
+        task = replace(self._task, split=split)
+        return Running(contender.arm, task, seed, control=self._unchanged().arm)
 
     def _proved(self, course: Course) -> tuple[Contender, Verdict] | None:
         """The finalists on trial, one after the other, until one is shown to help."""

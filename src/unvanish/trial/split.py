@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -48,6 +48,23 @@ class Split:
         epoch, place = divmod(step, count // self.size)
         order = _order(count, seed, epoch)[place * self.size : (place + 1) * self.size]
         return pick(pool, order)
+
+    def turned(self, turn: int) -> "Split | None":
+        """Another part of the same size set aside instead; the held-out one stays apart.
+
+        Turn 0 is this split. ``None``: there are no other samples left to set aside, or none were.
+        """
+        if turn == 0:
+            return self
+        if not self.validation or self.validation is self.training:
+            return None
+        if len(self.validation) < len(self.training):
+            every = (*self.training, *self.validation)
+            found = _turned(len(every), len(self.validation), turn)
+            parts = None if found is None else [tuple(every[k] for k in rows) for rows in found]
+        else:
+            parts = _turned_inside(list(zip(self.training, self.validation, strict=True)), turn)
+        return None if parts is None else replace(self, training=parts[0], validation=parts[1])
 
     @property
     def samples(self) -> int:
@@ -126,6 +143,28 @@ def _divided(batch: Any, fewest: int) -> tuple[Any, Any] | None:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     cut = count - max(1, round(count / 4))
     return pick(batch, order[:cut]), pick(batch, order[cut:])
+
+
+def _turned(count: int, apart: int, turn: int) -> tuple[list[int], list[int]] | None:
+    """Which of so many train and which are set aside, from the end towards the beginning."""
+    last = count - turn * apart
+    first = last - apart
+    if first < 0:
+        return None
+    return [*range(first), *range(last, count)], list(range(first, last))
+
+
+def _turned_inside(pairs: Sequence[tuple[Any, Any]], turn: int) -> list[tuple[Any, ...]] | None:
+    """The same within each batch, where batches were divided."""
+    found: list[tuple[Any, Any]] = []
+    for kept, apart in pairs:
+        others = iter(tensors_in(apart))
+        whole = map_tensors(kept, lambda t, o=others: torch.cat([t, next(o)]))
+        rows = _turned(samples_in(whole), samples_in(apart), turn)
+        if rows is None:
+            return None
+        found.append((pick(whole, torch.tensor(rows[0])), pick(whole, torch.tensor(rows[1]))))
+    return [tuple(kept for kept, _ in found), tuple(apart for _, apart in found)]
 
 
 def _rows(batch: Any) -> int | None:

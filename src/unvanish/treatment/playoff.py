@@ -1,0 +1,80 @@
+"""The play-off: what came to the end of a contest is asked again under other seeds, on other samples.
+
+One seed and one validation part are too few to choose by: of many contenders the best score is the
+luckiest one (a step size at the edge does well under one draw and badly under the next). So each
+turn draws other initial values and sets another part of the samples aside, as cross-validation does,
+and whoever falls behind by more than chance is not asked again (a race; Maron and Moore 1994).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from unvanish.errors import UnvanishError
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import Contender
+from unvanish.treatment.need import tolerance
+from unvanish.trial import Running, Task
+
+TURNS = 4
+"""Under so many seeds, the contest's own among them; with parts of a quarter each sample is asked once."""
+FEWEST, MOST = 2, 6
+"""So many are asked again: the best of the contest, and of those within reach always the smallest."""
+BEHIND = 2.0
+"""Standard errors behind the best from which on a contender is not asked again."""
+
+Begin = Callable[[Contender, int, int], Running]
+"""Begins the training of a contender under a seed, with the part of a turn set aside."""
+
+
+class PlayOff:
+    """Asks the finalists of a contest again, and says in which order to choose them."""
+
+    def __init__(self, task: Task, begin: Begin, steps: int, clock: Clock) -> None:
+        self._task, self._begin, self._steps, self._clock = task, begin, steps, clock
+
+    def order(self, finalists: Sequence[Contender], control: Contender) -> list[Contender]:
+        """Those that beat the control: within chance of the best the smallest first, then the rest."""
+        floor = control.score if control.score is not None else -math.inf
+        better = [c for c in finalists if c.score is not None and c.score > floor]
+        racing, turns = self._race(better)
+        near = sorted(self._within(racing, 1.0, turns), key=lambda c: c.size)
+        rest = sorted((c for c in better if c not in near), key=lambda c: -(c.score or 0.0))
+        return [c for c in (*near, *rest) if (c.score or 0.0) > floor]
+
+    def _race(self, better: Sequence[Contender]) -> tuple[list[Contender], int]:
+        """Who is left when all turns are taken, or one alone, and how many turns that were."""
+        racing, taken = self._first(better), 1
+        for turn in range(1, TURNS):
+            if len(racing) < 2 or self._task.split.turned(turn) is None:
+                break
+            for contender in racing:
+                if self._clock.spent:
+                    return self._first(better), taken
+                self._ask(contender, turn)
+            taken += 1
+            racing = self._within(racing, BEHIND, taken)
+        return racing, taken
+
+    def _first(self, better: Sequence[Contender]) -> list[Contender]:
+        """Who may race: those not behind by more than chance, the smallest of them in any case."""
+        ranked = sorted(better, key=lambda c: -(c.score or 0.0))
+        able = ranked[: max(FEWEST, len(self._within(better, BEHIND, 1)))]
+        chosen = able[:MOST]
+        smallest = min(able, key=lambda c: c.size, default=None)
+        return chosen if smallest is None or smallest in chosen else [*chosen[:-1], smallest]
+
+    def _within(self, asked: Sequence[Contender], errors: float, turns: int) -> list[Contender]:
+        """Those within so many standard errors of the best."""
+        top = max((c.score or 0.0 for c in asked), default=0.0)
+        bound = top - errors * tolerance(self._task, top, turns)
+        return [c for c in asked if (c.score or 0.0) >= bound]
+
+    def _ask(self, contender: Contender, turn: int) -> None:
+        """One more turn; the score is the mean of all."""
+        self._clock.tell(f"{' + '.join(contender.remedies)}: seed {turn}")
+        try:
+            running = self._begin(contender, turn, turn).advance(self._steps)
+            scores = (contender.score or 0.0) * turn + running.score()
+        except UnvanishError:
+            scores = -math.inf  # what cannot be made under another seed cures nothing
+        contender.score = scores / (turn + 1)

@@ -1,0 +1,96 @@
+"""The play-off: the luckiest score of one seed is not the one to choose."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unvanish.surgery.edits import Edit
+from unvanish.treatment.clock import Clock
+from unvanish.treatment.contender import Contender
+from unvanish.treatment.playoff import TURNS, PlayOff
+from unvanish.trial import prepare
+
+MODEL = nn.Linear(4, 2)
+DATA = (torch.randn(640, 4), torch.arange(640) % 2)
+TASK = prepare(MODEL, DATA, F.cross_entropy, validation=True)
+
+
+class Fixed:
+    """A training whose score is known."""
+
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def advance(self, steps: int) -> "Fixed":
+        return self
+
+    def score(self) -> float:
+        return self._score
+
+
+def contender(name: str, score: float, edits: int = 1) -> Contender:
+    plan = tuple(Edit(action="scale", options={"factor": 0.5 + k}) for k in range(edits))
+    optimizer = torch.optim.SGD(MODEL.parameters(), 0.1)
+    made = Contender((name,), "values", plan, MODEL, optimizer)
+    return replace(made, score=score)
+
+
+def ordered(
+    field: list[Contender], later: dict[str, float], clock: Clock | None = None
+) -> tuple[list[str], list[tuple[str, int]]]:
+    asked: list[tuple[str, int]] = []
+
+    def begin(contender: Contender, seed: int, turn: int) -> Any:
+        assert seed == turn
+        asked.append((contender.remedies[0], turn))
+        return Fixed(later[contender.remedies[0]])
+
+    play_off = PlayOff(TASK, begin, 10, clock or Clock(None, None))
+    found = play_off.order(field, contender("control", 0.5, 0))
+    return [c.remedies[0] for c in found], asked
+
+
+def test_a_score_that_does_not_come_again_is_not_chosen() -> None:
+    field = [contender("lucky", 0.97), contender("steady", 0.95)]
+    names, asked = ordered(field, {"lucky": 0.80, "steady": 0.95})
+    assert names == ["steady", "lucky"]
+    assert ("lucky", 1) in asked
+    assert ("lucky", TURNS - 1) not in asked  # out of the race by then
+
+
+def test_within_chance_of_the_best_the_smallest_is_chosen() -> None:
+    field = [contender("large", 0.95, edits=3), contender("small", 0.94)]
+    assert ordered(field, {"large": 0.95, "small": 0.945})[0] == ["small", "large"]
+
+
+def test_more_turns_tell_apart_what_one_could_not() -> None:
+    field = [contender("large", 0.95, edits=3), contender("small", 0.94)]
+    assert ordered(field, {"large": 0.97, "small": 0.93})[0] == ["large", "small"]
+
+
+def test_what_is_far_behind_at_once_is_not_asked_again() -> None:
+    field = [contender("good", 0.95), contender("bad", 0.70), contender("fair", 0.93)]
+    names, asked = ordered(field, {"good": 0.95, "fair": 0.93})
+    assert names[-1] == "bad"
+    assert {name for name, _ in asked} == {"good", "fair"}
+
+
+def test_one_that_diverges_under_another_seed_comes_last() -> None:
+    field = [contender("wild", 0.99), contender("calm", 0.97)]
+    assert ordered(field, {"wild": float("-inf"), "calm": 0.97})[0] == ["calm"]
+
+
+def test_alone_nobody_is_asked_again_and_nobody_below_the_control_is_named() -> None:
+    assert ordered([contender("only", 0.9)], {}) == (["only"], [])
+    assert ordered([contender("none", 0.4)], {}) == ([], [])
+
+
+@pytest.mark.parametrize("spent", [1e-9])
+def test_without_time_left_the_contest_decides(spent: float) -> None:
+    field = [contender("lucky", 0.97), contender("steady", 0.95)]
+    names, asked = ordered(field, {}, Clock(spent, None))
+    assert (set(names), asked) == ({"lucky", "steady"}, [])
