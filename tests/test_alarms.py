@@ -493,3 +493,27 @@ def test_a_loss_that_only_looks_tossed_about_is_no_alarm(
     losses: list[float], update: float
 ) -> None:
     assert after(losses, update) == []
+
+
+# --- a NaN after large steps ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("losses", "updates", "blamed"),
+    [
+        # The first steps are large, as they may be; the loss falls over them; then a batch of NaN.
+        ([1.0, 0.6, 0.4, 0.3, 0.2, 0.15], [0.5, 0.3, 0.2, 0.1, 0.1, 0.1], False),
+        # The loss runs away before it overflows.
+        ([1.0, 3.0, 50.0, 900.0, 3e4, 1e7], [0.5] * 6, True),
+        # One step that is larger than all before.
+        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [0.3, 0.3, 0.3, 0.3, 0.3, 300.0], True),
+    ],
+)
+def test_who_is_blamed_for_a_nan(losses: list[float], updates: list[float], blamed: bool) -> None:
+    alarms = Alarms(CHAIN, optimizer="SGD")
+    for step, (loss, update) in enumerate(zip(losses, updates, strict=True)):
+        fed = reading(step, updates=[update] * 8, weights=[0.5] * 8, loss=loss, learning_rate=0.1)
+        assert not [event for event in alarms.feed(fed) if event.severity == "broken"]
+    bad = reading(len(losses), nonfinite=[4] * 8, loss=float("nan"), learning_rate=0.1)
+    named = [event.name for event in alarms.feed(bad) if event.severity != "note"]
+    assert named == ["step-too-large" if blamed else "nonfinite-forward"]

@@ -68,7 +68,7 @@ class _TooLarge:
         course, since = moment.course, moment.step - JUST_BEFORE
         grown = max(_decades_up(course.total.last(32)), _decades_up(_logs(course.loss.last(32))))
         thrown = _thrown(moment, since)
-        raised = _expected(moment, since) >= LARGE
+        raised = _expected(moment, since) >= LARGE and not _borne(moment, since)
         if not raised and grown < HARMFUL_DECADES and not (course.rise.met and thrown.any()):
             return UNSEEN
         change = largest_factor(course.learning_rate, moment.step)
@@ -87,6 +87,23 @@ def _expected(moment: Moment, since: float) -> float:
     expected = moment.course.expected_update
     near = expected.last(WINDOW)[expected.steps(WINDOW) >= since]
     return float(np.fmax.reduce(near, initial=0.0))
+
+
+def _borne(moment: Moment, since: float) -> bool:
+    """Whether updates as large as the latest were taken before, and the loss went down over them.
+
+    Weights that run away to overflow take the loss up with them, or take one step that is larger
+    than all before. Where neither is so, what is not a number came from elsewhere: a batch.
+    """
+    course = moment.course
+    losses = course.loss.last(WINDOW)[course.loss.steps(WINDOW) >= since]
+    updates = course.expected_update.last(WINDOW)[course.expected_update.steps(WINDOW) >= since]
+    half = len(losses) // 2
+    if half < 2 or len(updates) < 2 * half:
+        return False
+    down = middle(losses[half:]) <= middle(losses[:half]) and losses[-1] < losses.max()
+    earlier = float(np.fmax.reduce(updates[:-half], initial=0.0))
+    return bool(down) and float(np.fmax.reduce(updates[-half:], initial=0.0)) <= earlier
 
 
 def _thrown_for_long(moment: Moment) -> Mask:
