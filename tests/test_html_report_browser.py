@@ -36,6 +36,16 @@ SERIOUS = """async () => {
 SMALLEST_LETTERS = """() => Math.min(...[...document.querySelectorAll("svg text")]
   .map((one) => one.getBoundingClientRect().height).filter((height) => height > 0))"""
 
+CLIPPED = """() => [...document.querySelectorAll("svg.picture")].flatMap((picture) => {
+  const { left, right } = picture.getBoundingClientRect();
+  return [...picture.querySelectorAll("text")]
+    .filter((one) => {
+      const box = one.getBoundingClientRect();
+      return box.width && (box.left < left - 1 || box.right > right + 1);
+    })
+    .map((one) => one.textContent);
+})"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Generator[Any]:
@@ -105,6 +115,17 @@ def test_no_width_needs_to_be_scrolled_sideways(
         page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(SMALLEST_LETTERS) >= 10
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["decaying", "residual", "recurrent", "treatment"])
+def test_no_word_of_a_picture_is_cut_off_on_a_telephone(
+    browser: Any, folder: Path, name: str, language: str
+) -> None:
+    file = folder / f"{name}-{language}.html"
+    with opened(browser, file, viewport={"width": 360, "height": 800}) as page:
+        assert page.locator("svg.picture text").count() > 5
+        assert page.evaluate(CLIPPED) == []
 
 
 def test_everything_is_reached_by_keyboard_alone(browser: Any, folder: Path) -> None:

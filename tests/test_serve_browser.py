@@ -335,12 +335,15 @@ def test_four_languages_by_switch_browser_and_program(
         shown(page)
 
 
-@pytest.mark.parametrize("width", [360, 768, 1600])
-def test_it_fits_every_width(browser: Any, address: str, width: int) -> None:
-    with opened(browser, address, viewport={"width": width, "height": 800}) as page:
+@pytest.mark.parametrize(
+    ("width", "language"), [(360, one) for one in LANGUAGES] + [(768, "en"), (1600, "en")]
+)
+def test_it_fits_every_width(browser: Any, address: str, width: int, language: str) -> None:
+    options = {"viewport": {"width": width, "height": 800}, "locale": language}
+    with opened(browser, address, **options) as page:
         shown(page)
         page.locator("#recordings summary").click()
-        page.get_by_text("the step is too large").first.wait_for()
+        page.locator("#happenings .alarm").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.locator(".field").bounding_box()["width"] > width * 0.5
 
@@ -438,6 +441,9 @@ def test_it_prints_on_light_ground_without_its_controls(
         page.emulate_media(media="print", color_scheme="light")
         assert not page.locator("#tools").is_visible()
         assert page.locator(".field canvas").is_visible()
+        assert not page.locator("#reading").is_visible()
+        for heading in page.locator("#happenings h3:visible").all():
+            assert heading.evaluate("one => one.nextElementSibling.innerText.trim()")
         page.pdf(path=tmp_path / "page.pdf")
         assert (tmp_path / "page.pdf").stat().st_size > 20_000
 

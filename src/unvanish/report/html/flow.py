@@ -16,6 +16,7 @@ _HEIGHT = 36.0
 _TRUNK = 40.0  # per cent
 _WIDEST = 18.0
 _LOOP = 84.0
+_ASIDE = _LOOP + 16
 
 
 def flow_picture(layers: Sequence[Layer]) -> Markup | None:
@@ -24,7 +25,10 @@ def flow_picture(layers: Sequence[Layer]) -> Markup | None:
     if not blocks:
         return None
     rows = _rows(blocks, _ROWS)
-    drawn: list[Markup] = [letters(_TRUNK, 13, _("loss"), "middle label")]
+    drawn: list[Markup] = [
+        letters(_TRUNK, 13, _("loss"), "middle label"),
+        letters(_TRUNK, 13, _("by the skip"), "middle label", _ASIDE + 12),
+    ]
     for place, (name, skip) in enumerate(rows):
         drawn += _block(name, skip, 22 + place * _HEIGHT)
     bottom = 22 + len(rows) * _HEIGHT
@@ -74,7 +78,7 @@ def _block(name: str, skip: float, y: float) -> list[Markup]:
     return [
         letters(_TRUNK - 8, y + _HEIGHT / 2 + 4, name, "place"),
         ways,
-        letters(_TRUNK, y + _HEIGHT / 2 + 4, _said(skip), "label", _LOOP + 16),
+        letters(_TRUNK, y + _HEIGHT / 2 + 4, figure(skip, ".0%"), "label", _ASIDE),
     ]
 
 

@@ -42,7 +42,7 @@ def depth_profile(layers: Sequence[Layer], rows: int = ROWS) -> Markup | None:
     top = 26.0
     axis = _axis(steps)
     end = _("loss ↑")
-    side = names_width([end, *(step.name for step in steps)])
+    side = names_width([f"{end}  ", *(step.name for step in steps)])
     drawn = [
         letters(side, 14, end, "label-end", -8),
         panel(

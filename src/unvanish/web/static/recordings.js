@@ -36,11 +36,12 @@ export function badge(run) {
 /** The table of recordings. */
 export function recordingsTable(found, state, told) {
   const head = [t("Recording"), t("Model"), t("Begun"), t("Last step"), t("Tensors"), t("State"), ""];
+  const narrow = ["", "wide", "wide", "", "wide", "", ""]; // those left out on a telephone
   const rows = found.runs.map((run) => row(run, state, told));
   const table = element(
     "table",
     {},
-    element("thead", {}, element("tr", {}, ...head.map((said) => element("th", { scope: "col" }, said)))),
+    element("thead", {}, element("tr", {}, ...head.map((said, i) => element("th", { scope: "col", class: narrow[i] }, said)))),
     element("tbody", {}, ...rows),
   );
   const summary = n("{count} recording in {place}", "{count} recordings in {place}", found.runs.length, {
@@ -82,10 +83,10 @@ function row(run, state, told) {
     "tr",
     { class: run.run === state.run ? "current" : "" },
     element("td", {}, open),
-    element("td", {}, run.model || "–"),
-    element("td", {}, moment(run.started)),
+    element("td", { class: "wide" }, run.model || "–"),
+    element("td", { class: "wide" }, moment(run.started)),
     element("td", { class: "number" }, number(run.last)),
-    element("td", { class: "number" }, number(run.tensors)),
+    element("td", { class: "number wide" }, number(run.tensors)),
     element("td", {}, badge(run)),
     element("td", {}, compare),
   );
