@@ -13,6 +13,9 @@ import unvanish
 from unvanish.recording.summarising import summarise
 from unvanish.report.recorded import verdict as said_of
 
+LIMIT = 400
+"""Seconds until a training counts as hanging: on a crowded machine one takes minutes to begin."""
+pytestmark = pytest.mark.timeout(3 * LIMIT)
 SCRIPT = Path(__file__).with_name("distributed_script.py")
 
 
@@ -26,7 +29,7 @@ def torchrun(
     command += [str(SCRIPT), what, str(at)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT
     )
 
 
@@ -59,18 +62,22 @@ def test_what_only_one_has_met_it_says_itself(tmp_path: Path) -> None:
 def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
     processes, at = 4 if what == "killed" else 2, random.randrange(40)
     said = f"at step {at}"
-    ends: list[tuple[int, list[str]]] = []
     for watched in (False, True):
         done = torchrun(processes, tmp_path, what, at, watched)  # it hangs: the timeout raises
-        root = done.stderr.partition("Root Cause")[2]
-        ends.append((done.returncode, re.findall(r"(?:rank|exitcode) +: (-?\d+)", root)[:2]))
-    assert ends[0] == ends[1] == (1, ["1", "9" if what == "killed" else "1"]), said
+        assert done.returncode == 1, (said, done.stderr)
+        # Which of them torchrun calls the root cause depends on how many have ended when it looks.
+        ended = dict(re.findall(r"rank +: (\d+) .*\n +exitcode +: (-?\d+)", done.stderr))
+        assert ended.pop("1") == ("9" if what == "killed" else "1"), (said, watched)
+        assert set(ended.values()) <= {"1", "-15"}, (said, watched)  # the error, or torchrun's word
+        assert "end of rank" not in done.stdout, (said, watched)
     if at > 0:
         with unvanish.Recording.open(tmp_path / "seen") as joined:
             raised = [event for event in joined.events if event.name == "training-raised"]
             assert not [event for event in joined.events if event.kind == "alarm"], said
-            severity, verdict = said_of(summarise(joined))
+            summary = summarise(joined)
+            assert 1 in {ending.rank for ending in summary.endings}, said
+            severity, verdict = said_of(summary)
             assert severity == "unknown", said
-            assert "rank 1 " in verdict, (said, verdict)
+            assert verdict.startswith("Ended early: rank "), said
             if what == "raises":
                 assert any("this rank gives up" in event.detail for event in raised), said

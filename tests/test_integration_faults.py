@@ -130,43 +130,6 @@ def test_the_trainers_own_checkpointing_behind_frozen_embeddings(tmp_path: Path)
     assert named == (NAMES["checkpoint"] if np.isnan(norms).all() else set())
 
 
-@needs("trl", "datasets", "transformers")
-@pytest.mark.parametrize("fault", ["", "rate"])
-def test_supervised_fine_tuning_in_trl(fault: str, tmp_path: Path) -> None:
-    import datasets
-    import transformers
-    import trl
-
-    from unvanish.integrations.huggingface import UnvanishCallback
-
-    torch.manual_seed(0)
-    sizes = {"n_layer": 2, "n_embd": 16, "n_head": 2, "vocab_size": 32, "n_positions": 16}
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
-    rows = [{"input_ids": torch.randint(32, (8,)).tolist()} for _ in range(64)]
-    callback = UnvanishCallback(tmp_path / "run", strict=True)
-    arguments = trl.SFTConfig(
-        output_dir=str(tmp_path), max_steps=20, report_to=[], use_cpu=True, save_strategy="no",
-        disable_tqdm=True, bf16=False, learning_rate=1.0 if fault else 1e-3,
-        gradient_checkpointing=False, lr_scheduler_type="constant",
-    )  # fmt: skip
-    from tokenizers import Tokenizer, models
-
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(32)}, unk_token="w0"))
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token="w1", pad_token="w2", unk_token="w0"
-    )
-    trl.SFTTrainer(
-        model=model, args=arguments, train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer, callbacks=[callback],
-    ).train()  # fmt: skip
-    assert callback.monitor is not None
-    assert callback.monitor.steps == 20
-    if fault:
-        assert_named(callback.monitor, fault)
-    else:
-        assert callback.monitor.alarms == ()
-
-
 @needs("lightning")
 @pytest.mark.parametrize("fault", NAMES)
 def test_in_lightning(fault: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_standing_alarm_is_status_one_with_its_place_and_what_changed(
     first = out.splitlines()[0]
     assert first == "Broken: step-too-large since step 50 in h.1.weight and 2 more."
     assert "at step 40, the learning rate was multiplied by 600" in out
-    assert "final 12.97, odd inf" in out
+    assert "loss at last 12.97; odd inf" in out
     assert "more: unvanish explain step-too-large" in out
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,14 @@ def endings(ranks: Sequence["Recording"]) -> tuple[Ending, ...]:
         error = raised[place]
         last = recording.last_step
         if error is not None:
-            found.append((error[0], error[1], Ending(rank=rank, step=error[0], error=error[2])))
+            at = _clock(recording, error[1])
+            found.append((error[0], at, Ending(rank=rank, step=error[0], error=error[2])))
         elif open_[place] and (living[place] is False or (living[place] is None and over)):
             # It was in the step behind the last that it wrote.
-            at = 0 if last is None else last + 1
-            found.append((at, _seconds(recording), Ending(rank=rank, step=last, error="")))
+            step = 0 if last is None else last + 1
+            seconds = recording.seconds
+            at = _clock(recording, float(seconds[-1]) if len(seconds) else 0.0)
+            found.append((step, at, Ending(rank=rank, step=last, error="")))
     return tuple(ending for _, _, ending in sorted(found, key=lambda one: one[:2]))
 
 
@@ -83,6 +87,9 @@ def _rank(recording: "Recording", place: int) -> int:
     return int(recording.conditions.get("rank", place))
 
 
-def _seconds(recording: "Recording") -> float:
-    seconds = recording.seconds
-    return float(seconds[-1]) if len(seconds) else 0.0
+def _clock(recording: "Recording", seconds: float) -> float:
+    """When that was by the computers' clocks; each process counts its seconds from its own start."""
+    try:
+        return datetime.fromisoformat(recording.started).timestamp() + seconds
+    except ValueError:
+        return seconds

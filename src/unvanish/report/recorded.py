@@ -1,7 +1,6 @@
 """What a recording says, line by line: verdict, alarms, what a guard did, cost, conditions."""
 
 from collections.abc import Mapping
-from textwrap import shorten
 
 from unvanish.causes import explain
 from unvanish.errors import UnvanishError
@@ -12,8 +11,8 @@ from unvanish.recording.summary import Actions, Alarm, Summary
 from unvanish.report.evidence import numbers
 from unvanish.report.sentences import fill
 
-_MOST_ERROR = 120
-_MOST_ENDINGS = 6
+_MOST_ERROR = 60
+_MOST_ENDINGS = 4
 _WORD = {
     "broken": marked("Broken"),
     "harmful": marked("Harmful"),
@@ -80,19 +79,24 @@ def _quiet(summary: Summary, said: str) -> str:
 
 
 def _ended(summary: Summary) -> str:
-    """Which process ended early, when and how; of several the first, and how many more."""
-    first, *others = summary.endings
+    """Which processes ended early, when and how; of many the first ones, and how many more.
+
+    Which of them made the others end is not said: the last steps of one that was killed are lost.
+    """
+    endings = summary.endings[:_MOST_ENDINGS]
+    others = len(summary.endings) - len(endings)
     said = _("Ended early: {ending}{more}.")
-    more = ngettext("; {count} more process", "; {count} more processes", len(others))
-    more = filled(more, count=len(others)) if others else ""
-    return filled(said, ending=_ending(first), more=more)
+    more = ngettext("; {count} more process", "; {count} more processes", others)
+    more = filled(more, count=others) if others else ""
+    return filled(said, ending="; ".join(map(_ending, endings)), more=more)
 
 
 def _ending(ending: Ending) -> str:
     rank = _("the process") if ending.rank is None else _("rank {rank}")
     values = {"who": filled(rank, rank=ending.rank), "step": ending.step}
     if ending.error:
-        values["error"] = shorten(ending.error, _MOST_ERROR, placeholder=" ...")
+        cut = len(ending.error) > _MOST_ERROR
+        values["error"] = ending.error[:_MOST_ERROR] + " ..." * cut
         return filled(_("{who} raised at step {step:,} ({error})"), values)
     if ending.step is None:
         return filled(_("{who} ended before its first step"), values)
@@ -189,8 +193,6 @@ def _state(summary: Summary) -> list[str]:
         else _("begun {when}, not closed: still being written, or its program was killed")
     )
     facts = [filled(said, when=summary.started or _("at an unknown time"))]
-    unclosed = [ending for ending in summary.endings if not ending.error]
-    facts += [_ending(ending) for ending in unclosed[:_MOST_ENDINGS]]
     if summary.thinned:
         each = _("{kind} to every {step:,}th")
         kinds = [filled(each, kind=kind, step=1 << deep) for kind, deep in summary.thinned.items()]
