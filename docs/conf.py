@@ -33,6 +33,12 @@ suppress_warnings = [
     "myst.header",  # the pages are read on their own too: a worksheet goes from title to text
 ]
 
+GALLERIES = [
+    p.relative_to(HERE).with_suffix("").as_posix()
+    for p in sorted(HERE.rglob("README.md"))
+    if p.relative_to(HERE).parts[0] in ("findings", "lessons")
+]
+"""Pages that list all pages of their folder."""
 _OUTSIDE = re.compile(r"(!?\[[^\]]*\])\(((?:\.\./)+[^)#\s]+)\)")
 
 
@@ -43,9 +49,10 @@ def _read(app: Any, page: str, source: list[str]) -> None:
         named = set(re.findall(r"^[\w/]+$", text, re.M))
         rest = sorted(p.stem for p in HERE.glob("*.md") if p.stem not in {*named, "index"})
         text = text.replace("(others)", "\n".join(rest))
-    if page in ("findings/README", "lessons/README"):  # listed under their gallery, not beside it
-        text += "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
-    if page.startswith("lessons/worksheets/"):
+    if page in GALLERIES:  # listed under their gallery, not beside it
+        others = "\n*/README" if page == "lessons/README" else ""
+        text += f"\n```{{toctree}}\n:hidden:\n:glob:\n\n*{others}\n```\n"
+    if "/worksheets/" in page:
         text = "---\norphan: true\n---\n" + text
     home = (HERE / page).parent
 
@@ -60,7 +67,7 @@ def _read(app: Any, page: str, source: list[str]) -> None:
 
 def _outdated(*_: Any) -> list[str]:
     """Pages whose lists depend on which files there are."""
-    return ["index", "findings/README", "lessons/README"]
+    return ["index", *GALLERIES]
 
 
 def setup(app: Any) -> None:

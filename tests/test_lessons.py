@@ -87,7 +87,7 @@ def test_the_gradient_arrives_through_a_thousand_mirrored_layers() -> None:
 
 @every_lesson
 def test_lesson_is_told_and_can_be_run_from_the_command_line(one: Lesson) -> None:
-    assert one.name == one.finding.replace("-", "_")
+    assert one.page == one.name.replace("_", "-")
     assert inspect.getmodule(one.sick).__name__ == f"unvanish.lessons.{one.name}"
     assert load_target(one.target).keys() == one.sick().keys()
     assert len(one.title) > 5
@@ -307,16 +307,33 @@ def test_without_its_sign_the_loss_makes_the_answers_right() -> None:
     assert right[0] < 0.1 < 0.9 < right[1]
 
 
-def test_cured_network_hears_its_first_step() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_cured_network_hears_its_first_step(seed: int) -> None:
     one, heard = lesson("time-decay"), []
     for make in (one.sick, one.well):
-        program = make(0)
+        program = make(seed)
         sequences, labels = program["data"]
         sequences.requires_grad_(True)
         program["loss"](program["model"](sequences), labels).backward()
         sizes = sequences.grad.norm(dim=(0, 2))
         heard.append((sizes[0] / sizes[-1]).item())
     assert heard[0] < 2.0**-24 < 2.0**-12 < heard[1]  # float32's resolution, and its root
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("ultralytics"), reason="needs ultralytics")
+@pytest.mark.parametrize("seed", range(5))
+def test_first_convolution_of_the_detector_hears_its_loss(seed: int) -> None:
+    one, heard = lesson("detector"), []
+    for make in (one.sick, one.well):
+        program = make(seed)
+        program["forward"](program["model"], program["data"]).backward()
+        named = {
+            n: p.grad.norm().item()
+            for n, p in program["model"].named_parameters()
+            if p.grad is not None
+        }
+        heard.append(named["model.0.conv.weight"] / named["model.9.cv2.conv.weight"])
+    assert heard[0] < 1e-3 < 0.1 < heard[1]
 
 
 def test_blind_spot_hides_nothing_here() -> None:

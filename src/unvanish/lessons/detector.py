@@ -29,7 +29,7 @@ def detector() -> nn.Module:
     return model
 
 
-def squares(seed: int, samples: int = 4, size: int = 64) -> tuple[Tensor, Tensor]:
+def squares(seed: int, samples: int = 8, size: int = 64) -> tuple[Tensor, Tensor]:
     """Pictures with one light square each, and where it is: middle and size, in parts of one."""
     generator = torch.Generator().manual_seed(seed)
     images = 0.3 * torch.rand(samples, 3, size, size, generator=generator)
@@ -60,7 +60,8 @@ def program(seed: int, *, fused: bool) -> Program:
     if fused:
         model.fuse(verbose=False)
     model.train().requires_grad_(True)
-    return {"model": model, "data": squares(seed), "forward": loss_of}
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    return {"model": model, "data": squares(seed), "forward": loss_of, "optimizer": optimizer}
 
 
 def sick(seed: int = 0) -> Program:
