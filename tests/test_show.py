@@ -304,3 +304,24 @@ def test_a_file_that_cannot_be_written_is_status_two(tmp_path: Path, capsys: Cap
     folder = recorded(tmp_path / "run")
     assert run(["show", str(folder), "--json", str(tmp_path / "no" / "x.json")]) == 2
     assert "--json: cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_process_killed_before_it_wrote_anything_of_its_tensors(
+    first: bool, tmp_path: Path, capsys: CapSys
+) -> None:
+    """Up to a fifth of a second of readings is lost with a process: that may be all of them."""
+    tensors = [TensorEntry(name="weight", shape=(4,), dtype="f")]
+    for rank in (0, 1):
+        folder = tmp_path / f"rank-{rank}" if rank else tmp_path
+        with Writer(folder, tensors, {"world": 2, "rank": rank}) as writer:
+            for step in range(0 if (rank == 0) == first else 5):
+                values = {"weight_rms": np.ones(1, np.float32)}
+                values["gradient_l2"] = np.ones(1, np.float32)
+                told = StepReading(step=step, seconds=step / 10, stage="", values=values)
+                writer.write(told)
+    with Recording.open(tmp_path) as joined:
+        assert len(joined.ranks) == 2
+        assert joined.tensors == ("weight",)
+        assert "rank-stopped" not in {event.name for event in joined.events}  # it was closed
+    shown(tmp_path, capsys, 0)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from unvanish.alarms.rising import LATEST
-from unvanish.alarms.series import Series
+from unvanish.alarms.series import Series, middle
 
 APART = 5
 """Steps between losses that are compared, at most: losses that take turns come back by then."""
@@ -20,7 +20,6 @@ def tossed(losses: Series) -> bool:
     if len(newest) <= LATEST or newest.min() <= 0:
         return False
     levels = np.log10(newest)
-    return all(
-        float(np.median(np.abs(levels[apart:] - levels[:-apart]))) >= 1
-        for apart in range(1, APART + 1)
-    )
+    differences = (np.abs(levels[apart:] - levels[:-apart]) for apart in range(1, APART + 1))
+    # The upper median first: it is never below the median, and takes a tenth of its time.
+    return all(middle(one) >= 1 and float(np.median(one)) >= 1 for one in differences)

@@ -21,7 +21,13 @@ from unvanish.recording.parts import NEEDS, common, join
 from unvanish.recording.queries import Steps
 from unvanish.recording.reader import Recording
 from unvanish.recording.records import Event, Floats, TensorEntry
-from unvanish.recording.replicas import agree_at_first, of_ranks, over_at_last, parted
+from unvanish.recording.replicas import (
+    agree_at_first,
+    of_ranks,
+    over_at_last,
+    parted,
+    values_of,
+)
 
 
 def with_mates(first: Recording) -> Recording:
@@ -148,6 +154,8 @@ class JoinedRecording(Recording):
 
     def _whole(self, statistic: str, shards: list[tuple[int, str]]) -> tuple[Steps, NDArray[Any]]:
         read = {kind: self._read(kind, shards) for kind in NEEDS.get(statistic, (statistic,))}
+        if not any(len(at) for parts in read.values() for at, _ in parts):
+            return self.ranks[shards[0][0]].values(statistic, shards[0][1])  # says what there is
         steps = common([found[0] for parts in read.values() for found in parts])
         aligned = {
             kind: [values[np.isin(at, steps)].astype(np.float64) for at, values in parts]
@@ -160,7 +168,7 @@ class JoinedRecording(Recording):
     def _read(self, kind: str, shards: list[tuple[int, str]]) -> list[tuple[Steps, NDArray[Any]]]:
         # A process may hold an empty part: of that there is nothing to read and nothing to wait for.
         return [
-            self.ranks[rank].values(kind, name)
+            values_of(self.ranks[rank], kind, name)
             for rank, name in shards
             if self._parts(rank)[name]["elements"]
         ]

@@ -2,20 +2,36 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from unvanish.errors import BadInput
 from unvanish.recording.parts import common
+from unvanish.recording.queries import Steps
 from unvanish.recording.reader import Recording
 from unvanish.recording.records import Event
+from unvanish.recording.statistics import HISTOGRAM_BINS
 
 AGREES = 1e-4
 """Relative difference of two norms of the same gradient that rounding explains, and no more."""
 
 
+def values_of(recording: Recording, statistic: str, name: str) -> tuple[Steps, NDArray[Any]]:
+    """What a process wrote of a tensor: nothing, where it was killed before it wrote any of it."""
+    try:
+        return recording.values(statistic, name)
+    except BadInput:
+        if statistic in recording.statistics:
+            raise
+    shape = (0, HISTOGRAM_BINS) if statistic.endswith("histogram") else (0,)
+    return np.zeros(0, np.int64), np.zeros(shape, np.float32)
+
+
 def agree_at_first(one: Recording, other: Recording, name: str) -> bool:
     """Whether two processes began with the same tensor, as far as its size tells."""
-    here, there = one.values("weight_rms", name), other.values("weight_rms", name)
+    here, there = (values_of(each, "weight_rms", name) for each in (one, other))
     if not len(here[1]) or not len(there[1]):
         return True
     return bool(np.isclose(here[1][0], there[1][0], rtol=AGREES))
@@ -23,7 +39,7 @@ def agree_at_first(one: Recording, other: Recording, name: str) -> bool:
 
 def parted(replicas: list[tuple[int, Recording]], name: str) -> list[Event]:
     """The first step from which a replica's gradient is another than that of most."""
-    read = [recording.values("gradient_l2", name) for _, recording in replicas]
+    read = [values_of(recording, "gradient_l2", name) for _, recording in replicas]
     steps = common([at for at, _ in read])
     if not len(steps):
         return []
