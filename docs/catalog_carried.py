@@ -24,6 +24,7 @@ MAKERS = (
     "treatment/visit.py",
     "treatment/need.py",
     "treatment/contest.py",
+    "treatment/playoff.py",
     "treatment/course.py",
     "trial/compare.py",
     "trial/judge.py",

@@ -71,7 +71,7 @@ class PlayOff:
 
     def _ask(self, contender: Contender, turn: int) -> None:
         """One more turn; the score is the mean of all."""
-        self._clock.tell(f"{' + '.join(contender.remedies)}: seed {turn}")
+        self._clock.tell(f"{' + '.join(contender.remedies)}: once more, seed {turn}")
         try:
             running = self._begin(contender, turn, turn).advance(self._steps)
             scores = (contender.score or 0.0) * turn + running.score()
