@@ -96,7 +96,7 @@ def test_lesson_is_told_and_can_be_run_from_the_command_line(one: Lesson) -> Non
     assert ". " not in one.cure  # one sentence
 
 
-@every_lesson
+@pytest.mark.parametrize("one", QUICK, ids=lambda one: one.name)
 def test_a_seed_gives_the_same_program(one: Lesson) -> None:
     for make in (one.sick, one.well):
         first, second, other = make(1), make(1), make(2)
