@@ -9,7 +9,6 @@ from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates
 from unvanish.remedies.remedy import Keep, Level, Patient
-from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import (
     Contender,
@@ -21,7 +20,7 @@ from unvanish.treatment.contender import (
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.need import Need
 from unvanish.treatment.playoff import PlayOff
-from unvanish.treatment.supposed import UNSCALED, supposed
+from unvanish.treatment.supposed import amiss, supposed
 
 ROUNDS = 3
 """How many causes one on top of the other are looked for."""
@@ -33,8 +32,8 @@ class Course:
 
     ``base`` is the best so far, at first the patient's unchanged copy; ``wired`` the copy with exact
     faults fixed, from which contests start; ``missing`` says what a net without findings has not
-    learned, ``scaling`` that only its inputs are in question; ``ranked`` are the finalists of the
-    last contest, the one to choose first.
+    learned, ``amiss`` that only its inputs or initial values are in question; ``ranked`` are the
+    finalists of the last contest, the one to choose first.
     """
 
     patient: Patient
@@ -46,7 +45,7 @@ class Course:
     play_off: PlayOff
     base: Contender
     wired: Contender | None = None
-    scaling: bool = False
+    amiss: tuple[Finding, ...] = ()
     missing: list[str] = field(default_factory=list[str])
     seen: list[Contender] = field(default_factory=list[Contender])
     ranked: list[Contender] = field(default_factory=list[Contender])
@@ -67,8 +66,8 @@ class Course:
     def suppose(self) -> bool:
         """Whether the base does not learn what is plainly there, so that the usual is to be tried."""
         said = self.need.of(self.base)
-        self.scaling = said is None and self._in_own_units()
-        if self.scaling:
+        self.amiss = amiss(replace(self.patient, model=self.base.model)) if said is None else ()
+        if self.amiss:
             said = self.need.beyond(self.base)
         if said is not None and said not in self.missing:
             self.missing.append(said)
@@ -97,15 +96,7 @@ class Course:
 
     def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:
         patient = replace(self.patient, model=self.base.model)
-        found = supposed(patient)
-        if self.scaling:
-            found = tuple(f for f in found if f.name == UNSCALED)
-        return replace(diagnosis, findings=found)
-
-    def _in_own_units(self) -> bool:
-        """Whether the inputs, taken all together, are far from zero mean and unit scale."""
-        inputs = float_inputs(self.patient)
-        return bool(inputs) and not is_standard(standardising(inputs, None))
+        return replace(diagnosis, findings=self.amiss or supposed(patient))
 
     def diagnose(self, contender: Contender) -> Diagnosis:
         """The whole diagnosis of a treated copy, as the patient's own was made."""

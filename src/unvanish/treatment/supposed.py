@@ -1,11 +1,19 @@
 """What is tried where a net learns badly and no finding says why."""
 
+import math
+
 from torch import nn
 
 from unvanish.causes.cause import Finding
+from unvanish.init.fresh import looks_trained
 from unvanish.remedies.remedy import Patient
+from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
 
 UNSCALED = "unscaled-input"
+FAR = 3.0
+"""Scale of a matrix times the root of its inputs, or one over that, from which on a start is unusual:
+He's rule gives 1.41, LeCun's 1, torch's own 0.58."""
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -24,11 +32,46 @@ def supposed(patient: Patient) -> tuple[Finding, ...]:
         _finding("depth-decay", ("reinitialize", "swap-activation", "insert-norm")),
         _finding("depth-decay", ("gated-residual",)),
     ]
-    places = tuple(n for n, m in patient.model.named_modules() if n and isinstance(m, RECURRENT))
+    places = _recurrent(patient)
     if places:
         remedies = ("gate-bias", "recurrent-initialization", "recurrent-cell")
         found.append(_finding("time-decay", remedies, places))
     return tuple(found)
+
+
+def amiss(patient: Patient) -> tuple[Finding, ...]:
+    """What is unusual about inputs or initial values, and by itself no illness.
+
+    Inputs that are, taken all together, far from zero mean and unit scale; a first draw of weights
+    that is far from any rule's scale. Where a net then learns badly, this alone is tried.
+    """
+    found: list[Finding] = []
+    inputs = float_inputs(patient)
+    if inputs and not is_standard(standardising(inputs, None)):
+        found.append(_finding(UNSCALED, ("scale-input",)))
+    if any(_is_far(module) for module in patient.model.modules()):
+        found.append(_finding("init-too-large", ("reinitialize",)))
+        places = _recurrent(patient)
+        if places:
+            found.append(_finding("time-decay", ("recurrent-initialization",), places))
+    return tuple(found)
+
+
+def _is_far(module: nn.Module) -> bool:
+    """Whether a fresh matrix of this layer has an unusual scale (zeros are left to their author)."""
+    if not isinstance(module, WEIGHTED) or looks_trained(module) is not None:
+        return False
+    for weight in module.parameters(recurse=False):
+        if weight.dim() >= 2 and weight.requires_grad:
+            fan = weight[0].numel()
+            gain = float(weight.detach().double().square().mean().sqrt()) * math.sqrt(fan)
+            if gain and not 1 / FAR <= gain <= FAR:
+                return True
+    return False
+
+
+def _recurrent(patient: Patient) -> tuple[str, ...]:
+    return tuple(n for n, m in patient.model.named_modules() if n and isinstance(m, RECURRENT))
 
 
 def _finding(
