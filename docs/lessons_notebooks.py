@@ -39,10 +39,7 @@ def _before(one: Lesson) -> list[dict[str, Any]]:
         _words(f"## {_('The program')}\n\n{twins}"),
         _code(source(one)),
         _words(f"## {_('What is wrong with it')}"),
-        _code(
-            f"import unvanish\n\n{_language()}sick_diagnosis = unvanish.diagnose(**sick())\n"
-            "print(sick_diagnosis)"
-        ),
+        _code(f"{_imports()}sick_diagnosis = unvanish.diagnose(**sick())\nprint(sick_diagnosis)"),
     ]
 
 
@@ -61,11 +58,12 @@ def _after(one: Lesson) -> list[dict[str, Any]]:
     ]
 
 
-def _language() -> str:
-    """What makes the notebook's own output speak as its text does."""
+def _imports() -> str:
+    """Of the notebook; its own output speaks as its text does."""
     if spoken() == "en":
-        return ""
-    return f'import os\n\nos.environ["UNVANISH_LANGUAGE"] = "{spoken()}"\n'
+        return "import unvanish\n\n"
+    speaks = f'os.environ["UNVANISH_LANGUAGE"] = "{spoken()}"'
+    return f"import os\n\nimport unvanish\n\n{speaks}\n"
 
 
 def _words(text: str) -> dict[str, Any]:
