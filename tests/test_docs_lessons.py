@@ -169,7 +169,7 @@ def test_notebook_has_the_form_that_jupyter_asks_for(name: str, home: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "home", "said"),
-    [("depth-decay", "", "Broken"), ("stuck-saddle", "", "Broken"), ("wiring", "ru/", "Сломана")],
+    [("depth-decay", "", "Broken"), ("stuck-saddle", "", "Broken"), ("wiring", "ru/", "Сломано")],
 )
 def test_notebook_runs_from_top_to_bottom(
     name: str, home: str, said: str, monkeypatch: pytest.MonkeyPatch
