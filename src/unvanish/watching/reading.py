@@ -69,7 +69,11 @@ class Pending:
     def _scatter(
         self, values: dict[str, Floats], columns: list[int], part: Mapping[str, Floats]
     ) -> None:
+        whole = len(columns) == self.tensors  # they are sorted, and each is there once
         for name, numbers in part.items():
+            if whole:
+                values[name] = numbers
+                continue
             if name not in values:
                 values[name] = np.full(self.tensors, np.nan, np.float32)
             values[name][columns] = numbers

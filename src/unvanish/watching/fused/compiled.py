@@ -69,18 +69,18 @@ class Compiled:
         counts = np.zeros((many if histogram else 0, HISTOGRAM_BINS), np.uint32)
         addresses, sizes, kinds = table.columns()
         for rows, double in _by_width(kinds):
-            given = addresses[rows], sizes[rows]
-            part = np.zeros((len(given[0]), SUMS), np.float64)
-            bins = np.zeros((len(given[0]) if histogram else 0, HISTOGRAM_BINS), np.uint32)
+            # A slice is a view: where all are of one width, which is usual, nothing is copied.
+            part, bins = sums[rows], counts[rows] if histogram else counts
             if double:
                 edge = np.int64(first_edge(scale, 1023, 52))
-                self._double(*given, part, bins, edge)
+                self._double(addresses[rows], sizes[rows], part, bins, edge)
             else:
                 edge = np.int32(first_edge(scale, 127, 23))
-                self._single(*given, kinds[rows], part, bins, edge)
-            sums[rows] = part
-            if histogram:
-                counts[rows] = bins
+                self._single(addresses[rows], sizes[rows], kinds[rows], part, bins, edge)
+            if not isinstance(rows, slice):
+                sums[rows] = part
+                if histogram:
+                    counts[rows] = bins
         return sums, counts if histogram else None
 
     def changes(self, table: Table, copies: NDArray[np.uint64]) -> Wide:

@@ -44,8 +44,6 @@ class GradientReadings:
         self._finish = finish
         self._waiting_for = waiting_for
         self._done: tuple[dict[str, Floats], Counts | None] | None = None
-        if not waiting_for:
-            self.fetch()
 
     def ready(self) -> bool:
         """Whether the numbers are there; where they were read on the CPU, always."""
