@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,12 @@ def nobody_listens_afterwards() -> Iterator[None]:
         for listener in left:
             listening.LISTENING.remove(listener)
         assert not left, f"{len(left)} watch(es) were left open: close() them"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, one for the tests of a file."""
+    from browsers import chromium
+
+    with chromium() as running:
+        yield running

@@ -1,7 +1,6 @@
 """axe-core on every page in every language, by day and by night: nothing serious in anybody's way."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import AXE, SERIOUS, needs_chromium
 from dashboards import diagnosis_json, record, served
 from reported import diagnosed, treated
 
@@ -18,37 +18,14 @@ from unvanish.recording import Recording
 from unvanish.recording.summarising import summarise
 from unvanish.report.html import diagnosis_page, recording_page, treatment_page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[dev]'")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
+    needs_chromium,
     pytest.mark.timeout(360),
 ]
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
-SERIOUS = """async () => {
-  const found = await axe.run({ resultTypes: ["violations"] });
-  return found.violations
-    .filter((one) => ["serious", "critical", "moderate"].includes(one.impact))
-    .map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 200)} ${one.nodes[0].failureSummary}`);
-}"""
 UNFOLD = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
 PATIENCE = 60_000
 """Milliseconds: the lab's first look takes a second of a free processor; this one may be shared."""
 SMALL = "?data=circles&depth=4&width=8"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """The HTML reports in a real browser without a network: seen, read, worked by keyboard, printed."""
 
 import contextlib
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import AXE, SERIOUS, needs_chromium
 from dashboards import record
 from reported import diagnosed, treated
 
@@ -15,24 +15,9 @@ from unvanish.recording import Recording
 from unvanish.recording.summarising import summarise
 from unvanish.report.html import diagnosis_cell, diagnosis_page, recording_page, treatment_page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[dev]'")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 NAMES = ("decaying", "residual", "recurrent", "hostile", "treatment", "recording")
-SERIOUS = """async () => {
-  const found = await axe.run({ resultTypes: ["violations"] });
-  return found.violations
-    .filter((one) => ["serious", "critical", "moderate"].includes(one.impact))
-    .map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 200)} ${one.nodes[0].failureSummary}`);
-}"""
 SMALLEST_LETTERS = """() => Math.min(...[...document.querySelectorAll("svg text")]
   .map((one) => one.getBoundingClientRect().height).filter((height) => height > 0))"""
 
@@ -45,14 +30,6 @@ CLIPPED = """() => [...document.querySelectorAll("svg.picture")].flatMap((pictur
     })
     .map((one) => one.textContent);
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +168,6 @@ def test_a_cell_reads_on_a_notebook_of_any_colour(
         encoding="utf-8",
     )
     with opened(browser, file) as page:
-        page.add_script_tag(path=str(AXE))
+        page.evaluate(AXE)
         assert page.evaluate(SERIOUS) == []
         assert page.locator("svg rect").first.is_visible()

@@ -6,23 +6,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import needs_chromium, playwright
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PATIENCE = 280_000
 """Milliseconds: a cure takes ten seconds of a free processor, and this one may be shared."""
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no /usr/bin/chromium"),
+    needs_chromium,
     pytest.mark.timeout(360),
 ]
 
@@ -35,14 +28,6 @@ def address() -> Iterator[str]:
         yield server.stdout.readline().strip()
         server.terminate()
         assert server.wait(20) == 0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield made
-        made.close()
 
 
 @contextlib.contextmanager
@@ -116,7 +101,7 @@ def test_predict_then_run(browser: Any, address: str) -> None:
         page.locator("#lesson input[type=radio]").nth(1).check()
         run.click()
         page.wait_for_selector("#lesson p.good")
-        sync_api.expect(page).to_have_url(re.compile("cell=lstm"), timeout=PATIENCE)
+        playwright.expect(page).to_have_url(re.compile("cell=lstm"), timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("language", ["en", "uz"])
@@ -147,7 +132,7 @@ def test_learners_side_by_side_do_not_disturb_each_other(browser: Any, address: 
         other.keyboard.press("Enter")
         assert other.locator("#treatment details p").is_visible()
         said = one.locator("#training [role=status]")
-        sync_api.expect(said).to_contain_text("300", timeout=PATIENCE)
+        playwright.expect(said).to_contain_text("300", timeout=PATIENCE)
         assert one.get_attribute("#verdict", "class") == "good"
         assert one.input_value("#slider-depth") == "3"
         assert "depth=3" in one.url
@@ -163,8 +148,8 @@ def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
     with opened(browser, address, "?data=circles&depth=2&width=4&activation=tanh") as page:
         page.click("#train")
         said = page.locator("#training [role=status]")
-        sync_api.expect(said).to_contain_text("300", timeout=PATIENCE)
-        sync_api.expect(page.locator("#train")).to_have_text("Train it", timeout=PATIENCE)
+        playwright.expect(said).to_contain_text("300", timeout=PATIENCE)
+        playwright.expect(page.locator("#train")).to_have_text("Train it", timeout=PATIENCE)
         assert page.locator("#training canvas").count() >= 2
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import needs_chromium
 from dashboards import HOSTILE, alarm, diagnosis_json, entries, reading, record, served
 
 from unvanish.languages import LANGUAGES, catalog_json
 from unvanish.recording import Writer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[dev]'")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = needs_chromium
 
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 SINGLE_LAYERS = """() => [...document.querySelectorAll('.names span')]
   .some(name => /^layers[.][0-9]+$/.test(name.textContent))"""
 STATISTIC, ROWS = "#tools select >> nth=0", "#tools select >> nth=1"
@@ -40,14 +32,6 @@ NOT_BLANK = """canvas => {
   for (let i = 0; i < data.length; i += 4 * 97) colours.add(data.slice(i, i + 3).join());
   return colours.size;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
