@@ -134,7 +134,7 @@ def test_a_start_at_another_scale_is_tried_anew_where_a_line_generalises_better(
     assert found.before.healthy  # nothing vanishes, and what it was trained on it fits
     assert found.cured
     assert "reinitialize" in {remedy for c in found.trials for remedy in c.remedies}
-    # Pixels are in units of their own, too. What no more than learns badly is not asked about.
+    # Pixels are in units of their own, too; other activations or norms are not tried.
     allowed = {"reinitialize", "step-size", "scale-input"}
     assert {remedy for c in found.trials for remedy in c.remedies} <= allowed
 
@@ -153,6 +153,26 @@ def test_what_counts_as_an_unusual_start(scale: float, unusual: bool) -> None:
         diagnosis=unvanish.diagnose(stack(64, 10), DIGITS, F.cross_entropy),
     )
     assert [f.name for f in amiss(patient)] == (["init-too-large"] if unusual else [])
+
+
+def test_large_weights_that_were_made_with_a_purpose_are_not_unusual() -> None:
+    model = stack(64, *[48] * 10, 10, activation=nn.Sigmoid)
+    unvanish.init.critical_(model, DIGITS, F.cross_entropy)
+    gains = [
+        float(p.detach().square().mean().sqrt()) * p.shape[1] ** 0.5
+        for p in model.parameters()
+        if p.dim() == 2
+    ]
+    assert max(gains) > 3
+    patient = Patient(
+        model=model,
+        batches=[(torch.randn(32, 64), LABELS[:32])],
+        loss=F.cross_entropy,
+        forward=None,
+        optimizer=None,
+        diagnosis=unvanish.diagnose(stack(64, 10), DIGITS, F.cross_entropy),
+    )
+    assert amiss(patient) == ()
 
 
 def test_a_task_that_no_line_can_do_is_no_accusation() -> None:

@@ -8,6 +8,7 @@ from unvanish.causes.cause import Finding
 from unvanish.init.fresh import looks_trained
 from unvanish.remedies.remedy import Patient
 from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
+from unvanish.trial.redraw import is_independent
 
 UNSCALED = "unscaled-input"
 FAR = 3.0
@@ -58,14 +59,15 @@ def amiss(patient: Patient) -> tuple[Finding, ...]:
 
 
 def _is_far(module: nn.Module) -> bool:
-    """Whether a fresh matrix of this layer has an unusual scale (zeros are left to their author)."""
+    """Whether a fresh matrix of this layer has an unusual scale, and is no more than a draw."""
     if not isinstance(module, WEIGHTED) or looks_trained(module) is not None:
         return False
     for weight in module.parameters(recurse=False):
         if weight.dim() >= 2 and weight.requires_grad:
             fan = weight[0].numel()
             gain = float(weight.detach().double().square().mean().sqrt()) * math.sqrt(fan)
-            if gain and not 1 / FAR <= gain <= FAR:
+            usual = not gain or 1 / FAR <= gain <= FAR
+            if not usual and is_independent(module, weight):
                 return True
     return False
 

@@ -36,6 +36,15 @@ def redraw(model: nn.Module, seed: int) -> int:
     return drawn
 
 
+def is_independent(module: nn.Module, weight: Tensor) -> bool:
+    """Whether the entries of a fresh matrix belong to nothing but themselves.
+
+    Orthogonal, mirrored, sparse and constant ones were made with a purpose, their scale too.
+    """
+    blocks = [rows.detach().flatten(1).cpu() for rows in weight.split(_block_rows(module, weight))]
+    return not any(_structured(rows) or _orthogonal(rows) for rows in blocks)
+
+
 def _block_rows(module: nn.Module, weight: Tensor) -> int:
     """Rows of a gate or projection: packed ones are draws of their own, each at its own scale."""
     if isinstance(module, nn.RNNBase | nn.RNNCellBase) and isinstance(module.hidden_size, int):
