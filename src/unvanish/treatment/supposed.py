@@ -12,8 +12,9 @@ from unvanish.trial.redraw import is_independent
 
 UNSCALED = "unscaled-input"
 FAR = 3.0
-"""Scale of a matrix times the root of its inputs, or one over that, from which on a start is unusual:
-He's rule gives 1.41, LeCun's 1, torch's own 0.58."""
+"""Scale of a matrix times the root of its inputs from which on a start is unusually large: He's rule
+gives 1.41, LeCun's 1, torch's own 0.58. Nets that start large fit what they see without learning
+features (lazy training; Chizat, Oyallon, Bach 2019). Small ones are often meant so, and grow."""
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
@@ -59,15 +60,14 @@ def amiss(patient: Patient) -> tuple[Finding, ...]:
 
 
 def _is_far(module: nn.Module) -> bool:
-    """Whether a fresh matrix of this layer has an unusual scale, and is no more than a draw."""
+    """Whether a fresh matrix of this layer is unusually large, and no more than a draw."""
     if not isinstance(module, WEIGHTED) or looks_trained(module) is not None:
         return False
     for weight in module.parameters(recurse=False):
         if weight.dim() >= 2 and weight.requires_grad:
             fan = weight[0].numel()
             gain = float(weight.detach().double().square().mean().sqrt()) * math.sqrt(fan)
-            usual = not gain or 1 / FAR <= gain <= FAR
-            if not usual and is_independent(module, weight):
+            if gain > FAR and is_independent(module, weight):
                 return True
     return False
 
