@@ -34,13 +34,14 @@ def torchrun(
 
 
 def spoken(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line for line in done.stderr.splitlines() if line.startswith("unvanish: ")]
+    # Several processes write to one pipe: a line of another may end where one of ours begins.
+    return re.findall(r"unvanish: .*", done.stderr)
 
 
 def test_the_first_one_speaks_for_all(tmp_path: Path) -> None:
     done = torchrun(2, tmp_path, "none", 0)
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n"))[-2:] == [f"end of rank {rank}" for rank in (0, 1)]
+    assert sorted(re.findall(r"end of rank \d", done.stdout)) == ["end of rank 0", "end of rank 1"]
     verdict, recorded, look = spoken(done)
     assert "40 steps, no alarm" in verdict
     assert "seen/recording.sqlite" in recorded
