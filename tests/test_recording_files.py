@@ -95,8 +95,9 @@ def test_a_finished_recording_opens_in_a_folder_without_rights(tmp_path: Path) -
 
 
 def seen_without_rights(folder: Path) -> str:
-    for above in [folder, *folder.parents][:4]:  # pytest's own folders are for their owner only
-        above.chmod(0o755)
+    for above in [folder, *folder.parents]:  # pytest's own folders are for their owner only
+        if above.owner() == folder.owner() and above.stat().st_mode & 0o005 != 0o005:
+            above.chmod(0o755)
     for path in folder.iterdir():
         path.chmod(0o444)
     folder.chmod(0o555)

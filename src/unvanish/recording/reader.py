@@ -34,8 +34,9 @@ class Recording(Facts):
     ...     with Writer(folder, [weight], {}) as writer:
     ...         writer.write(StepReading(step=0, seconds=0.0, stage="unscaled", values=values))
     ...     with Recording.open(folder) as recording:
-    ...         recording.values("gradient_l2", "weight")
-    (array([0]), array([0.5], dtype=float32))
+    ...         steps, norms = recording.values("gradient_l2", "weight")
+    >>> steps.tolist(), norms.tolist()
+    ([0], [0.5])
     """
 
     @classmethod
