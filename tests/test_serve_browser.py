@@ -92,12 +92,23 @@ def run_named(page: Any, name: str) -> None:
     shown(page)
 
 
+def steady(what: Any) -> dict[str, float]:
+    """Where something stands, once what was asked for is drawn and nothing moves any more."""
+    what.page.wait_for_function("() => !document.querySelector('[aria-busy]')")
+    before, now = None, what.bounding_box()
+    while now != before:
+        what.page.wait_for_timeout(250)
+        before, now = now, what.bounding_box()
+    return now
+
+
 def reading_line(page: Any) -> str:
     return page.locator("#reading").inner_text()
 
 
 def steps_shown(page: Any) -> str:
-    return urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).query).get("steps", [""])[0]
+    # As the page itself has it: what playwright calls its address comes a moment later.
+    return page.evaluate("new URLSearchParams(location.search).get('steps') || ''")
 
 
 def test_the_page_draws_the_map_the_curves_and_what_happened(browser: Any, address: str) -> None:
@@ -115,7 +126,7 @@ def test_the_page_draws_the_map_the_curves_and_what_happened(browser: Any, addre
 def test_hover_shows_the_recorded_number(browser: Any, address: str) -> None:
     with opened(browser, f"{address}?rows=tensors") as page:
         shown(page)
-        box = page.locator(".field").bounding_box()
+        box = steady(page.locator(".field"))
         page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 1)
         step = int(reading_line(page).split(" ")[1])
         assert 145 <= step <= 155
@@ -127,7 +138,7 @@ def test_drag_wheel_and_buttons_zoom(browser: Any, address: str) -> None:
     with opened(browser, address) as page:
         shown(page)
         page.get_by_text("the step is too large").first.wait_for()  # from here on nothing moves
-        box = page.locator(".field").bounding_box()
+        box = steady(page.locator(".field"))
         middle = box["y"] + box["height"] / 2
         page.mouse.move(box["x"] + box["width"] * 0.25, middle)
         page.mouse.down()
@@ -149,7 +160,7 @@ def test_drag_wheel_and_buttons_zoom(browser: Any, address: str) -> None:
         assert steps_shown(page) == ""
         curve = page.locator(".chart:not(.hidden) .u-over").nth(1)
         curve.scroll_into_view_if_needed()
-        over = curve.bounding_box()
+        over = steady(curve)
         page.mouse.move(over["x"] + over["width"] * 0.5, over["y"] + 60)
         page.mouse.down()
         page.mouse.move(over["x"] + over["width"] * 0.75, over["y"] + 60, steps=4)
@@ -162,7 +173,7 @@ def test_rows_open_into_tensors_and_curves_come_and_go(browser: Any, address: st
         shown(page)
         legend = page.locator(".chart").first.locator(".legend li")
         assert legend.count() == 2
-        box = page.locator(".field").bounding_box()
+        box = steady(page.locator(".field"))
         page.mouse.click(box["x"] + 50, box["y"] + box["height"] / 2)
         page.wait_for_function(
             "() => document.querySelectorAll('.chart')[0].querySelectorAll('.legend li').length === 3"
@@ -272,7 +283,7 @@ def test_two_runs_side_by_side_on_the_same_axes(browser: Any, address: str) -> N
         shown(page)
         ticks = page.locator(".ticks").evaluate_all("all => all.map(one => one.textContent)")
         assert ticks[0] == ticks[1] != ""
-        one, other = (page.locator(".field").nth(i).bounding_box() for i in (0, 1))
+        one, other = (steady(page.locator(".field").nth(i)) for i in (0, 1))
         assert other["x"] > one["x"] + one["width"]
         assert other["y"] == one["y"]
         page.mouse.move(one["x"] + 12, one["y"] + 5)
@@ -310,7 +321,7 @@ def test_four_languages_by_switch_browser_and_program(
             page.locator("#tools button").first.wait_for()
             word = catalog_json(language).get("Zoom in") or "Zoom in"
             page.get_by_role("button", name=word, exact=True).wait_for()
-            assert f"language={language}" in page.url
+            assert f"language={language}" in page.evaluate("location.search")
         shown(page)
     with opened(browser, address, locale="tr-TR") as page:
         page.wait_for_function("() => document.documentElement.lang === 'tr'")

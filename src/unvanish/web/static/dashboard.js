@@ -48,6 +48,8 @@ function connection(now) {
   problem(now ? "" : t("The server does not answer any more: was it stopped?"));
 }
 
+let asked = 0;
+
 /** Something else is to be shown: "view", "rows", "statistic", "picked" or "run". */
 async function changed(what) {
   remember();
@@ -62,6 +64,9 @@ function failed(error) {
 }
 
 async function refresh() {
+  const shown = part("charts");
+  asked += 1;
+  shown.ariaBusy = "true"; // what stands there is of another range or run, until the answer comes
   try {
     if (await runs.load(maps.lines(), () => showMaps())) {
       await runs.picks();
@@ -69,6 +74,9 @@ async function refresh() {
     }
   } catch (error) {
     failed(error);
+  } finally {
+    asked -= 1;
+    if (!asked) shown.ariaBusy = null;
   }
 }
 
