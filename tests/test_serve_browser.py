@@ -255,7 +255,9 @@ def test_all_of_it_by_keyboard(browser: Any, address: str) -> None:
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Findings").wait_for()
         page.keyboard.press("Escape")
-        assert look.evaluate("here => here === document.activeElement")
+        page.wait_for_function(
+            "() => document.activeElement.textContent === 'Deep look at step 41'"
+        )
 
 
 def test_from_an_alarm_to_its_deep_look(browser: Any, address: str) -> None:

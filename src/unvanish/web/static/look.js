@@ -7,6 +7,13 @@ import { ask, element, t } from "./page.js";
 export async function look(run, step) {
   const dialog = document.getElementById("look");
   const close = () => dialog.close();
+  const opener = document.activeElement;
+  // The browser gives the focus back to the button; in a live run that one may have been drawn anew.
+  dialog.onclose = () => {
+    if (opener.isConnected) return;
+    const buttons = [...document.querySelectorAll("#happenings button")];
+    buttons.find((button) => button.textContent === opener.textContent)?.focus();
+  };
   dialog.replaceChildren(element("p", {}, t("Reading the look at step {step} ...", { step })));
   dialog.setAttribute("aria-label", t("Deep look at step {step}", { step }));
   dialog.showModal();
