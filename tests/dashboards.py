@@ -111,7 +111,14 @@ def diagnosis_json() -> str:
 @contextlib.contextmanager
 def served(folder: Path, *options: str) -> Generator[str]:
     """The address of ``unvanish serve`` over a folder, in a process of its own."""
-    command = [sys.executable, "-m", "unvanish", "serve", str(folder), "--no-browser", *options]
+    with answering("serve", str(folder), *options) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def answering(*arguments: str) -> Generator[str]:
+    """The address that a command which serves pages prints, for as long as this lasts."""
+    command = [sys.executable, "-m", "unvanish", *arguments, "--no-browser"]
     # What the tests speak themselves is not what a browser prefers.
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
@@ -120,4 +127,4 @@ def served(folder: Path, *options: str) -> Generator[str]:
             yield server.stdout.readline().strip()
         finally:
             server.terminate()
-            server.wait(15)
+            server.wait(20)

@@ -1,8 +1,6 @@
 """axe-core on every page in every language, by day and by night: nothing serious in anybody's way."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -10,10 +8,10 @@ from typing import Any
 
 import pytest
 from browsers import AXE, SERIOUS, needs_chromium
-from dashboards import diagnosis_json, record, served
+from dashboards import answering, diagnosis_json, record, served
 from reported import diagnosed, treated
 
-from unvanish.languages import LANGUAGES, VARIABLE, catalog_json
+from unvanish.languages import LANGUAGES, catalog_json
 from unvanish.recording import Recording
 from unvanish.recording.summarising import summarise
 from unvanish.report.html import diagnosis_page, recording_page, treatment_page
@@ -46,15 +44,8 @@ def dashboard(runs: Path) -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def lab() -> Generator[str]:
-    command = [sys.executable, "-m", "unvanish", "lab", "--no-browser"]
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.terminate()
-            server.wait(20)
+    with answering("lab") as address:
+        yield address
 
 
 def page_in(browser: Any, language: str, address: str) -> Any:
