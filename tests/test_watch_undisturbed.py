@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from leaks import live_tensors
 from torch import nn
 from trainings import TRAININGS, Around, Result, mlp
 
@@ -90,17 +91,17 @@ def test_memory_is_flat_over_many_steps() -> None:
         (loss + slope.square().sum()).backward()
         optimizer.step()
 
-    def tensors() -> int:
-        gc.collect()
-        return sum(1 for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
-
     with unvanish.watch(model, optimizer, budget=None):
         for _ in range(20):
             step()
-        before = tensors()
+        gc.collect()
+        before = live_tensors()
         for _ in range(200):
             step()
-        assert tensors() <= before
+        gc.collect()
+        # What a step leaves behind is left 200 times. A few come otherwise: the last steps wait to
+        # be judged together, and a module that is first needed here brings its constants.
+        assert live_tensors() - before < 100
 
 
 def test_the_same_cell_run_twice_watches_once(tmp_path: Path) -> None:
