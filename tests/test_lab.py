@@ -14,7 +14,8 @@ from unvanish.lab.breaking import BREAKAGES, broken
 from unvanish.lab.data import BATCH, loss_of, samples
 from unvanish.lab.expectation import depth_decades, time_decades
 from unvanish.lab.lessons import GUIDED
-from unvanish.lab.measure import hidden_weights, measure
+from unvanish.lab.looking import hidden_weights
+from unvanish.lab.measure import measure
 from unvanish.lab.nets import Reader, build
 from unvanish.lab.settings import CHOICES, MOST_WORK, RANGES, Settings, first_settings, read
 from unvanish.lab.training import Training

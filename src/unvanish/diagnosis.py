@@ -151,11 +151,30 @@ def diagnose(
         trace = _observe_unfrozen(model, data, loss, forward, seed, batches)
         return judge(Case(trace=trace, laboratory=Laboratory()), last)
     bench = Bench(model, data, loss, forward, optimizer, seed, allowed=steps, step=step)
+    return examine(trace, bench, model, optimizer, causes)
+
+
+def examine(
+    trace: Trace,
+    bench: Bench,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None = None,
+    causes: Sequence[Cause] = CAUSES,
+) -> Diagnosis:
+    """All of a diagnosis that comes after the observation: judging, with experiments on copies.
+
+    Args:
+        trace: what was observed of the model.
+        bench: made of what was given to :func:`diagnose`.
+        model: the network, for which the optimizer was made.
+        optimizer: the user's, or a factory.
+        causes: what to look for, in order of precedence.
+    """
     reading = _read(optimizer, unwrapped(model)[0], bench)
     diagnosis = judge(Case(trace=trace, laboratory=bench, optimizer=reading), causes, bench)
     known = len(bench.failures)
     tried: tuple[WhatIf, ...] = ()
-    if steps and not diagnosis.healthy:
+    if bench.allowed and not diagnosis.healthy:
         tried = try_changes(lambda seen: _named(seen, causes), trace, bench)
     return replace(
         diagnosis,

@@ -3,13 +3,16 @@
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from unvanish.errors import BadInput
-from unvanish.lab.measure import measure
+from unvanish.lab.judging import judged
+from unvanish.lab.looking import Look, look
+from unvanish.lab.measure import pictured
 from unvanish.lab.settings import Settings
+from unvanish.lab.turns import Turns
 from unvanish.languages import gettext as _
 from unvanish.languages import spoken
 from unvanish.surgery import Edit
@@ -18,19 +21,28 @@ LEARNERS: Final = 64
 """Learners that are remembered; the one that was quiet longest is forgotten first."""
 CURES: Final = 8
 """Cures remembered for each."""
-ANSWERS: Final = 64
-"""Answers kept, as lessons and going back ask the same again."""
+ANSWERS: Final = 128
+"""Answers kept, pictures and verdicts, as lessons and going back ask the same again."""
+LOOKS: Final = 4
+"""Nets kept as they were observed, for the verdict that is asked for next. One may be 13 MB large."""
 TRIALS: Final = 32
 """Cures kept whole, as a class presses the same button on the same net."""
 QUEUE: Final = 12
-"""Measurements that may wait."""
+"""Questions that may wait."""
+LETS_PAST: Final = QUEUE
+"""Pictures, of those asked for later, that go before a verdict: they are looked at first."""
+
+State = tuple[Settings, str]
+"""Where the sliders stand, and the name of a cure."""
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
 class Learner:
-    """What the server knows of one page: its last question, and cures no slider stands for."""
+    """What the server knows of one page: the state it looks at, and cures no slider stands for."""
 
-    asked: int = 0
+    wants: State | None = None
     cures: OrderedDict[str, tuple[Settings, tuple[Edit, ...]]] = field(
         default_factory=OrderedDict[str, tuple[Settings, tuple[Edit, ...]]]
     )
@@ -43,41 +55,86 @@ class Sessions:
         self._learners: OrderedDict[str, Learner] = OrderedDict()
         self._answers: OrderedDict[Any, dict[str, Any]] = OrderedDict()
         self._cured: OrderedDict[Settings, Mapping[str, Any]] = OrderedDict()
-        self._turn = threading.Lock()
+        self._looks: OrderedDict[State, Look] = OrderedDict()
+        self._turns = Turns()
         self._guard = threading.Lock()
         self._waiting = 0
 
     def measured(self, name: str, settings: Settings, cure: str = "") -> dict[str, Any] | None:
-        """What is measured at these settings; ``None`` where the learner has asked again since.
+        """The picture at these settings; ``None`` where the learner has asked for others since.
 
         Raises:
             BadInput: too many wait already.
         """
         edits = self.edits(name, settings, cure)
-        key = settings, cure if edits else "", spoken()
+        state = settings, cure if edits else ""
+        with self._guard:
+            learner = self._learner(name)
+            learner.wants = state
+
+        def answer() -> dict[str, Any]:
+            return pictured(settings, self._look(state, edits))
+
+        return self._answered(("picture", *state), lambda: learner.wants == state, 0, answer)
+
+    def judged(self, name: str, settings: Settings, cure: str = "") -> dict[str, Any] | None:
+        """The verdict at these settings; ``None`` where the learner has asked for others since.
+
+        Raises:
+            BadInput: too many wait already.
+        """
+        edits = self.edits(name, settings, cure)
+        state = settings, cure if edits else ""
+        with self._guard:
+            learner = self._learner(name)
+            learner.wants = learner.wants or state
+
+        def wanted() -> bool:
+            return learner.wants == state
+
+        def answer() -> dict[str, Any] | None:
+            return judged(settings, self._look(state, edits), wanted)
+
+        return self._answered(("verdict", *state, spoken()), wanted, LETS_PAST, answer)
+
+    def _answered(
+        self,
+        key: tuple[Any, ...],
+        wanted: Callable[[], bool],
+        lets_past: int,
+        answer: Callable[[], dict[str, Any] | None],
+    ) -> dict[str, Any] | None:
         with self._guard:
             if key in self._answers:
-                self._answers.move_to_end(key)
-                return self._answers[key]
+                return self._known(key)
             if self._waiting >= QUEUE:
                 raise BadInput(_("The server is busy with other learners: wait a moment."))
-            learner = self._learner(name)
-            learner.asked += 1
-            ticket = learner.asked
             self._waiting += 1
         try:
-            with self._turn:
-                if learner.asked != ticket:
-                    return None
-                answer = measure(settings, edits)
+            with self._turns.turn(lets_past):
+                with self._guard:  # somebody else may have asked the same meanwhile
+                    if key in self._answers:
+                        return self._known(key)
+                made = answer() if wanted() else None
         finally:
             with self._guard:
                 self._waiting -= 1
-        with self._guard:
-            self._answers[key] = answer
-            while len(self._answers) > ANSWERS:
-                self._answers.popitem(last=False)
-        return answer
+        if made is not None:
+            with self._guard:
+                _keep(self._answers, key, made, ANSWERS)
+        return made
+
+    def _known(self, key: tuple[Any, ...]) -> dict[str, Any]:
+        self._answers.move_to_end(key)
+        return self._answers[key]
+
+    def _look(self, state: State, edits: tuple[Edit, ...]) -> Look:
+        """The net of these settings, observed; by whose turn it is."""
+        settings, cure = state
+        key = _net(settings), cure
+        seen = self._looks.get(key) or look(settings, edits)
+        _keep(self._looks, key, seen, LOOKS)
+        return seen
 
     def edits(self, name: str, settings: Settings, cure: str) -> tuple[Edit, ...]:
         """The edits of a remembered cure, if it was made for this very net."""
@@ -94,9 +151,7 @@ class Sessions:
         cure = secrets.token_urlsafe(9)
         with self._guard:
             cures = self._learner(name).cures
-            cures[cure] = settings, tuple(edits)
-            while len(cures) > CURES:
-                cures.popitem(last=False)
+            _keep(cures, cure, (settings, tuple(edits)), CURES)
         return cure
 
     def cured(self, settings: Settings) -> Mapping[str, Any] | None:
@@ -109,16 +164,20 @@ class Sessions:
         if not result["cured"]:
             return
         with self._guard:
-            self._cured[settings] = result
-            while len(self._cured) > TRIALS:
-                self._cured.popitem(last=False)
+            _keep(self._cured, settings, result, TRIALS)
 
     def _learner(self, name: str) -> Learner:
-        learner = self._learners.setdefault(name, Learner())
-        self._learners.move_to_end(name)
-        while len(self._learners) > LEARNERS:
-            self._learners.popitem(last=False)
+        learner = self._learners.get(name) or Learner()
+        _keep(self._learners, name, learner, LEARNERS)
         return learner
+
+
+def _keep(kept: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Put it in as the newest; what was not asked for longest goes."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
 
 
 def _net(settings: Settings) -> Settings:

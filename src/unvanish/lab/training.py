@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unvanish.lab.adopting import adopted
 from unvanish.lab.data import BATCH, classes, loss_of, samples
-from unvanish.lab.measure import hidden_weights, patient
+from unvanish.lab.looking import hidden_weights, patient
 from unvanish.lab.settings import Settings
 from unvanish.remedies.remedy import Keep
 from unvanish.surgery import Edit

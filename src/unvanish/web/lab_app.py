@@ -47,6 +47,7 @@ class Lab:
             Route("/", start_page),
             Route("/api/start", start),
             Route("/api/measure", self.measure),
+            Route("/api/judge", self.judge),
             Route("/api/break", break_it),
             Route("/api/train", self.train),
             Route("/api/cure", self.cure),
@@ -75,6 +76,13 @@ class Lab:
         if cure and not kept:
             notes.append(_("The cure of this link is not known any more: press Cure it again."))
         return Plain({**answer, "problems": notes, "cure": cure if kept else ""})
+
+    def judge(self, request: Request) -> Response:
+        """What is wrong where the sliders stand: it takes longer than what is measured there."""
+        settings, _said = read(request.query_params)
+        cure = request.query_params.get("cure", "")
+        answer = self.sessions.judged(_learner(request), settings, cure)
+        return Plain({"stale": True} if answer is None else answer)
 
     async def train(self, request: Request) -> Response:
         """The net learning, step by step, until it is over or the page leaves."""
@@ -132,6 +140,7 @@ class Lab:
     def _warm(self) -> None:
         self.crew.prepare()
         self.sessions.measured("", first_settings())
+        self.sessions.judged("", first_settings())
 
 
 def start_page(_request: Request) -> Response:

@@ -51,7 +51,7 @@ export class Formulas {
     const share = row.update;
     const said = share === 0
       ? t("The step is smaller than what float32 can add to a weight: this layer stands still.")
-      : t("A step changes these weights by {share} of their size.", { share: share === null || share === undefined ? "–" : figure(share) });
+      : t("A step changes these weights by {share} of their size.", { share: share === undefined ? "…" : share === null ? "–" : figure(share) });
     return [
       formula(t("The update rule"), "w", "←", "w", "−", "η", partial("L", "w")),
       formula(t("with typical numbers (rms)"), figure(w), "−", figure(answer.rate), "·", figure(g)),

@@ -8,6 +8,7 @@ import { Lessons } from "./lessons.js";
 import { Profile } from "./profile.js";
 import { Training } from "./training.js";
 import { Units } from "./units.js";
+import { Verdict } from "./verdict.js";
 
 const at = (id) => document.getElementById(id);
 const ONLY_TRAINING = ["optimizer", "rate", "clip"];
@@ -35,25 +36,47 @@ function problem(sentences) {
   host.classList.toggle("hidden", !sentences.length);
 }
 
-/** Measure where the sliders stand; while one answer is on its way only the newest question waits. */
-async function measure(asked = query()) {
+/**
+ * Measure where the sliders stand, draw it, then have it judged. While a picture is on its way only
+ * the newest question waits. `twice`: ask again if another page of this learner came in between.
+ */
+async function measure({ asked = query(), twice = true } = {}) {
   if (lab.busy) {
     lab.again = true;
     return;
   }
   lab.busy = true;
-  at("verdict").setAttribute("aria-busy", "true");
+  parts.verdict.wait();
+  let drawn = false;
   try {
     const answer = await ask("measure", asked);
-    if (!answer.stale) take(answer);
+    drawn = !answer.stale;
+    if (drawn) take(answer);
   } catch (error) {
     problem([error.message]);
   }
   lab.busy = false;
-  at("verdict").removeAttribute("aria-busy");
   if (lab.again) {
     lab.again = false;
     await measure();
+  } else if (drawn) await judge(twice);
+  else parts.verdict.failed();
+}
+
+/** Have judged what is drawn; who moves a slider in between gets the verdict on that instead. */
+async function judge(twice) {
+  const { answer } = lab;
+  const waited = () => !lab.busy && lab.answer === answer;
+  try {
+    const judged = await ask("judge", query());
+    if (!waited()) return;
+    if (!judged.stale) told(judged);
+    else if (twice) await measure({ twice: false });
+    else parts.verdict.failed();
+  } catch (error) {
+    if (!waited()) return;
+    problem([error.message]);
+    parts.verdict.failed();
   }
 }
 
@@ -66,7 +89,17 @@ function take(answer) {
   lab.answer = answer;
   if (answer.problems.length) problem(answer.problems);
   remember();
-  draw();
+  parts.verdict.pictured(answer);
+  parts.profile.show(answer, lab.before);
+  parts.units.show(answer);
+  parts.formulas.show(answer, parts.units.place);
+}
+
+function told(judged) {
+  const depth = lab.answer.depth.map((row, place) => ({ ...row, update: judged.updates[place] }));
+  lab.answer = { ...lab.answer, depth };
+  parts.verdict.show(judged);
+  parts.formulas.show(lab.answer, parts.units.place);
 }
 
 /** The address holds the state, so that a copy of it restores it. */
@@ -77,25 +110,6 @@ function remember() {
   for (const [name, value] of Object.entries(lab.state)) address.searchParams.set(name, value);
   if (chosen) address.searchParams.set("language", chosen);
   history.replaceState(null, "", address);
-}
-
-function draw() {
-  const { answer } = lab;
-  if (!answer) return;
-  const { severity, said } = answer.verdict;
-  const others = answer.findings.slice(severity === "good" ? 0 : 1);
-  const host = at("verdict");
-  host.className = severity;
-  host.replaceChildren(...[
-    element("p", { id: "said" }, said),
-    others.length ? element("ul", {}, ...others.map((finding) => element("li", {}, finding.said))) : null,
-    element("p", { class: "note" }, t("{weights} weights, loss {loss}; built, observed and judged in {milliseconds} ms", {
-      weights: answer.parameters, loss: answer.loss, milliseconds: Math.round(answer.milliseconds),
-    })),
-  ].filter(Boolean));
-  parts.profile.show(answer, lab.before);
-  parts.units.show(answer);
-  parts.formulas.show(answer, parts.units.place);
 }
 
 function moved(name, value) {
@@ -207,6 +221,7 @@ async function rebuild() {
 }
 
 async function begin() {
+  parts.verdict = new Verdict(at("verdict"));
   await speak();
   parts.profile = new Profile(at("profile"));
   parts.units = new Units(at("units"));
@@ -218,8 +233,11 @@ async function begin() {
   const linked = Object.fromEntries(new URLSearchParams(location.search));
   delete linked.language;
   lab.state = { ...parts.known.first };
-  await measure({ ...parts.known.first, ...linked, learner });
+  await measure({ asked: { ...parts.known.first, ...linked, learner } });
 }
 
-begin().catch((error) => problem([error.message || String(error)]));
+begin().catch((error) => {
+  problem([error.message || String(error)]);
+  parts.verdict.failed();
+});
 
