@@ -495,6 +495,55 @@ def test_a_loss_that_only_looks_tossed_about_is_no_alarm(
     assert after(losses, update) == []
 
 
+# Of a net of three layers at a thousand times its rate: it comes back to where it began, with nothing.
+THROWN = [1.15, 169.7, 34.4, 117.2, 48.2, 33.6, 11.3, 12.2, 2.1, 3.6, 1.5, 24.0, 1.7, 5.4, 2.1]
+BACK = [1.2, 3.2, 1.3, 2.4, 1.3, 1.5, 7.5, 1.16, 1.5, 1.4, 1.3, 1.4, 1.2, 1.19, 1.4, 1.6, 2.0, 1.19]
+
+
+def test_a_loss_that_was_thrown_up_and_came_back_to_the_start_alone() -> None:
+    [event] = after([*THROWN, *BACK], 5.0)
+    assert (event.name, event.severity) == ("step-too-large", "broken")
+    assert "stands above the one it began with" in event.detail
+
+
+@pytest.mark.parametrize(
+    ("losses", "update"),
+    [
+        ([*THROWN, *BACK], 1e-3),  # the weights stayed
+        ([*THROWN, *(0.9 * loss for loss in BACK[:1] * 18)], 5.0),  # it learns after all
+        ([1.15, *(1.15 + 0.1 * (step % 3 - 1) for step in range(30))], 5.0),  # noise
+    ],
+)
+def test_a_loss_that_came_back_below_the_start_or_never_left_it(
+    losses: list[float], update: float
+) -> None:
+    assert after(losses, update) == []
+
+
+def dying(losses: list[float], update: float, alive: int = 8) -> dict[str, Event]:
+    """All gradients but the last one end after so many steps."""
+    alarms = Alarms(CHAIN, optimizer="Adam")
+    for step, loss in enumerate(losses):
+        gradients = [1.0 if step < alive else 0.0] * 7 + [1.0]
+        updates = [update] * 8 if step == 0 else None
+        told = reading(step, gradients, updates=updates, loss=loss, learning_rate=1.0)
+        alarms.feed(told)
+    return {event.name: event for event in alarms.active}
+
+
+def test_layers_that_died_of_the_steps_before() -> None:
+    named = dying([1.1] * 30, update=5.0)
+    assert named["step-too-large"].severity == "broken"
+    assert "no gradient any more since step 8" in named["step-too-large"].detail
+    assert named["dead-units"].detail.startswith("follows from step-too-large")
+
+
+def test_layers_that_died_of_something_else() -> None:
+    assert set(dying([1.1] * 30, update=1e-3)) == {"dead-units"}
+    # The loss has fallen all the same: large steps were not what stopped it.
+    assert "step-too-large" not in dying([1.1 * 0.9**step for step in range(30)], update=5.0)
+
+
 # --- a NaN after large steps ----------------------------------------------------------------------
 
 

@@ -35,26 +35,43 @@ class _Dead:
 
     def see(self, moment: Moment) -> Sign | Absence:
         columns = moment.columns
-        long = columns.zero & (columns["zero_run"] >= FEWEST)
-        if not long.any():
+        if not _long(columns).any():
             return AWAY if not columns.zero.any() else UNSEEN
-        if not (columns.reached & ~columns.zero).any():
-            return self._all(moment, long)
-        proven = _nothing_in(columns, long)
-        dead = proven | _nothing_back(columns, long)
+        dead = stopped(moment)
         if not dead.any():
-            return AWAY
+            return UNSEEN if _all_zero(columns) and not _excused(moment) else AWAY
+        if _all_zero(columns):
+            return _sign(moment, dead, "every gradient is exactly zero, and the loss is not")
         said = f"{int(dead.sum())} tensors get a gradient of exactly zero"
         # What ended in the middle of training may have been switched off on purpose.
-        off = not proven.any() and bool(columns["alive"][dead].any())
+        off = not _nothing_in(columns, _long(columns)).any() and bool(columns["alive"][dead].any())
         return _sign(moment, dead, said, "harmful" if off else "broken")
 
-    def _all(self, moment: Moment, long: Mask) -> Sign | Absence:
-        if moment.scalar("loss") == 0 or not moment.columns.matrix[long].any():
-            return AWAY
-        if (long != moment.columns.reached).any():
-            return UNSEEN
-        return _sign(moment, long, "every gradient is exactly zero, and the loss is not")
+
+def stopped(moment: Moment) -> Mask:
+    """Tensors of layers that the gradient stops at, by one of the three shapes."""
+    columns = moment.columns
+    long = _long(columns)
+    if not long.any():
+        return long
+    if not _all_zero(columns):
+        return _nothing_in(columns, long) | _nothing_back(columns, long)
+    whole = not _excused(moment) and not (long != columns.reached).any()
+    return long if whole else np.zeros_like(long)
+
+
+def _long(columns: Columns) -> Mask:
+    return columns.zero & (columns["zero_run"] >= FEWEST)
+
+
+def _all_zero(columns: Columns) -> bool:
+    return not (columns.reached & ~columns.zero).any()
+
+
+def _excused(moment: Moment) -> bool:
+    """No loss, no gradient; and vectors alone are no net."""
+    columns = moment.columns
+    return moment.scalar("loss") == 0 or not columns.matrix[_long(columns)].any()
 
 
 def _nothing_in(columns: Columns, long: Mask) -> Mask:

@@ -6,6 +6,7 @@ import numpy as np
 
 from unvanish.alarms.changes import JUST_BEFORE, largest_factor
 from unvanish.alarms.columns import LARGE, Mask
+from unvanish.alarms.dead_units import stopped
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import WINDOW, Moment
 from unvanish.alarms.rising import LATEST
@@ -25,10 +26,11 @@ class _TooLarge:
 
     The mechanism: an update to weight of 1/sqrt(20) or more replaces a weight matrix within twenty
     steps, in whatever directions; or the matrix has doubled. Between readings the update is
-    reckoned from the last one and the learning rate. The consequence, one of five: the loss stands
-    above what it was (see rising.py); it is a fifth above the first one after twenty steps; it is
+    reckoned from the last one and the learning rate. The consequence, one of six: the loss stands
+    above what it was (see rising.py); it stands above the first one after twenty steps; it is
     no lower than that after twenty such steps; it is no number any more; it is tossed about by
-    decades (see tossed.py), wherever it ends: a net that gives nothing may have no loss left.
+    decades (see tossed.py), wherever it ends: a net that gives nothing may have no loss left; or
+    layers that had a gradient are dead right after (see dead_units.py), and the loss never fell.
     """
 
     def see(self, moment: Moment) -> Sign | Absence:
@@ -58,6 +60,11 @@ class _TooLarge:
                 return _sign(
                     moment, thrown, onset, "the loss is another one after every step", "broken"
                 )
+        died = _died(moment)
+        if died is not None and _did_not_fall(moment):
+            thrown = _thrown(moment, 0.0)
+            said = f"layers get no gradient any more since step {died}"
+            return _sign(moment, thrown, died - 1, said, "broken")
         idle = _thrown_for_long(moment)
         if idle.any() and _did_not_fall(moment):
             said = "the loss is no lower than at the start"
@@ -106,6 +113,21 @@ def _borne(moment: Moment, since: float) -> bool:
     return bool(down) and float(np.fmax.reduce(updates[-half:], initial=0.0)) <= earlier
 
 
+def _died(moment: Moment) -> int | None:
+    """The step since which layers that had a gradient get none, if weights were thrown just before.
+
+    A gradient of exactly zero moves no weight: large updates near the onset are from before it.
+    """
+    columns = moment.columns
+    dead = stopped(moment) & (columns["alive"] > 0)
+    if not dead.any():
+        return None
+    since = moment.step - int(columns["zero_run"][dead].max()) + 1
+    before = since - JUST_BEFORE
+    thrown = _thrown(moment, before).any() or _expected(moment, before) >= LARGE
+    return since if thrown else None
+
+
 def _thrown_for_long(moment: Moment) -> Mask:
     # Asked of every reading since: a matrix that starts at zero passes through large updates too.
     since = moment.columns["large_since"]
@@ -118,9 +140,21 @@ def _did_not_fall(moment: Moment) -> bool:
 
 
 def _above_first(moment: Moment) -> bool:
-    """Whether, early in training, all of the last losses are a fifth above the first one."""
-    first, latest = moment.course.first_loss, moment.course.loss.last(LATEST)
-    return moment.course.steps <= 2 * SETTLED and float(latest.min()) > first + FELL * abs(first)
+    """Whether, early in training, all of the last losses are a fifth above the first one.
+
+    After a loss of ten times the first one, which no noise makes, it is enough that they are above
+    it in the middle and do not come down any more: the net has lost what it began with.
+    """
+    course = moment.course
+    first, latest = course.first_loss, course.loss.last(LATEST)
+    if course.steps > 2 * SETTLED:
+        return False
+    if float(latest.min()) > first + FELL * abs(first):
+        return True
+    thrown_up = float(course.loss.last(WINDOW).max()) >= 10 * first > 0
+    half = len(latest) // 2
+    falls = middle(latest[half:]) < (1 - FELL) * middle(latest[:half])
+    return thrown_up and not falls and middle(latest) > first
 
 
 def _beyond(moment: Moment) -> bool:
