@@ -1,4 +1,7 @@
-"""How long the lab takes to answer a slider: build, observe, diagnose, predict, write as JSON.
+"""How long the lab takes to answer a slider: to the picture, and to the verdict after it.
+
+The picture: build, observe, predict, write as JSON; the bar is for it. The verdict: experiments on
+copies of what was observed, counted from the slider too.
 
     python benchmarks/lab.py --record benchmarks/records/lab.json
 
@@ -15,19 +18,22 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unvanish.lab.measure import measure
+from unvanish.lab.judging import judged
+from unvanish.lab.looking import look
+from unvanish.lab.measure import measure, pictured
 from unvanish.lab.settings import Settings
+from unvanish.probe.observe import collector_paused
 from unvanish.recording.layout import to_json
 
 BARS = {30: 200.0, 200: 1000.0}
-"""Milliseconds at a depth that the median should not exceed."""
+"""Milliseconds to the picture that the median at a depth should not exceed."""
 WIDTH = 32
 ROUNDS = 15
 KINDS: dict[str, dict[str, Any]] = {
@@ -44,17 +50,35 @@ TIMES: dict[str, dict[str, Any]] = {
 }
 
 
-def answers(settings: Settings, rounds: int) -> list[tuple[float, float]]:
-    """Milliseconds on the wall and of the processor for each of some answers."""
-    found: list[tuple[float, float]] = []
+def answers(settings: Settings, rounds: int) -> list[list[tuple[float, float]]]:
+    """For each of some answers: milliseconds on the wall and of the processor, to both parts."""
+    found: list[list[tuple[float, float]]] = []
     for seed in range(rounds):
         state = replace(settings, seed=seed)
-        wall, processor = time.perf_counter(), time.process_time()
-        to_json(measure(state))
-        found.append(
-            (1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - processor))
-        )
+        started = clocks()
+        with collector_paused():
+            seen = look(state)
+            to_json(pictured(state, seen))
+        drawn = clocks()
+        to_json(judged(state, seen))
+        ends = drawn, clocks()
+        found.append([(end[0] - started[0], end[1] - started[1]) for end in ends])
     return found
+
+
+def clocks() -> tuple[float, float]:
+    """Milliseconds on the wall and of the processor."""
+    return 1000 * time.perf_counter(), 1000 * time.process_time()
+
+
+def figures(taken: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Of one part, in milliseconds."""
+    walls, processors = ([one[side] for one in taken] for side in (0, 1))
+    return {
+        "wall_median_ms": round(statistics.median(walls), 1),
+        "wall_least_ms": round(min(walls), 1),
+        "processor_median_ms": round(statistics.median(processors), 1),
+    }
 
 
 def rows(rounds: int) -> Iterator[dict[str, Any]]:
@@ -68,15 +92,13 @@ def rows(rounds: int) -> Iterator[dict[str, Any]]:
     for name, depth, change in kinds:
         settings = Settings(width=WIDTH, **change)
         measure(replace(settings, seed=99))  # data and tables are loaded by the first
-        taken = answers(settings, rounds)
-        walls, processors = ([one[side] for one in taken] for side in (0, 1))
+        pictures, verdicts = zip(*answers(settings, rounds), strict=True)
         yield {
             "net": name,
             "depth": depth,
             "bar_ms": BARS.get(depth) if depth else None,
-            "wall_median_ms": round(statistics.median(walls), 1),
-            "wall_least_ms": round(min(walls), 1),
-            "processor_median_ms": round(statistics.median(processors), 1),
+            "picture": figures(pictures),
+            "verdict": figures(verdicts),
             "answers": rounds,
         }
 

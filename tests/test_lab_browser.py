@@ -153,6 +153,95 @@ def test_training_is_drawn_and_a_closed_page_leaves_the_server_well(
         assert page.locator("#training canvas").count() >= 2
 
 
+READ_OUT = """() => {
+  window.readOut = [];
+  const host = document.getElementById("verdict");
+  new MutationObserver(() => {
+    if (!host.ariaBusy) readOut.push(host.textContent);
+  }).observe(host, { childList: true, subtree: true, characterData: true, attributes: true });
+}"""
+"""What a screen reader would be told: the box whenever it changes and is not busy."""
+
+
+def drawn(page: Any) -> str:
+    """What the picture says in words."""
+    return page.inner_text("#profile > p.note")
+
+
+def first_verdict_held(page: Any) -> list[Any]:
+    """The next question for a verdict is held back; those after it are answered."""
+    held: list[Any] = []
+
+    def handle(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/judge*", handle)
+    return held
+
+
+def test_the_picture_does_not_wait_for_the_verdict(browser: Any, address: str) -> None:
+    with opened(browser, address, "?data=circles&depth=3&width=8&language=uz") as page:
+        settled(page)
+        page.evaluate(READ_OUT)
+        before, said = drawn(page), page.inner_text("#said")
+        held = first_verdict_held(page)
+        page.fill("#slider-depth + input", "30")
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#judging", timeout=PATIENCE)  # the former verdict is gone by now
+        playwright.expect(page.locator("#profile > p.note")).not_to_have_text(before)
+        picture = drawn(page)
+        assert page.inner_text("#judging") == "Bu tarmoq baholanmoqda ..."
+        assert (page.locator("#said").count(), page.get_attribute("#verdict", "class")) == (0, "")
+        assert "…" in page.inner_text("#formulas")
+        assert page.evaluate("readOut") == []
+        held.pop().continue_()
+        page.wait_for_selector("#verdict.broken:not([aria-busy])", timeout=PATIENCE)
+        assert page.inner_text("#said") != said
+        assert drawn(page) == picture
+        assert "…" not in page.inner_text("#formulas")
+        assert page.evaluate("readOut") == [page.evaluate("document.all.verdict.textContent")]
+
+
+def test_a_slider_in_between_drops_the_verdict(browser: Any, address: str) -> None:
+    with opened(browser, address, "?data=circles&depth=3&width=8") as page:
+        settled(page)
+        held = first_verdict_held(page)
+        page.fill("#slider-depth + input", "30")
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#judging", timeout=PATIENCE)
+        page.evaluate(READ_OUT)
+        page.fill("#slider-depth + input", "4")
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#verdict.good:not([aria-busy])", timeout=PATIENCE)
+        late = {"verdict": {"severity": "broken", "said": "late"}, "findings": [], "updates": []}
+        with page.expect_response("**/api/judge*"):
+            held.pop().fulfill(json=late)
+        page.evaluate("new Promise((done) => setTimeout(done, 50))")
+        assert page.get_attribute("#verdict", "class") == "good"
+        assert all("late" not in said for said in page.evaluate("readOut"))
+
+
+def test_a_verdict_that_cannot_be_had_is_said_and_the_next_one_comes(
+    browser: Any, address: str
+) -> None:
+    with opened(browser, address, "?data=circles&depth=3&width=8&language=tr") as page:
+        settled(page)
+        page.route("**/api/judge*", lambda route: route.fulfill(json={"stale": True}))
+        page.fill("#slider-depth + input", "30")
+        page.keyboard.press("Tab")
+        playwright.expect(page.locator("#verdict")).to_contain_text(
+            "Bu ağ değerlendirilmedi.", timeout=PATIENCE
+        )
+        settled(page)
+        page.unroute("**/api/judge*")
+        page.fill("#slider-depth + input", "29")
+        page.keyboard.press("Tab")
+        page.wait_for_selector("#verdict.broken:not([aria-busy])", timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("language", ["en", "ru", "tr", "uz"])
 def test_a_phone_shows_all_of_it(browser: Any, address: str, language: str) -> None:
     size = {"width": 360, "height": 740}
