@@ -26,6 +26,7 @@ export class Verdict {
   }
 
   pending() {
+    this.host.style.minHeight = `${this.host.offsetHeight}px`; // what is below stays where it is
     this.host.className = "";
     this.host.replaceChildren(element("p", { id: "judging" }, t("This net is being judged ...")), ...(this.picture ? [this.note()] : []));
   }
@@ -52,6 +53,7 @@ export class Verdict {
   fill(severity, ...parts) {
     clearTimeout(this.timer);
     this.timer = 0;
+    this.host.style.minHeight = "";
     this.host.className = severity;
     this.host.replaceChildren(...parts);
     this.host.removeAttribute("aria-busy");
