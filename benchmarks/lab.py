@@ -29,7 +29,6 @@ from unvanish.lab.judging import judged
 from unvanish.lab.looking import look
 from unvanish.lab.measure import measure, pictured
 from unvanish.lab.settings import Settings
-from unvanish.probe.observe import collector_paused
 from unvanish.recording.layout import to_json
 
 BARS = {30: 200.0, 200: 1000.0}
@@ -56,9 +55,8 @@ def answers(settings: Settings, rounds: int) -> list[list[tuple[float, float]]]:
     for seed in range(rounds):
         state = replace(settings, seed=seed)
         started = clocks()
-        with collector_paused():
-            seen = look(state)
-            to_json(pictured(state, seen))
+        seen = look(state)
+        to_json(pictured(state, seen))
         drawn = clocks()
         to_json(judged(state, seen))
         ends = drawn, clocks()

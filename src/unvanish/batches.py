@@ -160,9 +160,8 @@ def _check_whole(model: nn.Module) -> None:
     Raises:
         BadInput: it is sharded over processes.
     """
-    sharding = any(
-        kind.__name__ in _SHARDING for module in model.modules() for kind in type(module).__mro__
-    )
+    types = {type(module) for module in model.modules()}
+    sharding = any(kind.__name__ in _SHARDING for one in types for kind in one.__mro__)
     split = any(hasattr(p, "placements") and hasattr(p, "to_local") for p in model.parameters())
     if sharding or split:
         how = "FSDP" if sharding else "DTensor"

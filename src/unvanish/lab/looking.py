@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unvanish.lab.data import BATCH, loss_of, samples
 from unvanish.lab.nets import at_hand, build
 from unvanish.lab.settings import Settings
-from unvanish.probe.observe import observe
+from unvanish.probe.observe import collector_paused, observe
 from unvanish.surgery import Edit, apply
 from unvanish.surgery.optimizers import carried
 from unvanish.trace import Trace
@@ -43,8 +43,9 @@ def look(settings: Settings, edits: Iterable[Edit] = ()) -> Look:
     """Build the net and observe it; it is not changed, as others may be looking at it too."""
     started = time.perf_counter()
     edits = tuple(edits)
-    net, drawn, batch = _patient(settings, edits, at_hand(settings))
-    trace = observe(net, batch, loss_of(settings), seed=settings.seed)
+    with collector_paused():
+        net, drawn, batch = _patient(settings, edits, at_hand(settings))
+        trace = observe(net, batch, loss_of(settings), seed=settings.seed)
     taken = 1000 * (time.perf_counter() - started)
     return Look(net=net, drawn=drawn, edits=edits, batch=batch, trace=trace, milliseconds=taken)
 

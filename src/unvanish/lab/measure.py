@@ -25,9 +25,8 @@ def measure(settings: Settings, edits: Iterable[Edit] = ()) -> dict[str, Any]:
         settings: where the sliders stand.
         edits: of a cure that no slider stands for.
     """
-    with collector_paused():
-        seen = look(settings, edits)
-        shown, said = pictured(settings, seen), judged(settings, seen)
+    seen = look(settings, edits)
+    shown, said = pictured(settings, seen), judged(settings, seen)
     assert said is not None
     updates = said.pop("updates")
     rows = [{**row, "update": update} for row, update in zip(shown["depth"], updates, strict=True)]
