@@ -21,6 +21,7 @@ from unvanish.nn import Standardize
 from unvanish.remedies import REMEDIES
 from unvanish.remedies.clip import usual_norm
 from unvanish.remedies.gated_residual import blocks
+from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Patient, Plan
 from unvanish.surgery import apply
 from unvanish.surgery.edits import Edit, Part
@@ -96,6 +97,19 @@ def test_features_of_different_scale_get_constants_of_their_own() -> None:
     expected = (inputs - inputs.mean(0)) / inputs.std(0, correction=0).clamp(min=1e-9)
     expected[:, 5] = 0.0
     torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_values_of_the_first_layer_are_offered_only_where_the_layer_of_constants_is_not() -> None:
+    # The values leave the curvature of the loss as unequal as the inputs are.
+    program = classifier(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+    inputs, labels = program["data"]
+    scaled = {**program, "data": (inputs * torch.logspace(0, 3, 64) + 7, labels)}
+    patient = patient_of(scaled)
+    actions = {
+        keep: [c.plan[0].action for c in candidates(patient, keep) if c.remedy == "scale-input"]
+        for keep in ("function", "anything")
+    }
+    assert actions == {"function": ["initialise"], "anything": ["insert"]}
 
 
 def test_inputs_that_are_standard_are_left_alone() -> None:

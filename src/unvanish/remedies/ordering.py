@@ -84,6 +84,8 @@ def _for(
             candidate = _candidate(remedy, finding, plan)
             if plan and not (keep == "function" and candidate.edits_architecture):
                 yield candidate
+                if remedy.one:
+                    break
 
 
 def _candidate(remedy: Remedy, finding: Finding, plan: Plan) -> Candidate:

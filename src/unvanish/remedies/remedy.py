@@ -89,6 +89,7 @@ class Remedy:
 
     ``treats`` are the names of findings. ``plan(patient, finding)`` gives one or more alternative
     plans for a finding, the most promising first; nothing where the remedy does not fit this model.
+    ``one``: only the first plan that is allowed is tried, as those behind it do the same less well.
     """
 
     card: RemedyCard
@@ -97,6 +98,7 @@ class Remedy:
     safety: Safety
     treats: tuple[str, ...]
     plan: Callable[[Patient, Finding], Iterable[Plan]]
+    one: bool = False
 
     def text(self) -> str:
         """The card with what kind of change it is and what it treats, for a terminal."""

@@ -33,7 +33,11 @@ ALIKE = 3.0
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """The layer of constants; the first layer's own values."""
+    """The layer of constants; where it is not allowed the first layer's own values.
+
+    These give the same outputs at the start, but a step in them is still a step along inputs as
+    unequal as before: the curvature of the loss goes with the products of two inputs.
+    """
     reader = first_reader(patient)
     inputs = float_inputs(patient)
     if reader is None or not inputs:
@@ -125,4 +129,5 @@ REMEDY = Remedy(
         "step-too-large",
     ),
     plan=plan,
+    one=True,
 )

@@ -19,7 +19,7 @@ from unvanish.treatment.contender import (
 )
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.need import Need
-from unvanish.treatment.playoff import PlayOff
+from unvanish.treatment.playoff import MOST, PlayOff
 from unvanish.treatment.supposed import amiss, supposed
 
 ROUNDS = 3
@@ -157,7 +157,7 @@ class Course:
         """Of the first in order, what cures before what leaves the findings treated."""
         cures: list[Contender] = []
         others: list[Contender] = []
-        for contender in ordered[:4]:
+        for contender in ordered[:MOST]:
             contender.left = harmful(self.diagnose(contender))
             (others if treated & set(contender.left) else cures).append(contender)
         return [*cures, *others]

@@ -33,11 +33,17 @@ class PlayOff:
         self._task, self._begin, self._steps, self._clock = task, begin, steps, clock
 
     def order(self, finalists: Sequence[Contender], control: Contender) -> list[Contender]:
-        """Those that beat the control: within chance of the best the smallest first, then the rest."""
+        """Those that beat the control: of those not behind by more than chance the smallest first.
+
+        A larger change has to be shown to be better, not a smaller one to be as good.
+        """
         floor = control.score if control.score is not None else -math.inf
         better = [c for c in finalists if c.score is not None and c.score > floor]
         racing, turns = self._race(better)
-        near = sorted(self._within(racing, 1.0, turns), key=lambda c: c.size)
+        # Of an accuracy the tolerance is an error of chance, of another metric a margin.
+        counted = self._task.yardstick.kind == "accuracy"
+        alike = self._within(racing, BEHIND if counted else 1.0, turns)
+        near = sorted(alike, key=lambda c: c.size)
         rest = sorted((c for c in better if c not in near), key=lambda c: -(c.score or 0.0))
         return [c for c in (*near, *rest) if (c.score or 0.0) > floor]
 
