@@ -228,7 +228,21 @@ def log_likelihood(seed: int) -> Program:
     return trained_by({**program, "loss": loss}, sgd(0.05))
 
 
+def head_at_zero(steps: int) -> Patient:
+    """AdamW behind a head that starts at zero: in the first step the rest moves by its decay alone."""
+
+    def patient(seed: int) -> Program:
+        program = relu(seed)
+        for parameter in program["model"][-1].parameters():
+            nn.init.zeros_(parameter)
+        return trained_by(program, lambda p: torch.optim.AdamW(p, 2e-4, weight_decay=0.01), steps)
+
+    return patient
+
+
 HEALTHY_STEPS: dict[str, Patient] = {
+    "AdamW behind a head at zero, one step": head_at_zero(0),
+    "AdamW behind a head at zero": head_at_zero(20),
     "SGD at 0.05": usual(sgd(0.05)),
     "SGD at 0.05, one step": usual(sgd(0.05), 0),
     "momentum": usual(sgd(0.02, momentum=0.9)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
-from unvanish.experiments.rehearsal import Rehearsal
+from unvanish.experiments.rehearsal import Movement, Rehearsal
 
 CARD = Card(
     code="UV702",
@@ -39,7 +39,7 @@ CUSTOMARY = 1e-3
 def find(case: Case) -> Iterable[Finding]:
     """Updates far below where learning happens, and a hundredfold rate that really helps."""
     base = case.laboratory.rehearsal()
-    if base is None or not base.finite or not base.weights:
+    if base is None or not base.finite or not _pushed(base):
         return
     typical = update_to_weight(base) * _held_back(case)
     if not 0 < typical < SMALL:
@@ -54,7 +54,7 @@ def find(case: Case) -> Iterable[Finding]:
     before = max(base.fell, 0.0) / len(base.losses)
     if pace < 10 * before:
         return
-    slow = sorted(base.weights, key=lambda m: statistics.median(m.update_to_weight))
+    slow = sorted(_pushed(base), key=lambda m: statistics.median(m.update_to_weight))
     yield found(
         CARD,
         "harmful",
@@ -70,9 +70,20 @@ def find(case: Case) -> Iterable[Finding]:
     )
 
 
+def _pushed(rehearsal: Rehearsal) -> list[Movement]:
+    """The weight tensors that a gradient pushed in most steps.
+
+    Without one the weights move by weight decay and momentum alone: that is no step taken with
+    the learning rate, and says nothing about it (behind a head that starts at zero, all of them).
+    """
+    return [
+        m for m in rehearsal.weights if 2 * sum(bool(norm) for norm in m.gradient) > len(m.gradient)
+    ]
+
+
 def _fastest(base: Rehearsal) -> float:
     """The largest relative change a step of any weight tensor, in the median over steps."""
-    known = [statistics.median(m.update_to_weight) for m in base.weights if m.update_to_weight]
+    known = [statistics.median(m.update_to_weight) for m in _pushed(base) if m.update_to_weight]
     return max(known, default=0.0)
 
 
@@ -86,7 +97,7 @@ def _held_back(case: Case) -> float:
 def update_to_weight(rehearsal: Rehearsal) -> float:
     """Median over weight tensors of the median relative change a step."""
     ratios = [
-        statistics.median(m.update_to_weight) for m in rehearsal.weights if m.update_to_weight
+        statistics.median(m.update_to_weight) for m in _pushed(rehearsal) if m.update_to_weight
     ]
     return statistics.median(ratios) if ratios else 0.0
 
