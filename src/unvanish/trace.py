@@ -256,7 +256,8 @@ class Profile:
     ``norms[t]`` is the norm of dL/dx_t over batch and features; step 0 is the first.
     ``source`` says what x is: ``"input"`` of a recurrent module, ``"call"`` of a module called
     once a step (the gradient at its output), or ``"embedding"`` / ``"model input"``.
-    ``bidirectional`` says that the module reads the sequence from both ends.
+    ``bidirectional`` says that the module reads the sequence from both ends, ``rereads`` that its
+    late steps are given all the data that the early ones were.
     """
 
     module: str
@@ -264,6 +265,7 @@ class Profile:
     source: str
     norms: tuple[float, ...]
     bidirectional: bool = False
+    rereads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

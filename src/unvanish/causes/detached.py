@@ -1,11 +1,13 @@
 """UV602 detached: trainable parameters that no path of this loss reaches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
-from unvanish.causes.flat_functions import flat_cuts
-from unvanish.probe.flow import REENTRANT
+from unvanish.causes.flat_functions import FLAT, flat_cuts
+from unvanish.causes.meant_cuts import meant_cuts
+from unvanish.causes.unseen_ways import followed
+from unvanish.probe.flow import EXITS, REENTRANT
 from unvanish.trace import Parameter
 
 CARD = Card(
@@ -18,9 +20,11 @@ CARD = Card(
     ".detach(), .data, .item(), numpy, torch.no_grad(), argmax or a cast to integers.",
     hurts="These parameters never change, whatever the loss says. The rest trains, so the loss "
     "may even fall.",
-    apart="Decided from the graph: autograd gave None although the value flows into the loss. A "
-    "head that is not in this loss, an expert that was not selected or a frozen part is "
-    "expected and listed as such.",
+    apart="Decided from the graph: autograd gave None although the value flows into the loss; where "
+    "that cannot be seen, other values are tried and the loss is asked. A head that is not in "
+    "this loss, an expert that was not selected, a frozen part, an exact copy of what trains "
+    "(teachers, target networks) or a part that the given optimizer does not hold is expected and "
+    "listed as such.",
     do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
     reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
     clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",
@@ -33,21 +37,34 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     """Unreached parameters: those cut off on the way to the loss, and those that were not asked for."""
     for flat in flat_cuts(case.trace):
         said = f"{flat.op.kind.lower()}, which is flat everywhere,"
-        evidence = {"parameters": float(len(flat.parameters))}
-        where = [flat.op.module or "(model)", *flat.parameters]
-        yield found(CARD, "broken", where, evidence, REMEDIES, detail=said)
-    unreached = [p for p in case.trace.parameters if p.state == "none"]
-    cut_off: dict[str, None] = {}
+        if flat.op.kind not in FLAT:
+            said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
+        yield _finding(flat.op.module, flat.parameters, said)
+    meant = meant_cuts(case)
+    yield from meant
+    told = dict.fromkeys(name for expected in meant for name in expected.where)
     for cut in case.trace.cuts:
-        lost = [name for name in cut.parameters if name not in cut_off]
-        if cut.to_loss and lost:
-            cut_off |= dict.fromkeys(lost)
-            if cut.operation == REENTRANT:
-                continue  # frozen-by-checkpoint says more
-            place = cut.module or "(model)"
-            evidence = {"parameters": float(len(lost))}
-            yield found(CARD, "broken", [place, *lost], evidence, REMEDIES, detail=cut.operation)
-    yield from _expected([p for p in unreached if p.name not in cut_off])
+        lost = [name for name in cut.parameters if name not in told]
+        if cut.to_loss and lost and cut.operation not in EXITS:
+            told |= dict.fromkeys(lost)
+            if cut.operation != REENTRANT:  # else frozen-by-checkpoint says more
+                yield _finding(cut.module, lost, cut.operation)
+    aside = [p.name for p in _unreached(case) if p.used is not False and p.name not in told]
+    if lost := followed(case, aside):
+        told |= dict.fromkeys(lost)
+        out = next((c for c in case.trace.cuts if not set(lost).isdisjoint(c.parameters)), None)
+        said = "a way around torch's graph" if out is None else out.operation
+        yield _finding("" if out is None else out.module, lost, said)
+    yield from _expected([p for p in _unreached(case) if p.name not in told])
+
+
+def _unreached(case: Case) -> list[Parameter]:
+    return [p for p in case.trace.parameters if p.state == "none"]
+
+
+def _finding(place: str, lost: Sequence[str], said: str) -> Finding:
+    evidence = {"parameters": float(len(lost))}
+    return found(CARD, "broken", [place or "(model)", *lost], evidence, REMEDIES, detail=said)
 
 
 def _expected(unreached: list[Parameter]) -> Iterable[Expected]:

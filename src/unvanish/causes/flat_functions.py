@@ -1,4 +1,8 @@
-"""Functions that are flat everywhere: autograd goes through them, and the gradient is always zero."""
+"""Functions that are flat: autograd goes through them, and the gradient is always zero.
+
+Some are flat everywhere. A norm is flat where it normalises a single value: less its mean, divided
+by its size, every number becomes the same one.
+"""
 
 from dataclasses import dataclass
 
@@ -20,15 +24,25 @@ def flat_cuts(trace: Trace) -> list[FlatCut]:
     zero = {p.name for p in trace.parameters if p.state == "zero"}
     cuts: list[FlatCut] = []
     for op in trace.ops:
-        if op.kind in FLAT and op.norm and not op.left:
-            lost = sorted(zero & _behind(trace, op))
+        if op.norm and (not op.left if op.kind in FLAT else _forgets(trace, op)):
+            lost = sorted(zero & _behind(trace, op.index))
             if lost:
                 cuts.append(FlatCut(op=op, parameters=tuple(lost)))
     return cuts
 
 
-def _behind(trace: Trace, op: Op) -> set[str]:
-    seen, pending, names = {op.index}, [op.index], set[str]()
+def _forgets(trace: Trace, op: Op) -> bool:
+    """Whether a norm passes nothing on, though the weight that it multiplies by is not zero."""
+    if op.role != "norm" or op.left != 0:
+        return False
+    # Autograd lists the input first, then the weight, then the bias.
+    weights = [e.target for e in op.edges if e.side == "parameter" and e.target is not None][:1]
+    names = {name for weight in weights for name in _behind(trace, weight)}
+    return all(p.weight_norm for p in trace.parameters if p.name in names)
+
+
+def _behind(trace: Trace, start: int) -> set[str]:
+    seen, pending, names = {start}, [start], set[str]()
     while pending:
         current = trace.ops[pending.pop()]
         if current.parameter is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from unvanish.cards import Card
-from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Expected, Finding, found
 from unvanish.causes.time_profile import TimeCourse, course, time_profiles
 
 CARD = Card(
@@ -33,13 +33,22 @@ CARD = Card(
 REMEDIES = ("recurrent-initialization", "gate-bias", "recurrent-cell", "clip")
 
 
-def find(case: Case) -> Iterable[Finding]:
+def find(case: Case) -> Iterable[Finding | Expected]:
     """Each recurrent module whose profile falls steadily until steps are lost in rounding."""
     for profile in time_profiles(case.trace.profiles):
         read = course(profile)
         if read is None or not (read.from_last or profile.bidirectional):
             continue  # largest at the first step: if anything, it grows
         if not read.slope.falls or -read.decades < HARMFUL_DECADES:
+            continue
+        if profile.rereads:
+            yield Expected(
+                name="settling-iteration",
+                where=(profile.module or "(model)",),
+                because="the gradient fades over its steps, but the last ones are given all the data "
+                "that the first were: nothing is lost, as in an iteration towards a fixed point",
+                unless="its first state is meant to matter",
+            )
             continue
         yield found(
             CARD, _severity(read), [profile.module or "(model)"], time_evidence(read), REMEDIES

@@ -18,6 +18,7 @@ from unvanish.batches import (
 )
 from unvanish.errors import UnvanishError
 from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of, shuffled, standardized
+from unvanish.experiments.followed import follows, redraw
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.initial_weights import draw_again, make_neutral
 from unvanish.experiments.laboratory import Laboratory
@@ -197,6 +198,22 @@ class Bench(Laboratory):
             return known / wrong if known > 0 and wrong > 0 else None
 
         return self._try(("shuffled",), "the loss with shuffled targets", experiment)
+
+    def loss_follows(self, names: Sequence[str]) -> bool | None:
+        """Whether the loss changes when these parameters of a copy are given other values."""
+
+        def experiment() -> bool:
+            twin = twin_of(self._model)
+            (batch,) = self._batches(1)
+
+            def loss() -> float:
+                with preserved(twin, self._seed), eager():
+                    return mean_loss(twin, [batch], self._loss_of)
+
+            with seeded(self._seed):
+                return follows(loss, lambda: redraw(twin, names))
+
+        return self._try(("follows", *names), "other values for what gets no gradient", experiment)
 
     def jacobian_spread(self) -> float | None:
         """How far the singular values of d outputs / d inputs lie apart, from a few products.

@@ -67,6 +67,10 @@ class Laboratory:
         """The trace with the entries of every weight tensor in another order."""
         return None
 
+    def loss_follows(self, names: Sequence[str]) -> bool | None:
+        """Whether the loss changes with the values of these parameters."""
+        return None
+
     def jacobian_spread(self) -> float | None:
         """Standard deviation of the logarithm of the end-to-end Jacobian's singular values."""
         return None

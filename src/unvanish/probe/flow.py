@@ -14,7 +14,8 @@ NORMALIZING = frozenset("layer_norm batch_norm group_norm instance_norm rms_norm
 MULTIPLYING = frozenset(("mul", "multiply"))
 REENTRANT = "reentrant checkpoint"
 """How a cut is named that torch's reentrant checkpoint made: nothing that it got required grad."""
-EXITS = frozenset(("numpy", "item", "tolist", "__array__"))
+EXITS = frozenset(("numpy", "item", "tolist", "__array__", "__float__", "__int__"))
+"""Functions that hand a tensor's values to the world outside of torch."""
 WRITTEN_INFINITE = frozenset("masked_fill where full full_like fill empty empty_like".split())
 
 

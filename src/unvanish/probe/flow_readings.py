@@ -117,7 +117,7 @@ def find_cuts(flow: Flow, unreached: set[str]) -> tuple[Cut, ...]:
                     to_loss=_reenters(flow, index, to_loss),
                 )
             )
-    return tuple(cuts)
+    return tuple(dict.fromkeys(cuts))  # a loop over numbers leaves at each of them
 
 
 def _carried_parameters(flow: Flow, wanted: set[str]) -> list[set[str]]:
@@ -153,6 +153,7 @@ def _cut_name(flow: Flow, index: int) -> str:
         "to",
         "gt",
         "lt",
+        *_MAKERS,
     )
     return name if name in stops else f"{name} under no_grad"
 

@@ -164,7 +164,7 @@ class ForwardRecorder(TorchFunctionMode):
             sources[0],
             sources[1],
             arguments.grad_in,
-            any(t.requires_grad for t in made),
+            any(_goes_on(t, inputs) for t in made),
             node=node_key(first.grad_fn) if first.requires_grad else None,
             made=not inputs,
             makers=tuple(self.producer(tensor) for tensor in inputs),
@@ -244,6 +244,11 @@ class ForwardRecorder(TorchFunctionMode):
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
         self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
+
+
+def _goes_on(made: Tensor, inputs: list[Tensor]) -> bool:
+    """Whether gradient comes back through a result: a new leaf requires grad, but for itself."""
+    return made.requires_grad and (made.grad_fn is not None or any(made is t for t in inputs))
 
 
 def _finite(value: float) -> bool:

@@ -47,7 +47,10 @@ class Leaves:
         start = self._recorder.producer(leaf)
         if start is None:  # made before this forward pass: a weight that is held somewhere
             return False
-        return self._recorder.flow.calls[start].data
+        flow = self._recorder.flow
+        # Made of numbers after numbers had left the graph: those, in all likelihood.
+        again = flow.calls[start].made and any(index < start for _, _, index in flow.exits)
+        return flow.calls[start].data or again
 
     def release(self) -> None:
         """Let go of the tensors."""

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 from unvanish.kinds import EMBEDDINGS
+from unvanish.probe.repeated_input import rereads
 from unvanish.probe.sight import Sight
-from unvanish.trace import (
-    Op,
-    Profile,
-)
+from unvanish.trace import Edge, Op, Profile
 
 
 def profiles(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple[Profile, ...]:
-    """dL/dx_t of recurrent modules, of cells called in a loop, and over positions of the input."""
+    """dL/dx_t of recurrent modules, of cells and weights used in a loop, and over positions."""
     found = [
         Profile(
             module=r.module,
@@ -23,7 +21,10 @@ def profiles(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple
         for r in sight.sequences
         if r.norms is not None and len(r.norms) > 1
     ]
-    found += _call_profiles(ops)
+    calls = _call_profiles(ops)
+    found += calls
+    told = {profile.module for profile in calls} | {r.module for r in sight.sequences}
+    found += _use_profiles(ops, told)
     for node, norms in sight.positions.items():
         if node in index_of and len(norms) > 1:
             op = ops[index_of[node]]
@@ -53,23 +54,75 @@ def _call_profiles(ops: Sequence[Op]) -> list[Profile]:
             axis="time",
             source="call",
             norms=tuple(calls[number] for number in sorted(calls)),
+            rereads=rereads(ops, number),
         )
         for module, calls in outputs.items()
-        if len(calls) > 2 and _chained(ops, module) >= len(calls) - 2
+        if len(calls) > 2 and _in_a_chain(ops, number := _calls_of(ops, module)) >= len(calls) - 2
     ]
 
 
-def _chained(ops: Sequence[Op], module: str) -> int:
-    """How many calls of a module get gradient that came straight from the call after them."""
-    last: dict[int, set[int]] = {}  # op -> calls of the module that its gradient came through last
+def _calls_of(ops: Sequence[Op], module: str) -> dict[int, int]:
+    """The call of each op that a module made."""
+    return {op.index: op.call for op in ops if op.module == module}
+
+
+def _use_profiles(ops: Sequence[Op], told: set[str]) -> list[Profile]:
+    """The gradient that arrives at each use of one weight, where step after step multiplies by it.
+
+    For recurrences written out with the weights themselves: no module is called step by step.
+    """
+    uses: dict[str, list[Op]] = {}
+    for op in ops:
+        behind = (_weight_behind(ops, edge) for edge in op.edges if op.role == "weight")
+        for name in {name for name in behind if name is not None}:
+            uses.setdefault(name, []).append(op)
+    found: list[Profile] = []
+    for name, users in uses.items():
+        norms = [op.norm for op in reversed(users) if op.norm is not None]
+        number = {op.index: -place for place, op in enumerate(users)}
+        module = name.rpartition(".")[0]
+        if len(norms) != len(users) or len(norms) < 3 or any(_holds(one, module) for one in told):
+            continue
+        if _in_a_chain(ops, number) >= len(users) - 2:
+            found.append(
+                Profile(
+                    module=name,
+                    axis="time",
+                    source="call",
+                    norms=tuple(norms),
+                    rereads=rereads(ops, number),
+                )
+            )
+    return found
+
+
+def _in_a_chain(ops: Sequence[Op], number: dict[int, int]) -> int:
+    """How many steps get gradient that came straight from the step after them.
+
+    ``number`` gives the step of each op that belongs to one.
+    """
+    last: dict[int, set[int]] = {}  # op -> steps that its gradient came through last
     steps: set[int] = set()
     for op in ops:
         came = last.get(op.index, set())
-        if op.module == module:
-            if op.call + 1 in came:
-                steps.add(op.call)
-            came = {op.call}
+        if op.index in number:
+            if number[op.index] + 1 in came:
+                steps.add(number[op.index])
+            came = {number[op.index]}
         for edge in op.edges:
             if came and edge.target is not None and edge.side == "data":
                 last.setdefault(edge.target, set()).update(came)
     return len(steps)
+
+
+def _weight_behind(ops: Sequence[Op], edge: Edge) -> str | None:
+    """The parameter that an edge leads to, past views of it."""
+    target = edge.target if edge.side == "parameter" else None
+    while target is not None and ops[target].parameter is None:
+        following = [e.target for e in ops[target].edges if e.target is not None]
+        target = following[0] if ops[target].role == "reshape" and len(following) == 1 else None
+    return ops[target].parameter if target is not None else None
+
+
+def _holds(outer: str, module: str) -> bool:
+    return module == outer or module.startswith(f"{outer}.")

@@ -1,0 +1,125 @@
+"""Cuts that are meant: averaged copies of what trains, and parts that another step trains."""
+
+from collections.abc import Iterable
+
+from unvanish.causes.cause import Case, Expected
+from unvanish.causes.dataflow import Dataflow
+from unvanish.probe.flow import REENTRANT
+from unvanish.trace import Parameter, Trace
+
+
+def meant_cuts(case: Case) -> list[Expected]:
+    """What is cut off from the loss by intent, of the parameters that no gradient reaches."""
+    cut = _cut_off(case.trace)
+    apart = _left_out(case, cut)
+    copied = _copies(case.trace, {n: p for n, p in cut.items() if n not in apart})
+    meant: list[Expected] = []
+    if apart:
+        meant.append(
+            Expected(
+                name="trained-by-another-step",
+                where=tuple(apart),
+                because="their gradient is cut off, and the optimizer that was given does not hold "
+                "them: they are not what this step trains",
+                unless="this step should train them",
+            )
+        )
+    if copied:
+        meant.append(
+            Expected(
+                name="copy-of-what-trains",
+                where=tuple(copied),
+                because="their gradient is cut off, and they are beside their originals, value for "
+                "value copies of parameters that train: a teacher or target network",
+                unless="nothing ever brings them up to date",
+            )
+        )
+    return meant
+
+
+def _cut_off(trace: Trace) -> dict[str, Parameter]:
+    """The parameters behind a cut, by name; a checkpoint is no way of saying that it is meant."""
+    names = {
+        name
+        for cut in trace.cuts
+        if cut.to_loss and cut.operation != REENTRANT
+        for name in cut.parameters
+    }
+    return {p.name: p for p in trace.parameters if p.state == "none" and p.name in names}
+
+
+def _left_out(case: Case, cut: dict[str, Parameter]) -> list[str]:
+    """Those that the optimizer does not hold, if it holds others that the gradient reaches."""
+    if case.optimizer is None:
+        return []
+    missing = set(case.optimizer.missing)
+    steps = any(missing.isdisjoint(p.names) for p in _trained(case.trace))
+    return [n for n, p in cut.items() if steps and not missing.isdisjoint(p.names)]
+
+
+def _copies(trace: Trace, cut: dict[str, Parameter]) -> list[str]:
+    """Those whose whole module is a copy of one that trains, neither fed by the other.
+
+    Equal to the last bit of their norms: draws of their own never are. Layers in a row may start as
+    copies of one layer, and a cut between them is a fault: there the one feeds the other.
+    """
+    if not cut:
+        return []
+    originals: dict[tuple[tuple[int, ...], float], list[str]] = {}
+    for parameter in _trained(trace):
+        originals.setdefault(_likeness(parameter), []).extend(parameter.names)
+    flow = Dataflow(trace)
+    found: dict[str, None] = {}
+    for name in cut:
+        for prefix in _prefixes(name) if name not in found else ():
+            part = {n: p for n, p in cut.items() if n.startswith(prefix)}
+            twins = _twin_of(part, prefix, name, originals)
+            if twins and _drawn(part.values()) and not _in_a_row(flow, set(part), twins):
+                found |= dict.fromkeys(part)
+                break
+    return list(found)
+
+
+def _twin_of(
+    part: dict[str, Parameter],
+    prefix: str,
+    name: str,
+    originals: dict[tuple[tuple[int, ...], float], list[str]],
+) -> set[str]:
+    """Names of what the part is a copy of: the same names behind another prefix, alike one by one."""
+    rest = name.removeprefix(prefix)
+    for original in originals.get(_likeness(part[name]), ()):
+        if original != rest and not original.endswith(f".{rest}"):
+            continue
+        root = original.removesuffix(rest)
+        pairs = {n: root + n.removeprefix(prefix) for n in part}
+        if all(other in originals.get(_likeness(part[n]), ()) for n, other in pairs.items()):
+            return set(pairs.values())
+    return set()
+
+
+def _in_a_row(flow: Dataflow, part: set[str], twins: set[str]) -> bool:
+    """Whether the values of the one flow into an operation of the other."""
+    uses = [
+        [i for i, op in enumerate(flow.operations) if not names.isdisjoint(op.parameters)]
+        for names in (part, twins)
+    ]
+    return any(not flow.ancestors(uses[a]).isdisjoint(uses[1 - a]) for a in (0, 1))
+
+
+def _trained(trace: Trace) -> list[Parameter]:
+    return [p for p in trace.parameters if p.state not in ("none", "frozen")]
+
+
+def _drawn(parameters: Iterable[Parameter]) -> bool:
+    """Whether there is a weight among them that was drawn by chance: constants are always alike."""
+    return any(len(p.shape) > 1 and p.weight_norm and not p.equal_units for p in parameters)
+
+
+def _likeness(parameter: Parameter) -> tuple[tuple[int, ...], float]:
+    return parameter.shape, parameter.weight_norm
+
+
+def _prefixes(name: str) -> list[str]:
+    """The dotted prefixes of a name, the shortest first."""
+    return [name[: i + 1] for i, letter in enumerate(name) if letter == "."]

@@ -1,0 +1,56 @@
+"""Gradients that are cut off: found whatever way the values went, and not called a fault if meant."""
+
+import pytest
+import torch
+from patients_cuts import HEALTHY_CUTS, SICK_CUTS
+
+import unvanish
+from unvanish.experiments.laboratory import Laboratory
+
+SEEDS = (0, 1, 2)
+# torch warns of a tensor that is made of a tensor.
+pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", SICK_CUTS)
+def test_cut_is_found(name: str, seed: int) -> None:
+    patient, expected, place = SICK_CUTS[name]
+    diagnosis = unvanish.diagnose(**patient(seed))
+    assert [f.name for f in diagnosis.findings if f.severity != "note"] == [expected]
+    assert any(place in where for where in diagnosis.findings[0].where)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", HEALTHY_CUTS)
+def test_cut_that_is_meant_is_no_finding(name: str, seed: int) -> None:
+    diagnosis = unvanish.diagnose(**HEALTHY_CUTS[name](seed))
+    assert diagnosis.healthy, [(f.name, f.where) for f in diagnosis.findings]
+    unreached = {p.name for p in diagnosis.trace.parameters if p.state == "none"}
+    assert unreached
+    assert unreached <= {w for e in diagnosis.expected for w in e.where}
+
+
+def test_without_an_optimizer_the_critics_turn_is_a_cut() -> None:
+    program = HEALTHY_CUTS["the critic's turn in a GAN"](0)
+    del program["optimizer"]
+    assert unvanish.diagnose(**program).findings[0].name == "detached"
+
+
+def test_teacher_that_differs_and_is_in_the_optimizer_is_a_cut() -> None:
+    program = HEALTHY_CUTS["teacher that the optimizer does not hold"](0)
+    program["optimizer"] = torch.optim.Adam(program["model"].parameters(), 1e-3)
+    assert unvanish.diagnose(**program).findings[0].name == "detached"
+
+
+def test_asking_the_loss_changes_nothing() -> None:
+    program = SICK_CUTS["features as floats"][0](0)
+    before = {n: t.clone() for n, t in program["model"].state_dict().items()}
+    state = torch.get_rng_state()
+    assert not unvanish.diagnose(**program).healthy
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[n], t) for n, t in program["model"].state_dict().items())
+
+
+def test_nothing_is_asked_where_there_is_no_model() -> None:
+    assert Laboratory().loss_follows(["weight"]) is None
