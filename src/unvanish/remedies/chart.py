@@ -21,6 +21,11 @@ ISOMETRIC_ADAM = 0.03
 """Rate times depth up to which nets of 30 to 10,000 layers learned with Adam (docs/init.md)."""
 ISOMETRIC_SGD = 0.1
 """The same for gradient descent with momentum."""
+UNUSUAL = frozenset(
+    "exp exp2 expm1 square pow abs cos tan sinh cosh asinh log1p sqrt reciprocal sign round floor "
+    "ceil".split()
+)
+"""Elementwise functions that are no activation's, and stand in the place of one now and then."""
 SHALLOW = 8
 """Activations in a row up to which the step size need not fall with depth (docs/init.md)."""
 
@@ -75,19 +80,21 @@ def depth(patient: Patient) -> int:
 def hidden_activations(patient: Patient) -> tuple[Activation, ...]:
     """Activations between weighted layers: no gates and not what makes the output.
 
-    A softmax module that a weighted layer reads stands in the place of one, and counts as one.
+    A softmax module that a weighted layer reads stands in the place of one, and counts as one; so
+    does a module without parameters that is one elementwise function which is no activation's.
     """
     seen = patient.diagnosis.trace.activations
     hidden = [a for a in seen if not a.gate and not a.feeds_loss]
-    return (*hidden, *_softmaxes(patient))
+    return (*hidden, *_in_the_place_of_one(patient))
 
 
-def _softmaxes(patient: Patient) -> Iterable[Activation]:
-    """Softmax modules between two weighted layers: shares of attention meet a product instead."""
+def _in_the_place_of_one(patient: Patient) -> Iterable[Activation]:
+    """Softmax and unusual functions between two weighted layers: attention meets a product instead."""
     every = patient.diagnosis.trace.operations
     for index, operation in enumerate(every):
         module = module_at(patient, operation.module)
-        if not isinstance(module, nn.Softmax | nn.Softmax2d) or operation.function != "softmax":
+        softmax = isinstance(module, nn.Softmax | nn.Softmax2d) and operation.function == "softmax"
+        if not softmax and not _is_unusual(module, operation):
             continue
         feeders = [every[k] for k in operation.inputs if k is not None]
         readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
@@ -95,12 +102,19 @@ def _softmaxes(patient: Patient) -> Iterable[Activation]:
             yield _as_activation(operation, feeders[0].module if feeders else None)
 
 
+def _is_unusual(module: nn.Module | None, operation: Operation) -> bool:
+    """Whether this is all of a module: one elementwise function, and no parameters."""
+    if module is None or operation.function.rstrip("_") not in UNUSUAL:
+        return False
+    return not list(module.children()) and not list(module.parameters())
+
+
 def _as_activation(operation: Operation, fed_by: str | None) -> Activation:
     """An operation as an activation of which nothing was measured."""
     return Activation(
         module=operation.module,
         call=operation.call,
-        function=operation.function,
+        function=operation.function.rstrip("_"),
         input_rms=math.nan,
         input_mean=math.nan,
         output_rms=operation.output_rms if operation.output_rms is not None else math.nan,
@@ -117,7 +131,10 @@ def _as_activation(operation: Operation, fed_by: str | None) -> Activation:
 def is_own_module(patient: Patient, activation: Activation) -> bool:
     """Whether the activation is a module of its own (``nn.ReLU``) and not a call in a forward."""
     module = module_at(patient, activation.module)
-    return module is not None and type(module).__module__ == "torch.nn.modules.activation"
+    if module is None:
+        return False
+    own = type(module).__module__ == "torch.nn.modules.activation"
+    return own or activation.function in UNUSUAL
 
 
 def held_function(patient: Patient, activation: Activation) -> str | None:
@@ -134,7 +151,8 @@ def operation_of(patient: Patient, activation: Activation) -> Operation | None:
     """The operation of the trace that made this activation's output."""
     for operation in patient.diagnosis.trace.operations:
         here = (operation.module, operation.call) == (activation.module, activation.call)
-        if here and activation_name(operation.function) == activation.function:
+        plain = operation.function.rstrip("_")
+        if here and activation.function in (activation_name(plain), plain):
             return operation
     return None
 

@@ -43,6 +43,11 @@ class Contender:
         return LEVELS.index(self.level), changed, len(self.edits)
 
     @property
+    def is_another_net(self) -> bool:
+        """Whether it exchanges layers of a net that was wired as meant: other functions, norms, skips."""
+        return LEVELS.index(self.level) > LEVELS.index("values")
+
+    @property
     def arm(self) -> Arm:
         """What a trial needs to train it."""
         controlled = any(edit.action == "step" for edit in self.edits)

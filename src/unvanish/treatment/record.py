@@ -1,5 +1,6 @@
 """Treatment: the treated copy, the edits that made it, and the measurements that say so."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,6 +108,21 @@ class Treatment:
             write(path, treatment_page(self) if is_page(path) else str(self))
 
 
-def helps(verdict: Verdict) -> bool:
-    """Whether a trial shows a gain: in the metric, or, where that cannot tell, in the held-out loss."""
-    return "helped" in (verdict.word, verdict.loss_word if verdict.word == "no effect" else None)
+def helps(verdict: Verdict, another_net: bool = False) -> bool:
+    """Whether a trial shows a gain: in the metric, or, where that cannot tell, in the held-out loss.
+
+    Other values and step sizes are worth a better loss with the same metric. Another net is for the
+    metric's sake, unless this is at its end: all right, or no better than a constant.
+    """
+    if verdict.word != "no effect":
+        return verdict.word == "helped"
+    return verdict.loss_word == "helped" and (not another_net or _at_its_end(verdict))
+
+
+def _at_its_end(verdict: Verdict) -> bool:
+    """Whether an accuracy can hardly rise, or neither arm has begun to; other metrics have no end."""
+    known = [mean for mean in verdict.means if mean is not None]
+    if verdict.metric != "accuracy" or not known or verdict.margin is None:
+        return verdict.metric != "accuracy"
+    zero = -math.inf if verdict.zero_skill is None else verdict.zero_skill
+    return known[0] + verdict.margin >= 1 or max(known) <= zero + verdict.margin

@@ -20,6 +20,8 @@ from unvanish.trial import Running, Verdict, compare
 from unvanish.trial.task import prepare
 from unvanish.trial.yardstick import Metric
 
+MOST = 4
+"""Times as many seeds at most where a trial is undecided: small parts held out need them."""
 _FINE = "nothing to treat: the gradients are fine."
 PROOFS = 2
 """So many finalists of a course are put on trial before it is said that nothing was found."""
@@ -101,7 +103,7 @@ class Visit:
             self._verdicts.append(verdict)
             # Without a finding only unseen samples can say that there was anything to cure.
             told = verdict.basis == "held-out" or not self._patient.diagnosis.healthy
-            if told and helps(verdict):
+            if told and helps(verdict, contender.is_another_net):
                 return contender, verdict
         return None
 
@@ -122,6 +124,7 @@ class Visit:
             patient.loss,
             steps=self._steps,
             seeds=self._seeds,
+            most=MOST * self._seeds,
             forward=patient.forward,
             metric=self._metric,
             jobs=self._jobs,

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ def compare(
     workers: Workers = "processes",
     rates: Sequence[float] = (1.0,),
     margin: float | None = None,
+    most: int | None = None,
     batch_size: int | None = None,
     budget_s: float | None = None,
     progress: Progress | None = None,
@@ -69,6 +71,8 @@ def compare(
             best for it on a validation part of the training data, so that both are tuned alike.
         margin: the smallest difference that matters, in the unit of the metric; ``None``: one standard
             error of a held-out accuracy, or 0.02 of the loss of the best constant answer.
+        most: seeds at most where the first ones leave it undecided and the treated arm is ahead: twice
+            as many are asked then, with half the errors allowed each time; ``None``: ``seeds``.
         batch_size: of minibatches drawn from one batch; ``None``: 64, at most half of the samples.
         budget_s: seconds; what is complete then is judged.
         progress: called with what was done last and the share that is done.
@@ -89,7 +93,7 @@ def compare(
     'no effect'
     """
     started = time.perf_counter()
-    _check(steps, seeds, rates, margin, batch_size, budget_s, jobs, workers)
+    _check(steps, seeds, most, rates, margin, batch_size, budget_s, jobs, workers)
     check_optimizer(optimizer)
     sides = _arms(control, treated, optimizer)
     for arm in sides.values():
@@ -107,7 +111,23 @@ def compare(
     until = math.inf if budget_s is None else time.time() + budget_s
     plan = Plan(steps=steps, seeds=seeds, rates=tuple(rates), margin=margin)
     outcome = perform_all(_jobs(sides, task, plan, until), jobs, workers, progress)
-    return _concluded(task, plan, outcome, time.perf_counter() - started)
+    verdict = _concluded(task, plan, outcome, time.perf_counter() - started)
+    while _open(verdict, plan, outcome) and plan.seeds < (most or seeds):
+        known = plan.seeds
+        plan = replace(plan, seeds=min(2 * known, most or seeds), looks=plan.looks + 1)
+        more = perform_all(_jobs(sides, task, plan, until, known), jobs, workers, progress)
+        outcome = outcome.joined(more)
+        verdict = _concluded(task, plan, outcome, time.perf_counter() - started).noted(
+            f"undecided after {known} seeds, so {plan.seeds} were asked, and more certainty"
+        )
+    return verdict
+
+
+def _open(verdict: Verdict, plan: Plan, outcome: Outcome) -> bool:
+    """Whether more seeds may show a gain: ahead, undecided, and nothing stopped the runs so far."""
+    ahead = verdict.difference is not None and verdict.difference > 0
+    whole = len(verdict.pairs) == plan.seeds and not outcome.interrupted
+    return whole and ahead and verdict.word == "undecided"
 
 
 def _arms(control: nn.Module | Arm, treated: nn.Module | Arm, optimizer: Any) -> dict[str, Arm]:
@@ -140,8 +160,8 @@ def _check_owner(control: nn.Module, optimizer: Any) -> None:
         )
 
 
-def _jobs(sides: dict[str, Arm], task: Task, plan: Plan, until: float) -> list[Job]:
-    """Seed by seed, so that pairs are complete early."""
+def _jobs(sides: dict[str, Arm], task: Task, plan: Plan, until: float, first: int = 0) -> list[Job]:
+    """Seed by seed from the first one on, so that pairs are complete early."""
     return [
         Job(
             side=side,
@@ -153,7 +173,7 @@ def _jobs(sides: dict[str, Arm], task: Task, plan: Plan, until: float) -> list[J
             steps=plan.steps,
             until=until,
         )
-        for seed in range(plan.seeds)
+        for seed in range(first, plan.seeds)
         for rate in plan.rates
         for side in SIDES
     ]
@@ -190,6 +210,7 @@ def _concluded(task: Task, plan: Plan, outcome: Outcome, seconds: float) -> Verd
 def _check(
     steps: Any,
     seeds: Any,
+    most: Any,
     rates: Any,
     margin: Any,
     batch_size: Any,
@@ -198,7 +219,8 @@ def _check(
     workers: Any,
 ) -> None:
     counts = {"steps": steps, "seeds": seeds}
-    counts |= {} if batch_size is None else {"batch_size": batch_size}
+    given = {"batch_size": batch_size, "most": most}
+    counts |= {name: value for name, value in given.items() if value is not None}
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise BadInput(f"{name} must be a whole number of 1 or more, got {value!r}.")

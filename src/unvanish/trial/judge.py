@@ -38,6 +38,7 @@ class Plan:
     seeds: int
     rates: tuple[float, ...]
     margin: float | None = None
+    looks: int = 1
 
 
 def judge(task: Task, plan: Plan, runs: Runs, notes: Sequence[str], seconds: float) -> Verdict:
@@ -65,13 +66,13 @@ def judge(task: Task, plan: Plan, runs: Runs, notes: Sequence[str], seconds: flo
     if margin is None:
         margin = SHARE if basis == "training" else smallest_margin(task, counted)
     distinct = _distinct(pairs, chosen)
-    decision = _decided(task, chosen, distinct, margin)
+    decision = _decided(task, chosen, distinct, margin, plan.looks)
     if len(distinct) < len(pairs):
         notes = (*notes, _REPEATED.format(len(pairs), len(distinct)))
     zero = task.zero_skill
     return Verdict(
         word=decision.word,
-        loss_word=_on_loss(task, chosen, distinct).word,
+        loss_word=_on_loss(task, chosen, distinct, plan.looks).word,
         basis=basis,
         metric=task.name,
         higher_is_better=task.yardstick.higher_is_better,
@@ -151,18 +152,19 @@ def _decided(
     chosen: Mapping[tuple[str, int], Run],
     pairs: Sequence[Pair],
     margin: float | None,
+    looks: int,
 ) -> Decision:
     """The decision; runs that are the same bit for bit have no rounding between them."""
     same = all(_bits(chosen["control", p.seed]) == _bits(chosen["treated", p.seed]) for p in pairs)
     resolution = 0.0 if same or not task.answers else 1 / task.answers
-    return decide([pair.difference for pair in pairs], margin or 0.0, resolution)
+    return decide([pair.difference for pair in pairs], margin or 0.0, resolution, looks)
 
 
-def _on_loss(task: Task, chosen: Counted, pairs: Sequence[Pair]) -> Decision:
+def _on_loss(task: Task, chosen: Counted, pairs: Sequence[Pair], looks: int) -> Decision:
     """The same decision on the held-out loss, for an accuracy that cannot rise any more."""
     counted, margin = count_losses(task, chosen)
     differences = [counted["treated", p.seed] - counted["control", p.seed] for p in pairs]
-    return decide(differences, margin)
+    return decide(differences, margin, looks=looks)
 
 
 def _bits(run: Run) -> bytes:

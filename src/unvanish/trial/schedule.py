@@ -49,6 +49,11 @@ class Outcome:
     notes: list[str] = field(default_factory=list[str])
     interrupted: bool = False
 
+    def joined(self, more: "Outcome") -> "Outcome":
+        """These runs and those of a later call."""
+        notes = [*self.notes, *(note for note in more.notes if note not in self.notes)]
+        return Outcome({**self.runs, **more.runs}, notes, more.interrupted)
+
 
 def perform(job: Job) -> tuple[Key, Run | None]:
     """One run; ``None``: the time was up before its end."""
