@@ -69,6 +69,8 @@ class Course:
         self.amiss = amiss(replace(self.patient, model=self.base.model)) if said is None else ()
         if self.amiss:
             said = self.need.beyond(self.base)
+            if said is None and any(f.name == "init-too-small" for f in self.amiss):
+                said = self.need.asleep(self.base)
         if said is not None and said not in self.missing:
             self.missing.append(said)
         return said is not None
@@ -139,7 +141,8 @@ class Course:
 
     def contest(self, diagnosis: Diagnosis) -> Contender | None:
         """The smallest of the candidates about as good as the best; ``None``: none helps."""
-        found = [c for c in self._candidates(diagnosis) if c.level not in ("wiring", "advice")]
+        # Exact fixes of what was found are made by now; of what is only supposed they compete.
+        found = [c for c in self._candidates(diagnosis) if c.level not in self._settled(diagnosis)]
         made = [c for c in map(self._operated, found) if c is not None]
         field = self._with_a_chance(made)
         if not field:
@@ -152,6 +155,10 @@ class Course:
         ordered = self.play_off.order(finalists, control)
         self.ranked = self._cures_first(ordered, treated)
         return self.ranked[0] if self.ranked else None
+
+    def _settled(self, diagnosis: Diagnosis) -> tuple[Level, ...]:
+        only_supposed = all(not finding.code for finding in diagnosis.findings)
+        return ("advice",) if only_supposed else ("wiring", "advice")
 
     def _cures_first(self, ordered: Sequence[Contender], treated: set[str]) -> list[Contender]:
         """Of the first in order, what cures before what leaves the findings treated."""

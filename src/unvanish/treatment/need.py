@@ -7,7 +7,7 @@ from typing import Any
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender
 from unvanish.trial import Running, Task
-from unvanish.trial.counting import smallest_margin, worst_of
+from unvanish.trial.counting import SHARE, smallest_margin, worst_of
 from unvanish.trial.linear_skill import LinearSkill, linear_skill
 from unvanish.trial.split import samples_in
 from unvanish.trial.statistics import decide
@@ -61,6 +61,19 @@ class Need:
         return (
             f"after {self._steps} steps a linear model answers unseen samples better than this net"
         )
+
+    def asleep(self, contender: Contender) -> str | None:
+        """Whether its first tenth of the steps ends where the best constant answer stands.
+
+        Many a sound net takes its time; one whose start is known to be small need not.
+        """
+        zero, tenth = self._task.zero_skill, self._steps // 10
+        if zero is None or zero.loss is None or not math.isfinite(zero.loss) or tenth < 2:
+            return None
+        losses = self._first(contender).losses[tenth // 2 : tenth]
+        if not losses or math.fsum(losses) / len(losses) < (1 - SHARE) * zero.loss:
+            return None
+        return f"after its first {tenth} steps this net answers no better than a constant"
 
     def _first(self, contender: Contender) -> Running:
         """The run of seed 0, to its end."""

@@ -1,6 +1,6 @@
 """What is tried where a net learns badly and no finding says why."""
 
-import math
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -11,10 +11,11 @@ from unvanish.remedies.scale_input import float_inputs, is_standard, standardisi
 from unvanish.trial.redraw import is_independent
 
 UNSCALED = "unscaled-input"
-FAR = 3.0
-"""Scale of a matrix times the root of its inputs from which on a start is unusually large: He's rule
-gives 1.41, LeCun's 1, torch's own 0.58. Nets that start large fit what they see without learning
-features (lazy training; Chizat, Oyallon, Bach 2019). Small ones are often meant so, and grow."""
+LARGE, SMALL = 3.0, 1 / 6
+"""Scale of a matrix times the root of its inputs beyond which a start is unusual: He's rule gives
+1.41, LeCun's 1, torch's own 0.58. Nets that start large fit what they see without learning features
+(lazy training; Chizat, Oyallon, Bach 2019); those that start small spend their steps on leaving the
+neighbourhood of zero. Zeros are meant."""
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
@@ -22,9 +23,10 @@ RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 def supposed(patient: Patient) -> tuple[Finding, ...]:
     """Findings nobody made: step sizes over six decades, scaled inputs, other initial values.
 
-    Beyond keep="function" also what else a depth or a time is treated with. They are no diagnosis,
-    only names under which remedies make plans; what becomes of those is for a contest and a trial
-    to say. Sequences are supposed to lose their past in each recurrent module.
+    What is frozen as it was drawn is supposed to have been meant to train. Beyond keep="function"
+    also what else a depth or a time is treated with. They are no diagnosis, only names under which
+    remedies make plans; what becomes of those is for a contest and a trial to say. Sequences are
+    supposed to lose their past in each recurrent module.
     """
     found = [
         _finding("step-too-small", ("step-size",), better_rate=100.0),
@@ -33,6 +35,7 @@ def supposed(patient: Patient) -> tuple[Finding, ...]:
         _finding(UNSCALED, ("scale-input",)),
         _finding("depth-decay", ("reinitialize", "swap-activation", "insert-norm")),
         _finding("depth-decay", ("gated-residual",)),
+        *_frozen(patient),
     ]
     places = _recurrent(patient)
     if places:
@@ -45,31 +48,47 @@ def amiss(patient: Patient) -> tuple[Finding, ...]:
     """What is unusual about inputs or initial values, and by itself no illness.
 
     Inputs that are, taken all together, far from zero mean and unit scale; a first draw of weights
-    that is far from any rule's scale. Where a net then learns badly, this alone is tried.
+    that is far from any rule's scale, or frozen. Where a net then learns badly, this alone is tried.
     """
     found: list[Finding] = []
     inputs = float_inputs(patient)
     if inputs and not is_standard(standardising(inputs, None)):
         found.append(_finding(UNSCALED, ("scale-input",)))
-    if any(_is_far(module) for module in patient.model.modules()):
-        found.append(_finding("init-too-large", ("reinitialize",)))
-        places = _recurrent(patient)
-        if places:
-            found.append(_finding("time-decay", ("recurrent-initialization",), places))
-    return tuple(found)
+    gains = [gain for module in patient.model.modules() for gain in _gains(module)]
+    for name, unusual in (
+        ("init-too-large", max(gains, default=1.0) > LARGE),
+        ("init-too-small", min(gains, default=1.0) < SMALL),
+    ):
+        if unusual:
+            found.append(_finding(name, ("reinitialize",)))
+    places = _recurrent(patient)
+    if found and places and not all(SMALL <= gain <= LARGE for gain in gains):
+        found.append(_finding("time-decay", ("recurrent-initialization",), places))
+    return (*found, *_frozen(patient))
 
 
-def _is_far(module: nn.Module) -> bool:
-    """Whether a fresh matrix of this layer is unusually large, and no more than a draw."""
+def _gains(module: nn.Module) -> Iterator[float]:
+    """Of each fresh trained matrix of a layer, no more than a draw: its scale over that of its fan."""
     if not isinstance(module, WEIGHTED) or looks_trained(module) is not None:
-        return False
+        return
     for weight in module.parameters(recurse=False):
-        if weight.dim() >= 2 and weight.requires_grad:
-            fan = weight[0].numel()
-            gain = float(weight.detach().double().square().mean().sqrt()) * math.sqrt(fan)
-            if gain > FAR and is_independent(module, weight):
-                return True
-    return False
+        if weight.dim() < 2 or not weight.requires_grad or not is_independent(module, weight):
+            continue
+        gain = float(weight.detach().double().square().mean().sqrt()) * weight[0].numel() ** 0.5
+        if gain > 0:
+            yield gain
+
+
+def _frozen(patient: Patient) -> tuple[Finding, ...]:
+    """Matrices that are frozen as they were drawn: nothing that was learned would be lost by training."""
+    places = [
+        f"{path}.{name}" if path else name
+        for path, module in patient.model.named_modules()
+        if isinstance(module, WEIGHTED) and looks_trained(module) is None
+        for name, parameter in module.named_parameters(recurse=False)
+        if not parameter.requires_grad and parameter.is_floating_point()
+    ]
+    return (_finding("nothing-trainable", ("unfreeze",), tuple(places)),) if places else ()
 
 
 def _recurrent(patient: Patient) -> tuple[str, ...]:
