@@ -221,6 +221,16 @@ def critics_turn(seed: int) -> Program:
 
 
 @seeded
+def generators_turn(seed: int) -> Program:
+    return {
+        "model": (model := Adversary()),
+        "data": [(torch.randn(64, 4),)],
+        "forward": lambda net, batch: F.softplus(-net.critic(net.generator(batch[0]))).mean(),
+        "optimizer": torch.optim.Adam(model.generator.parameters(), 1e-3),
+    }
+
+
+@seeded
 def head_that_is_logged(seed: int) -> Program:
     return {**classify(TwoHeads(logged=True), blobs(seed)), "optimizer": adam}
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from patients_cuts import HEALTHY_CUTS, SICK_CUTS
+from patients_cuts import HEALTHY_CUTS, SICK_CUTS, Adversary, generators_turn
 
 import unvanish
 from unvanish.experiments.laboratory import Laboratory
@@ -41,6 +41,35 @@ def test_teacher_that_differs_and_is_in_the_optimizer_is_a_cut() -> None:
     program = HEALTHY_CUTS["teacher that the optimizer does not hold"](0)
     program["optimizer"] = torch.optim.Adam(program["model"].parameters(), 1e-3)
     assert unvanish.diagnose(**program).findings[0].name == "detached"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_player_with_an_optimizer_of_its_own_is_a_note(seed: int) -> None:
+    diagnosis = unvanish.diagnose(**generators_turn(seed))
+    assert diagnosis.healthy
+    assert [(f.name, f.severity) for f in diagnosis.findings] == [("not-in-optimizer", "note")]
+    assert all(name.startswith("critic.") for name in diagnosis.findings[0].where)
+
+
+def test_part_of_a_player_that_is_missing_is_a_fault() -> None:
+    program = generators_turn(0)
+    program["optimizer"] = torch.optim.Adam(program["model"].generator[0].parameters(), 1e-3)
+    assert unvanish.diagnose(**program).findings[0].severity == "broken"
+
+
+def test_part_that_is_missing_from_one_network_is_a_fault() -> None:
+    class Whole(Adversary):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.critic(self.generator(x))
+
+    model = Whole()
+    finding = unvanish.diagnose(
+        model,
+        (torch.randn(32, 4), torch.randn(32, 1)),
+        torch.nn.functional.mse_loss,
+        torch.optim.Adam(model.generator.parameters(), 1e-3),
+    ).findings[0]
+    assert (finding.name, finding.severity) == ("not-in-optimizer", "broken")
 
 
 def test_asking_the_loss_changes_nothing() -> None:

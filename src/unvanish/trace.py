@@ -313,7 +313,10 @@ class Nonfinite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Under which the observation was made. ``seed`` is ``None`` where a running training was watched."""
+    """Under which the observation was made. ``seed`` is ``None`` where a running training was watched.
+
+    ``whole`` is false where the model itself was never called, only parts of it one by one.
+    """
 
     unvanish: str
     torch: str
@@ -331,6 +334,7 @@ class Conditions:
     modules: int
     inputs_differentiated: bool
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class Dataflow:
     def __init__(self, trace: Trace) -> None:
         self.operations = trace.operations
         self.batch_size = trace.conditions.batch_size
+        self.loss = trace.conditions.loss
         self.states = {name: p.state for p in trace.parameters for name in p.names}
         self.dimensions = {n: len(p.shape) for p in trace.parameters for n in p.names}
         self._blank = {n for p in trace.parameters if p.weight_norm == 0 for n in p.names}

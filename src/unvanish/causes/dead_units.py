@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
 from unvanish.causes.saturated_activation import places_of
 from unvanish.kinds import activation_name
 from unvanish.trace import Activation, Trace
@@ -39,10 +39,12 @@ REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
 
 def find(case: Case) -> Iterable[Finding]:
     """Layers dead as a whole, or with more dead units than a symmetric initialisation can leave."""
-    rectifiers = sum(1 for a in case.trace.activations if a.units)
+    flow = Dataflow(case.trace)
+    units = [a for a in case.trace.activations if a.units and not _in_the_loss(flow, a)]
+    rectifiers = len(units)
     sick = [
         a
-        for a in case.trace.activations
+        for a in units
         if more_than_chance(a, rectifiers) or (_is_whole(a) and cuts(case.trace, a))
     ]
     if not sick:
@@ -90,6 +92,32 @@ def more_than_chance(activation: Activation, layers: int) -> bool:
     return dead > units / 2 + margin and (1 - SPARSE) ** seen <= RARELY
 
 
+ZERO_AT_ZERO = VIEWS | SCALINGS | frozenset("sum mean pow square add iadd radd".split())
+"""What may follow a hinge on its way to the loss: of zeros it makes zero, beside other summands."""
+
+
+def _in_the_loss(flow: Dataflow, activation: Activation) -> bool:
+    """Whether it is the hinge of a loss: what it takes is no unit, and all at zero is all solved.
+
+    Nothing stands between it and the loss that makes more than zero of its zeros; and it is called
+    outside of the model, or there is no loss left.
+    """
+    places = _operations(flow, activation)
+    solved = not any(flow[i].inside for i in places) or flow.loss == 0
+    behind = flow.descendants(places) & flow.to_loss - set(places)
+    return bool(places) and solved and all(flow[i].function in ZERO_AT_ZERO for i in behind)
+
+
+def _operations(flow: Dataflow, activation: Activation) -> list[int]:
+    """The operations on the way to the loss that are this activation's."""
+    return [
+        index
+        for index in flow.to_loss
+        if activation_name(flow[index].function) == activation.function
+        and (flow[index].module, flow[index].call) == (activation.module, activation.call)
+    ]
+
+
 def _is_whole(activation: Activation) -> bool:
     return (
         bool(activation.units) and activation.dead_units == activation.units and not activation.gate
@@ -103,13 +131,7 @@ def cuts(trace: Trace, activation: Activation) -> bool:
     units that are off together by chance come back.
     """
     flow = Dataflow(trace)
-    places = [
-        index
-        for index in flow.to_loss
-        if flow.is_zero(index)
-        and activation_name(flow[index].function) == activation.function
-        and (flow[index].module, flow[index].call) == (activation.module, activation.call)
-    ]
+    places = [index for index in _operations(flow, activation) if flow.is_zero(index)]
     before = [
         p
         for p in map(trace.parameter, {name for place in places for name in flow.leaves(place)})

@@ -18,7 +18,8 @@ CARD = Card(
     apart="Read from the optimizer that was passed: its groups against the model's trainable "
     "parameters that the gradient reaches. A learning rate of zero under a scheduler (the group "
     "has an initial_lr above zero) is a warm-up step and expected. Tensors of other models in the "
-    "groups are no fault.",
+    "groups are no fault. Where the model is never called itself, only the networks in it one by one "
+    "(a GAN's players, an actor and its critic), a network that is left out whole is a note.",
     do="Build the optimizer from model.parameters() after the model is complete and on its device; "
     "where groups are made by name, check that they add up to all parameters. Freeze what is "
     "meant to stand still.",
@@ -41,7 +42,13 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         said = "are in no parameter group of the optimizer"
         if case.optimizer.foreign:
             said += f", which holds {case.optimizer.foreign} tensors that are not this model's"
-        yield _found("broken", missing, said)
+        elif _networks_apart(case, missing):
+            yield _found(
+                "note", missing, "are networks of their own that this optimizer leaves out"
+            )
+            missing = []
+        if missing:
+            yield _found("broken", missing, said)
     still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
@@ -58,6 +65,18 @@ def find(case: Case) -> Iterable[Finding | Expected]:
             f"{max(g.initial_lr or 0.0 for g in waiting):.3g}",
             unless="the scheduler is never stepped, or training is over",
         )
+
+
+def _networks_apart(case: Case, missing: list[str]) -> bool:
+    """Whether the step calls networks that are only kept together, and this optimizer has some whole.
+
+    The players of a GAN, an actor and its critic: each has its turn and an optimizer of its own. A
+    model that is called itself is one network.
+    """
+    trained = [p.name for p in case.trace.parameters if p.state not in ("frozen", "none")]
+    held = {name.partition(".")[0] for name in trained if name not in missing}
+    left_out = {name.partition(".")[0] for name in missing}
+    return not case.trace.conditions.whole and bool(held) and held.isdisjoint(left_out)
 
 
 def _found(severity: str, names: list[str], said: str) -> Finding:

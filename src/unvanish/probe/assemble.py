@@ -204,6 +204,7 @@ def _conditions(model: nn.Module, sights: list[Sight], given: dict[str, Any]) ->
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         modules=sum(1 for _ in model.modules()),
+        whole=sights[0].whole,
         **given,
     )
 

@@ -38,6 +38,7 @@ class Sight:
     first_bad: list[tuple[int, tuple[float, float] | None, int]]
     loss: float
     repeated: set[int]
+    whole: bool
 
     def parameter_arrivals(self) -> dict[str, Measure]:
         """What arrived at each parameter, where it arrived once and whole."""
@@ -133,6 +134,7 @@ class Sight:
             first_bad=watch.first_bad,
             loss=loss,
             repeated=watch.repeated,
+            whole="" in spans.calls,
         )
 
 

@@ -124,7 +124,8 @@ class Judging:
         for event in self._book.from_look(diagnosis, step, self._telling.clock()):
             self._telling.event(event)
         for finding in diagnosis.findings:
-            self._alarms.hint(finding.name, finding.where)
+            if finding.severity != "note":
+                self._alarms.hint(finding.name, finding.where)
 
 
 _open: weakref.WeakSet[Judging] = weakref.WeakSet()
