@@ -17,8 +17,11 @@ from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, operate
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.need import Need
+from unvanish.treatment.record import helps
 from unvanish.treatment.supposed import amiss
-from unvanish.trial import Running, prepare
+from unvanish.trial import Running, Verdict, prepare
+from unvanish.trial.running import Run
+from unvanish.trial.verdict import Pair
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 DIGITS = (torch.tensor(PIXELS[:320], dtype=torch.float32) / 16, torch.tensor(LABELS[:320]))
@@ -152,11 +155,12 @@ def with_noise(model: nn.Module) -> Patient:
 
 
 @pytest.mark.parametrize(
-    ("scale", "unusual"), [(7.0, True), (1.4, False), (0.6, False), (0.1, False)]
+    ("scale", "unusual"),
+    [(7.0, ["init-too-large"]), (1.4, []), (0.6, []), (0.1, ["init-too-small"]), (0.0, [])],
 )
-def test_what_counts_as_an_unusual_start(scale: float, unusual: bool) -> None:
+def test_what_counts_as_an_unusual_start(scale: float, unusual: list[str]) -> None:
     model = drawn(scale, 64, 48, 10)
-    assert [f.name for f in amiss(with_noise(model))] == (["init-too-large"] if unusual else [])
+    assert [f.name for f in amiss(with_noise(model))] == unusual
 
 
 def test_large_weights_that_were_made_with_a_purpose_are_not_unusual() -> None:
@@ -207,3 +211,88 @@ def test_a_rate_between_two_decades_is_found() -> None:
     assert best.edits[0].options["lr_factor"] == pytest.approx(9e-3)
     tried = sorted(float(c.edits[0].options["lr_factor"]) for c in contest.seen)
     assert tried == pytest.approx([1e-3 / 3, 1e-3, 3e-3, 9e-3, 10.0])
+
+
+class Exponential(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.exp(x)
+
+
+def test_a_function_that_is_no_activation_is_one_between_layers() -> None:
+    model = stack(64, 32, 32, 32, 32, 32, 32, 10, activation=Exponential)
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.02)
+    found = treat(model, DIGITS, steps=60, keep="layers")
+    assert found.cured
+    assert "swap-activation" in found.remedies
+    assert not any(isinstance(module, Exponential) for module in found.model.modules())
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.memory, self.head = nn.GRU(8, 24, batch_first=True), nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x.unflatten(1, (8, 8)))[0][:, -1])
+
+
+def test_what_is_frozen_as_it_was_drawn_is_thawed_where_the_rest_learns_badly() -> None:
+    model = Reader()
+    model.memory.requires_grad_(False)
+    found = treat(model, DIGITS, steps=80)
+    assert found.before.healthy  # freezing is for somebody to decide
+    assert found.cured
+    assert "unfreeze" in found.remedies
+    assert all(p.requires_grad for p in found.model.parameters())
+    assert not any(p.requires_grad for p in model.memory.parameters())
+
+
+def images() -> tuple[Tensor, Tensor]:
+    return DIGITS[0].reshape(-1, 1, 8, 8), DIGITS[1]
+
+
+def test_a_small_start_that_sleeps_is_drawn_anew() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for inside in (1, 12, 12):
+        layers += [nn.Conv2d(inside, 12, 3, padding=1), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(192, 10))
+    for layer in model:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.1 / layer.weight[0].numel() ** 0.5)
+    found = treat(model, images(), steps=120)
+    assert any("no better than a constant" in note for note in found.notes)
+    assert found.cured
+    assert "reinitialize" in found.remedies
+
+
+@pytest.mark.parametrize(
+    ("means", "word", "loss_word", "another_net", "told"),
+    [
+        ((0.80, 0.90), "helped", "undecided", True, True),
+        ((0.80, 0.81), "no effect", "helped", False, True),
+        ((0.80, 0.81), "no effect", "helped", True, False),  # another net for the loss alone
+        ((0.99, 0.99), "no effect", "helped", True, True),  # it can hardly rise any more
+        ((0.11, 0.11), "no effect", "helped", True, True),  # nor has it begun to
+        ((0.80, 0.81), "undecided", "helped", False, False),
+    ],
+)
+def test_what_counts_as_help(
+    means: tuple[float, float], word: str, loss_word: str, another_net: bool, told: bool
+) -> None:
+    def run(metric: float) -> Run:
+        return Run(
+            label="", seed=0, rate=1.0, steps=1, metric=metric, loss=1.0, validation=None,
+            diverged=False, losses=(1.0,), seconds=0.0,
+        )  # fmt: skip
+
+    pair = Pair(seed=0, control=run(means[0]), treated=run(means[1]), difference=0.0)
+    verdict = Verdict(
+        word=word, loss_word=loss_word, metric="accuracy", higher_is_better=True, pairs=(pair,),
+        difference=0.0, interval=None, p=None, margin=0.02, zero_skill=0.1, held_out=100,
+        unseen=True, steps=1, planned=1,
+    )  # fmt: skip
+    assert helps(verdict, another_net) is told

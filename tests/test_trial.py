@@ -257,6 +257,25 @@ def test_time_that_is_up_gives_what_is_complete() -> None:
     assert Verdict.from_json(verdict.to_json()) == verdict
 
 
+def test_an_undecided_gain_asks_more_seeds() -> None:
+    task = {"steps": 4, "seeds": 2, "rates": (1,)}
+    first = compare(deep(nn.Sigmoid), healthy(), FEW, CROSS_ENTROPY, adam, **task)
+    assert (first.word, len(first.pairs)) == ("undecided", 2)  # two seeds cannot decide
+    more = compare(deep(nn.Sigmoid), healthy(), FEW, CROSS_ENTROPY, adam, most=8, **task)
+    assert more.planned == len(more.pairs) == 8 or more.word != "undecided"
+    assert more.planned > 2
+    assert [pair.difference for pair in more.pairs[:2]] == [p.difference for p in first.pairs]
+    assert any("undecided after" in note for note in more.notes)
+
+
+def test_who_is_behind_is_not_asked_again() -> None:
+    verdict = compare(
+        healthy(), deep(nn.Sigmoid), FEW, CROSS_ENTROPY, adam, steps=4, seeds=2, most=8
+    )
+    assert (verdict.planned, verdict.word) == (2, "undecided")
+    assert (verdict.difference or 0) < 0
+
+
 def test_what_is_on_the_training_data_says_so() -> None:
     few = (DIGITS[0][:12], DIGITS[1][:12])
     verdict = compare(healthy(), healthy(), few, CROSS_ENTROPY, steps=2, seeds=2)

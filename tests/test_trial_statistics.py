@@ -73,6 +73,30 @@ def test_words(differences: list[float], word: str) -> None:
     assert decide(differences, margin=0.02).word == word
 
 
+def test_every_further_look_asks_for_more_certainty() -> None:
+    # Ten differences whose 95 % interval ends just above zero, and that of 97.5 % just below.
+    differences = [0.17, -0.04, 0.15, -0.03, 0.16, -0.04, 0.14, 0.05, 0.12, 0.02]
+    assert decide(differences, margin=0.02).word == "helped"
+    assert decide(differences, margin=0.02, looks=2).word == "undecided"
+    assert decide(differences, margin=0.02, looks=2).interval == decide(differences, 0.02).interval
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_asking_again_claims_help_hardly_more_often(heavy: bool) -> None:
+    generator = np.random.default_rng(1)
+    shape = (1000, 20)
+    draws = generator.standard_cauchy(shape) if heavy else generator.standard_normal(shape)
+    claims = 0
+    for row in draws.tolist():
+        for looks, seeds in enumerate((5, 10, 20), start=1):
+            word = decide(row[:seeds], margin=0.1, looks=looks).word
+            if word != "undecided":
+                break
+        claims += word == "helped"
+    # Twice the one in 25 of a single look; three standard errors of 1000 draws are 0.025.
+    assert claims / len(draws) < 0.08 + 0.025
+
+
 def test_rounding_is_no_proof_of_no_spread() -> None:
     assert decide([0.0, 0.0], margin=0.02, resolution=0.02).word == "undecided"
     assert decide([0.0] * 5, margin=0.02, resolution=0.02).word == "no effect"
