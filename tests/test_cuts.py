@@ -83,3 +83,18 @@ def test_asking_the_loss_changes_nothing() -> None:
 
 def test_nothing_is_asked_where_there_is_no_model() -> None:
     assert Laboratory().loss_follows(["weight"]) is None
+
+
+def test_watch_does_not_take_constants_for_numbers_that_came_back() -> None:
+    def looked_at(program: dict[str, object], name: str) -> list[str]:
+        model, (inputs, targets) = program["model"], program["data"]
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with unvanish.watch(model, optimizer) as monitor:
+            for _ in range(3):
+                optimizer.zero_grad()
+                program["loss"](model(inputs), targets).backward()
+                optimizer.step()
+        return [f.name for f in monitor.diagnosis.findings if f.name == name]
+
+    assert looked_at(HEALTHY_CUTS["a head whose output is logged"](0), "detached") == []
+    assert looked_at(SICK_CUTS["features as floats"][0](0), "detached") == ["detached"]

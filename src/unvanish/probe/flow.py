@@ -68,12 +68,22 @@ class BadValue:
 
 
 @dataclass(slots=True)
+class Exit:
+    """So many values of what the call ``source`` made were handed out of torch."""
+
+    operation: str
+    module: str
+    source: int
+    values: int
+
+
+@dataclass(slots=True)
 class Flow:
     """What one forward pass did, in order."""
 
     calls: list[Call] = field(default_factory=list[Call])
     bad: list[BadValue] = field(default_factory=list[BadValue])
-    exits: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    exits: list[Exit] = field(default_factory=list[Exit])
     bad_leaves: list[str] = field(default_factory=list[str])
     """Parameters, and tensors of the batch, that were not finite when they were read."""
     loss_call: int | None = None

@@ -107,14 +107,15 @@ def find_cuts(flow: Flow, unreached: set[str]) -> tuple[Cut, ...]:
         for index, call in enumerate(flow.calls)
         if carried[index] and not call.grad_out and _had_gradient(flow, index)
     ]
-    for operation, module, index in flow.exits:
-        if carried[index]:
+    left = sum(one.values for one in flow.exits if carried[one.source])
+    for one in flow.exits:
+        if carried[one.source]:
             cuts.append(
                 Cut(
-                    operation=operation,
-                    module=module,
-                    parameters=tuple(sorted(carried[index])),
-                    to_loss=_reenters(flow, index, to_loss),
+                    operation=one.operation,
+                    module=one.module,
+                    parameters=tuple(sorted(carried[one.source])),
+                    to_loss=_reenters(flow, one.source, to_loss, left),
                 )
             )
     return tuple(dict.fromkeys(cuts))  # a loop over numbers leaves at each of them
@@ -158,11 +159,18 @@ def _cut_name(flow: Flow, index: int) -> str:
     return name if name in stops else f"{name} under no_grad"
 
 
-def _reenters(flow: Flow, index: int, to_loss: Iterable[int]) -> bool:
-    """Whether a tensor made from plain numbers after this exit flows into the loss."""
-    later = (flow.calls[i] for i in to_loss if i > index)
-    # torch.from_numpy and its like are not seen: what they made comes from nowhere.
-    return any(call.foreign or (call.made and call.function in _MAKERS) for call in later)
+def _reenters(flow: Flow, index: int, to_loss: Iterable[int], left: int) -> bool:
+    """Whether a tensor made from plain numbers after this exit flows into the loss.
+
+    It cannot hold more numbers than the ``left`` ones: constants usually do.
+    """
+    for call in (flow.calls[i] for i in to_loss if i > index):
+        # torch.from_numpy and its like are not seen: what they made comes from nowhere.
+        if call.foreign and any(math.prod(shape) <= left for shape in call.input_shapes):
+            return True
+        if call.made and call.function in _MAKERS and math.prod(call.output_shape) <= left:
+            return True
+    return False
 
 
 _MAKERS = frozenset(("tensor", "as_tensor", "asarray", "full"))

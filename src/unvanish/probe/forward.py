@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from unvanish.batches import tensors_in
 from unvanish.kinds import activation_name
 from unvanish.probe.activations import ActivationReader
-from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Flow
+from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Exit, Flow
 from unvanish.probe.functions import (
     Arguments,
     dim_of,
@@ -102,7 +102,8 @@ class ForwardRecorder(TorchFunctionMode):
                     call.activation, call.sample, made[0], self._spans, self.flow, index
                 )
         elif call.name in EXITS and call.sources[0]:
-            self.flow.exits.append((call.name, self._spans.path, call.sources[0][0]))
+            values = call.inputs[0].numel()
+            self.flow.exits.append(Exit(call.name, self._spans.path, call.sources[0][0], values))
 
     def came_with(self, tensors: Iterable[Tensor]) -> None:
         """Count these tensors as the batch, for the calls that read them already as well."""

@@ -49,7 +49,7 @@ class Leaves:
             return False
         flow = self._recorder.flow
         # Made of numbers after numbers had left the graph: those, in all likelihood.
-        again = flow.calls[start].made and any(index < start for _, _, index in flow.exits)
+        again = flow.calls[start].made and any(left.source < start for left in flow.exits)
         return flow.calls[start].data or again
 
     def release(self) -> None:
