@@ -8,8 +8,10 @@ import unvanish
 from unvanish.experiments.laboratory import Laboratory
 
 SEEDS = (0, 1, 2)
-# torch warns of a tensor that is made of a tensor.
-pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor")
+# torch warns of a tensor, or a number, that is made of a tensor.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:To copy construct from a tensor", "ignore:Converting a tensor with requires_grad"
+)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
