@@ -27,6 +27,7 @@ PAGES += ["docs/lessons/README.md"]
 FRAGMENTS: dict[tuple[str, str], str] = {
     ("docs/alarms.md", "alarms.feed(reading)"): "is fed by a watch; tests/test_alarms.py",
     ("docs/frameworks.md", "integrations.huggingface"): "tests/test_integrations.py",
+    ("docs/frameworks.md", "accelerator.prepare"): "tests/test_integration_accelerate.py",
     ("docs/frameworks.md", "integrations.lightning"): "tests/test_integrations.py",
     ("docs/frameworks.md", "YOLO("): "needs pictures; tests/test_integration_yolo.py",
     ("docs/frameworks.md", "yolo.model"): "needs a detector; tests/test_integration_yolo.py",
