@@ -68,9 +68,13 @@ class Course:
         said = self.need.of(self.base)
         self.amiss = amiss(replace(self.patient, model=self.base.model)) if said is None else ()
         if self.amiss:
-            small = [f.name == "init-too-small" for f in self.amiss]
-            said = None if all(small) else self.need.beyond(self.base)
-            if said is None and any(small):  # often meant so, and by itself no reason
+            reasons = {finding.name for finding in self.amiss} - {
+                "time-decay"
+            }  # comes with a start
+            said = self.need.beyond(self.base) if reasons != {"init-too-small"} else None
+            if (
+                said is None and "init-too-small" in reasons
+            ):  # often meant so, and by itself no reason
                 said = self.need.asleep(self.base)
         if said is not None and said not in self.missing:
             self.missing.append(said)
