@@ -166,13 +166,18 @@ class Course:
         return ("advice",) if only_supposed else ("wiring", "advice")
 
     def _cures_first(self, ordered: Sequence[Contender], treated: set[str]) -> list[Contender]:
-        """Of the first in order, what cures before what leaves the findings treated."""
-        cures: list[Contender] = []
-        others: list[Contender] = []
-        for contender in ordered[:MOST]:
-            contender.left = harmful(self.diagnose(contender))
-            (others if treated & set(contender.left) else cures).append(contender)
-        return [*cures, *others]
+        """Of the first in order, what cures before what leaves the findings treated.
+
+        Of those alike in this, what starts with a gate that holds before what still has to.
+        """
+        leaves: list[tuple[bool, bool]] = []
+        first = ordered[:MOST]
+        for contender in first:
+            diagnosis = self.diagnose(contender)
+            contender.left = harmful(diagnosis)
+            leaves.append((bool(treated & set(contender.left)), bool(gate_faults(diagnosis.trace))))
+        places = sorted(range(len(first)), key=leaves.__getitem__)
+        return [first[place] for place in places]
 
     def _candidates(self, diagnosis: Diagnosis) -> tuple[Candidate, ...]:
         """What fits the base as it stands now."""
