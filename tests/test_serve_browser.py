@@ -345,6 +345,22 @@ def test_it_fits_every_width(browser: Any, address: str, width: int, language: s
         assert page.locator(".field").bounding_box()["width"] > width * 0.5
 
 
+def test_who_stands_on_a_button_stays_there_while_a_run_goes_on(
+    browser: Any, tmp_path: Path
+) -> None:
+    with Writer(tmp_path / "live", entries(6), {}) as writer:
+        writer.write(reading(0, 6))
+        writer.event(alarm(0))
+        writer.flush()
+        with served(tmp_path) as address, opened(browser, address) as page:
+            page.get_by_role("button", name="Show step 0").focus()
+            writer.write(reading(1, 6))
+            writer.event(alarm(1, "dead-units"))
+            writer.flush()
+            page.get_by_role("button", name="Show step 1").wait_for()
+            assert page.evaluate("document.activeElement.textContent") == "Show step 0"
+
+
 def test_a_live_run_is_followed_within_a_second_and_its_end_is_said(
     browser: Any, tmp_path: Path
 ) -> None:

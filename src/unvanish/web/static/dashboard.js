@@ -1,7 +1,7 @@
 // The dashboard: what is looked at is asked of the server, shown, and kept up with a running training.
 
 import { Chart } from "./charts.js";
-import { happeningsList, marksOf } from "./happenings.js";
+import { happeningsList, marksOf, redrawn } from "./happenings.js";
 import { look } from "./look.js";
 import { paced } from "./pace.js";
 import { ask, languageSwitch, listen, speak, t } from "./page.js";
@@ -130,7 +130,7 @@ function showEvents() {
       const told = { go, look: (step) => look(one.facts.run, step) };
       return happeningsList(one.events, runs.other ? one.facts.name : "", told);
     });
-    part("happenings").replaceChildren(...lists);
+    redrawn(part("happenings"), lists);
   }
   maps.mark();
   charts.forEach((chart) => chart.plot && chart.plot.redraw(false));

@@ -46,6 +46,18 @@ export function standingSaid(events) {
   return { severity: first.severity || "harmful", said: `${said}${more}.` };
 }
 
+/** The button of a list that says this: the same one, also where the list was drawn anew since. */
+export function buttonSaying(host, said) {
+  return [...host.querySelectorAll("button")].find((button) => button.textContent === said);
+}
+
+/** Draw the lists anew; who stands on a button of them stays there. */
+export function redrawn(host, lists) {
+  const stood = host.contains(document.activeElement) ? document.activeElement.textContent : null;
+  host.replaceChildren(...lists);
+  if (stood !== null) buttonSaying(host, stood)?.focus({ preventScroll: true });
+}
+
 /** The list. `told`: {go(step), look(step)}. */
 export function happeningsList(events, name, told) {
   const title = name ? t("What happened in {name}", { name }) : t("What happened");

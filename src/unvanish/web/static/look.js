@@ -1,6 +1,6 @@
 // A deep look, opened over the page.
 
-import { lookPanel } from "./happenings.js";
+import { buttonSaying, lookPanel } from "./happenings.js";
 import { ask, element, t } from "./page.js";
 
 /** The deep look at a step of a recording, in the page's dialog. */
@@ -11,8 +11,7 @@ export async function look(run, step) {
   // The browser gives the focus back to the button; in a live run that one may have been drawn anew.
   dialog.onclose = () => {
     if (opener.isConnected) return;
-    const buttons = [...document.querySelectorAll("#happenings button")];
-    buttons.find((button) => button.textContent === opener.textContent)?.focus();
+    buttonSaying(document.getElementById("happenings"), opener.textContent)?.focus();
   };
   dialog.replaceChildren(element("p", {}, t("Reading the look at step {step} ...", { step })));
   dialog.setAttribute("aria-label", t("Deep look at step {step}", { step }));
