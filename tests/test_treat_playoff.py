@@ -100,3 +100,9 @@ def test_without_time_left_the_contest_decides(spent: float) -> None:
     field = [contender("lucky", 0.97), contender("steady", 0.95)]
     names, asked = ordered(field, {}, Clock(spent, None))
     assert (set(names), asked) == ({"lucky", "steady"}, [])
+
+
+def test_who_is_behind_by_more_than_chance_is_known() -> None:
+    field = [contender("good", 0.95), contender("bad", 0.70)]
+    ordered(field, {"good": 0.95, "bad": 0.70})
+    assert [c.behind for c in field] == [False, True]

@@ -23,7 +23,10 @@ from unvanish.trial import Arm, Running
 
 @dataclass(slots=True)
 class Contender:
-    """Edits with their remedies, the treated model and optimizer, and its training so far."""
+    """Edits with their remedies, the treated model and optimizer, and its training so far.
+
+    ``behind``: a play-off has shown others to be better, by more than chance.
+    """
 
     remedies: tuple[str, ...]
     level: Level
@@ -34,6 +37,7 @@ class Contender:
     losses: dict[int, float] = field(default_factory=dict[int, float])
     left: tuple[str, ...] | None = None
     score: float | None = None
+    behind: bool = False
     out: str | None = None
 
     @property

@@ -168,14 +168,15 @@ class Course:
     def _cures_first(self, ordered: Sequence[Contender], treated: set[str]) -> list[Contender]:
         """Of the first in order, what cures before what leaves the findings treated.
 
-        Of those alike in this, what starts with a gate that holds before what still has to.
+        Of those as good as the best, what starts with a gate that holds before what does not.
         """
-        leaves: list[tuple[bool, bool]] = []
+        leaves: list[tuple[bool, bool, bool]] = []
         first = ordered[:MOST]
         for contender in first:
             diagnosis = self.diagnose(contender)
             contender.left = harmful(diagnosis)
-            leaves.append((bool(treated & set(contender.left)), bool(gate_faults(diagnosis.trace))))
+            stays = bool(treated & set(contender.left))
+            leaves.append((stays, contender.behind, bool(gate_faults(diagnosis.trace))))
         places = sorted(range(len(first)), key=leaves.__getitem__)
         return [first[place] for place in places]
 

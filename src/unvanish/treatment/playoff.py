@@ -45,6 +45,8 @@ class PlayOff:
         alike = self._within(racing, BEHIND if counted else 1.0, turns)
         near = sorted(alike, key=lambda c: c.size)
         rest = sorted((c for c in better if c not in near), key=lambda c: -(c.score or 0.0))
+        for contender in rest:
+            contender.behind = True
         return [c for c in (*near, *rest) if (c.score or 0.0) > floor]
 
     def _race(self, better: Sequence[Contender]) -> tuple[list[Contender], int]:
