@@ -229,6 +229,23 @@ def test_a_function_that_is_no_activation_is_one_between_layers() -> None:
     assert not any(isinstance(module, Exponential) for module in found.model.modules())
 
 
+def test_so_is_one_behind_which_a_pooling_comes() -> None:
+    layers: list[nn.Module] = []
+    for inside in (1, 8):
+        layers += [nn.Conv2d(inside, 8, 3, padding=1), Exponential(), nn.MaxPool2d(2)]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32, 10))
+    diagnosis = unvanish.diagnose(model, images(), F.cross_entropy)
+    patient = Patient(
+        model=model,
+        batches=[images()],
+        loss=F.cross_entropy,
+        forward=None,
+        optimizer=None,
+        diagnosis=diagnosis,
+    )
+    assert [a.module for a in hidden_activations(patient)] == ["1", "4"]
+
+
 class Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()

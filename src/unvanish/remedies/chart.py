@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from unvanish.causes.dataflow import Dataflow
-from unvanish.init.graph import Graph
+from unvanish.causes.dataflow import VIEWS, Dataflow
+from unvanish.init.graph import DROPOUTS, Graph
+from unvanish.init.layout import SPATIAL
 from unvanish.init.residual import longest
 from unvanish.kinds import activation_name
 from unvanish.probe.observe import unwrapped
@@ -98,8 +99,15 @@ def _in_the_place_of_one(patient: Patient) -> Iterable[Activation]:
             continue
         feeders = [every[k] for k in operation.inputs if k is not None]
         readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
-        if readers and all(op.parameters for op in (*feeders, *readers)):
+        fed = all(feeder.parameters for feeder in feeders)
+        read = all(r.parameters or (not softmax and _passes_on(r)) for r in readers)
+        if fed and readers and read:
             yield _as_activation(operation, feeders[0].module if feeders else None)
+
+
+def _passes_on(operation: Operation) -> bool:
+    """Whether it only pools, drops or reshapes, on the way to the next layer."""
+    return operation.function.rstrip("_") in SPATIAL | DROPOUTS | VIEWS
 
 
 def _is_unusual(module: nn.Module | None, operation: Operation) -> bool:
