@@ -1,11 +1,10 @@
 """A loop of one's own under Accelerate: watched as it is, without a callback."""
 
-import importlib.util
 from typing import Any
 
 import pytest
 import torch
-from test_integration_faults import NAMES, RATES, STEPS, Sick, assert_named, data
+from test_integration_faults import NAMES, RATES, STEPS, Sick, assert_named, data, needs
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -13,7 +12,7 @@ import unvanish
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # the framework's own
-    pytest.mark.skipif(importlib.util.find_spec("accelerate") is None, reason="no accelerate"),
+    needs("accelerate"),
 ]
 
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits, load_wine
 from torch import Tensor, nn
 from torch.nn import functional as F
+from treated import patient_of
 
 import unvanish
 from unvanish.remedies.chart import hidden_activations
@@ -77,15 +78,7 @@ class Attends(nn.Module):
 def test_only_a_softmax_that_a_layer_reads_counts_as_one(hidden: bool, count: int) -> None:
     model = stack(64, 48, 48, 4, activation=lambda: nn.Softmax(-1)) if hidden else Attends()
     data = DIGITS[0], DIGITS[1] % 4
-    diagnosis = unvanish.diagnose(model, data, F.cross_entropy)
-    patient = Patient(
-        model=model,
-        batches=[data],
-        loss=F.cross_entropy,
-        forward=None,
-        optimizer=None,
-        diagnosis=diagnosis,
-    )
+    patient = patient_of({"model": model, "data": data, "loss": F.cross_entropy})
     found = [a for a in hidden_activations(patient) if a.function == "softmax"]
     assert len(found) == count
 
@@ -193,14 +186,7 @@ def test_a_rate_between_two_decades_is_found() -> None:
         model.weight.fill_(1.0)
     optimizer = torch.optim.SGD(model.parameters(), 1.0)
     data, loss = (inputs, targets), F.mse_loss
-    patient = Patient(
-        model=model,
-        batches=[data],
-        loss=loss,
-        forward=None,
-        optimizer=optimizer,
-        diagnosis=unvanish.diagnose(model, data, loss, optimizer),
-    )
+    patient = patient_of({"model": model, "data": data, "loss": loss, "optimizer": optimizer})
     task = prepare(model, data, loss, steps=160, validation=True)
     contest = Contest(patient, lambda c: Running(c.arm, task), 160, Clock(None, None))
     factors = (10.0, 1e-3)
@@ -234,15 +220,7 @@ def test_so_is_one_behind_which_a_pooling_comes() -> None:
     for inside in (1, 8):
         layers += [nn.Conv2d(inside, 8, 3, padding=1), Exponential(), nn.MaxPool2d(2)]
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32, 10))
-    diagnosis = unvanish.diagnose(model, images(), F.cross_entropy)
-    patient = Patient(
-        model=model,
-        batches=[images()],
-        loss=F.cross_entropy,
-        forward=None,
-        optimizer=None,
-        diagnosis=diagnosis,
-    )
+    patient = patient_of({"model": model, "data": images(), "loss": F.cross_entropy})
     assert [a.module for a in hidden_activations(patient)] == ["1", "4"]
 
 

@@ -66,11 +66,7 @@ class Sessions:
         Raises:
             BadInput: too many wait already.
         """
-        edits = self.edits(name, settings, cure)
-        state = settings, cure if edits else ""
-        with self._guard:
-            learner = self._learner(name)
-            learner.wants = state
+        state, edits, learner = self._asked(name, settings, cure, newest=True)
 
         def answer() -> dict[str, Any]:
             return pictured(settings, self._look(state, edits))
@@ -83,11 +79,7 @@ class Sessions:
         Raises:
             BadInput: too many wait already.
         """
-        edits = self.edits(name, settings, cure)
-        state = settings, cure if edits else ""
-        with self._guard:
-            learner = self._learner(name)
-            learner.wants = learner.wants or state
+        state, edits, learner = self._asked(name, settings, cure, newest=False)
 
         def wanted() -> bool:
             return learner.wants == state
@@ -96,6 +88,21 @@ class Sessions:
             return judged(settings, self._look(state, edits), wanted)
 
         return self._answered(("verdict", *state, spoken()), wanted, LETS_PAST, answer)
+
+    def _asked(
+        self, name: str, settings: Settings, cure: str, newest: bool
+    ) -> tuple[State, tuple[Edit, ...], Learner]:
+        """The state that a question is about, the edits of its cure, and who asks.
+
+        ``newest``: that is what the learner looks at from now on.
+        """
+        edits = self.edits(name, settings, cure)
+        state = settings, cure if edits else ""
+        with self._guard:
+            learner = self._learner(name)
+            if newest or learner.wants is None:
+                learner.wants = state
+        return state, edits, learner
 
     def _answered(
         self,

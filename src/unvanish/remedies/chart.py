@@ -107,12 +107,12 @@ def _in_the_place_of_one(patient: Patient) -> Iterable[Activation]:
 
 def _passes_on(operation: Operation) -> bool:
     """Whether it only pools, drops or reshapes, on the way to the next layer."""
-    return operation.function.rstrip("_") in SPATIAL | DROPOUTS | VIEWS
+    return operation.function in SPATIAL | DROPOUTS | VIEWS
 
 
 def _is_unusual(module: nn.Module | None, operation: Operation) -> bool:
     """Whether this is all of a module: one elementwise function, and no parameters."""
-    if module is None or operation.function.rstrip("_") not in UNUSUAL:
+    if module is None or operation.function not in UNUSUAL:
         return False
     return not list(module.children()) and not list(module.parameters())
 
@@ -122,7 +122,7 @@ def _as_activation(operation: Operation, fed_by: str | None) -> Activation:
     return Activation(
         module=operation.module,
         call=operation.call,
-        function=operation.function.rstrip("_"),
+        function=operation.function,
         input_rms=math.nan,
         input_mean=math.nan,
         output_rms=operation.output_rms if operation.output_rms is not None else math.nan,
@@ -159,8 +159,8 @@ def operation_of(patient: Patient, activation: Activation) -> Operation | None:
     """The operation of the trace that made this activation's output."""
     for operation in patient.diagnosis.trace.operations:
         here = (operation.module, operation.call) == (activation.module, activation.call)
-        plain = operation.function.rstrip("_")
-        if here and activation.function in (activation_name(plain), plain):
+        named = activation_name(operation.function) or operation.function
+        if here and named == activation.function:
             return operation
     return None
 

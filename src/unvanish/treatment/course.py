@@ -68,13 +68,11 @@ class Course:
         said = self.need.of(self.base)
         self.amiss = amiss(replace(self.patient, model=self.base.model)) if said is None else ()
         if self.amiss:
-            reasons = {finding.name for finding in self.amiss} - {
-                "time-decay"
-            }  # comes with a start
-            said = self.need.beyond(self.base) if reasons != {"init-too-small"} else None
-            if (
-                said is None and "init-too-small" in reasons
-            ):  # often meant so, and by itself no reason
+            # A small start is often meant so, and by itself no reason; time-decay comes with a start.
+            reasons = {finding.name for finding in self.amiss} - {"time-decay"}
+            if reasons != {"init-too-small"}:
+                said = self.need.beyond(self.base)
+            if said is None and "init-too-small" in reasons:
                 said = self.need.asleep(self.base)
         if said is not None and said not in self.missing:
             self.missing.append(said)

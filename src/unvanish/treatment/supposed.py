@@ -55,14 +55,13 @@ def amiss(patient: Patient) -> tuple[Finding, ...]:
     if inputs and not is_standard(standardising(inputs, None)):
         found.append(_finding(UNSCALED, ("scale-input",)))
     gains = [gain for module in patient.model.modules() for gain in _gains(module)]
-    for name, unusual in (
-        ("init-too-large", max(gains, default=1.0) > LARGE),
-        ("init-too-small", min(gains, default=1.0) < SMALL),
-    ):
-        if unusual:
-            found.append(_finding(name, ("reinitialize",)))
+    large, small = any(gain > LARGE for gain in gains), any(gain < SMALL for gain in gains)
+    if large:
+        found.append(_finding("init-too-large", ("reinitialize",)))
+    if small:
+        found.append(_finding("init-too-small", ("reinitialize",)))
     places = _recurrent(patient)
-    if found and places and not all(SMALL <= gain <= LARGE for gain in gains):
+    if places and (large or small):
         found.append(_finding("time-decay", ("recurrent-initialization",), places))
     return (*found, *_frozen(patient))
 

@@ -112,9 +112,10 @@ def compare(
     plan = Plan(steps=steps, seeds=seeds, rates=tuple(rates), margin=margin)
     outcome = perform_all(_jobs(sides, task, plan, until), jobs, workers, progress)
     verdict = _concluded(task, plan, outcome, time.perf_counter() - started)
-    while _open(verdict, plan, outcome) and plan.seeds < (most or seeds):
+    most = most or seeds
+    while _open(verdict, plan, outcome) and plan.seeds < most:
         known = plan.seeds
-        plan = replace(plan, seeds=min(2 * known, most or seeds), looks=plan.looks + 1)
+        plan = replace(plan, seeds=min(2 * known, most), looks=plan.looks + 1)
         more = perform_all(_jobs(sides, task, plan, until, known), jobs, workers, progress)
         outcome = outcome.joined(more)
         verdict = _concluded(task, plan, outcome, time.perf_counter() - started).noted(
