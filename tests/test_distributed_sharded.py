@@ -1,7 +1,6 @@
 """Sharded in other ways, accumulated, partly unused: joined, it reads as one process would have."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from distributed_joined import assert_same, torchrun
 from distributed_sharded import Dense, Step, alone, in_two, one_pass
 from torch import nn
 
 import unvanish
-from unvanish.recording import STATISTICS
 
 SCRIPT = Path(__file__).with_name("distributed_sharded.py")
 IN_TWOS = (
@@ -23,44 +22,17 @@ IN_TWOS = (
 )  # fmt: skip
 
 
-def run(processes: int, folder: Path, kinds: tuple[str, ...]) -> str:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
-    command += ["--nproc-per-node", str(processes), str(SCRIPT), str(folder), *kinds]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
-
-
 @pytest.fixture(scope="module")
 def in_twos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("twos")
-    return folder, run(2, folder, IN_TWOS)
+    return folder, torchrun(2, SCRIPT, folder, *IN_TWOS)
 
 
 @pytest.fixture(scope="module")
 def in_fours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fours")
-    run(4, folder, ("hybrid", "both"))
+    torchrun(4, SCRIPT, folder, "hybrid", "both")
     return folder
-
-
-def assert_same(joined: unvanish.Recording, one: unvanish.Recording) -> None:
-    assert set(joined.tensors) == set(one.tensors)
-    for statistic in STATISTICS:
-        for tensor in one.tensors:
-            steps, values = joined.values(statistic, tensor)
-            at, truth = one.values(statistic, tensor)
-            assert len(steps) > 0, (statistic, tensor)
-            truth = truth[np.isin(at, steps)]
-            if statistic == "gradient_log2_histogram":
-                # An entry on the edge of an octave may fall to either side of it.
-                assert int(np.abs(values.astype(int) - truth.astype(int)).sum()) <= 4
-                continue
-            against = "gradient_rms" if statistic == "gradient_mean" else statistic
-            size = 1e-5 * float(np.abs(one.values(against, tensor)[1]).max())
-            said = f"{statistic} of {tensor}"
-            np.testing.assert_allclose(values, truth, rtol=1e-5, atol=size, err_msg=said)
 
 
 @pytest.mark.parametrize(

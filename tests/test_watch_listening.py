@@ -14,7 +14,7 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
+    def before_backward(self, loss: Tensor, roots: Any, scale: Any, given: Any) -> None:
         self.heard.append(
             ("backward", float(loss.detach().sum()), None if scale is None else float(scale))
         )

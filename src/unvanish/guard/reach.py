@@ -49,8 +49,11 @@ class Reach:
 
 def _sharded(moment: Moment) -> bool:
     # DTensor is met by what it has: importing torch.distributed.tensor takes a second.
+    # The parameters of FSDP1 bear a mark.
     return any(
-        hasattr(p, "placements") and hasattr(p, "to_local") for p in moment.parameters.values()
+        (hasattr(p, "placements") and hasattr(p, "to_local"))
+        or getattr(p, "_fsdp_flattened", False)
+        for p in moment.parameters.values()
     )
 
 

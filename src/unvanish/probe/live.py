@@ -140,12 +140,15 @@ class LiveLook:
             with self.own():
                 see_through(self._pass.watch, tensors)
 
-    def before_backward(self, roots: Tensor | Sequence[Tensor], scale: Any = None) -> None:
+    def before_backward(
+        self, roots: Tensor | Sequence[Tensor], scale: Any = None, continued: bool = False
+    ) -> None:
         """Put hooks on the graph if it reaches the recorded forward pass.
 
         Args:
             roots: what ``torch.autograd.backward`` is called on.
             scale: the loss scale that was multiplied in, where there is a loss scaler.
+            continued: the gradient of the roots came from elsewhere: none of them is a loss.
         """
         self._release()
         seen = self._pass
@@ -160,7 +163,7 @@ class LiveLook:
             listed = [roots] if isinstance(roots, Tensor) else list(roots)
             self._reached = seen.reaches(listed)
             if self._reached:
-                seen.turn_to_backward(listed, None if scale is None else float(scale))
+                seen.turn_to_backward(listed, None if scale is None else float(scale), continued)
 
     def after_backward(self) -> None:
         """Take everything off if that pass was the one, and read what was seen."""

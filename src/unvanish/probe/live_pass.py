@@ -4,6 +4,7 @@ import bisect
 import functools
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +63,7 @@ class LivePass:
         self._notes = ["one step of a running training, as it happened: nothing was run again"]
         self._roots: list[Tensor] = []
         self._scale = 1.0
+        self._continued = False
 
     @property
     def here(self) -> bool:
@@ -129,9 +131,14 @@ class LivePass:
                     return True
         return False
 
-    def turn_to_backward(self, roots: list[Tensor], scale: float | None) -> None:
+    def turn_to_backward(
+        self, roots: list[Tensor], scale: float | None, continued: bool = False
+    ) -> None:
         """Hooks on the graph behind these tensors, below a loss scaler's product."""
         self._roots, self._scale = roots, scale or 1.0
+        if continued:
+            self._continued = True
+            self._notes.append("no loss: the gradient came from elsewhere (the next stage)")
         nodes = [root.grad_fn for root in roots if root.grad_fn is not None]
         call = self.recorder.producer(roots[0])
         if scale is not None:
@@ -174,9 +181,12 @@ class LivePass:
                 if 0 in sight.arrived.get(index, {})
             }
             self._gradients.settle(known, self._scale)
-            return assemble(
+            trace = assemble(
                 self._model, [sight], self._activations, self._gradients, self._conditions(sight)
             )
+        if not self._continued:
+            return trace
+        return replace(trace, conditions=replace(trace.conditions, loss=None, losses=()))
 
     def _conditions(self, sight: Sight) -> dict[str, Any]:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -104,9 +104,8 @@ class LiveRecorder(ForwardRecorder):
     def forward_is_gone(self) -> bool:
         """Whether no tensor that could lead a backward pass here is alive any more."""
         made = (reference() for reference, _ in self._made_by.values())
-        return not any(
-            t is not None and t.requires_grad and id(t) not in self._parameters for t in made
-        )
+        # A leaf leads nowhere: a parameter, or the buffer that the next input is received in.
+        return not any(t is not None and t.grad_fn is not None for t in made)
 
 
 def _default_device() -> Any:

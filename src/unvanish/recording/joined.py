@@ -5,7 +5,7 @@ every process holds whole is read from the first one, and the others are compare
 that no longer agree are an event, with the process named.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +26,7 @@ from unvanish.recording.replicas import (
     of_ranks,
     over_at_last,
     parted,
+    stopped,
     values_of,
 )
 
@@ -173,6 +174,17 @@ class JoinedRecording(Recording):
             if self._parts(rank)[name]["elements"]
         ]
 
+    @property
+    def scalar_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for one in self.ranks for name in one.scalar_names))
+
+    def scalars(self, name: str) -> tuple[Steps, NDArray[np.float64]]:
+        """As :meth:`Recording.scalars`, of the first process that has it: stages have one loss."""
+        knows = (one for one in self.ranks[1:] if name in one.scalar_names)
+        here = name in self.ranks[0].scalar_names
+        mate = None if here else next(knows, None)
+        return super().scalars(name) if mate is None else mate.scalars(name)
+
     def matrix(
         self,
         statistic: str,
@@ -222,18 +234,5 @@ class JoinedRecording(Recording):
         earliest: dict[int, Event] = {}
         for event in sorted(found, key=lambda event: event.step):
             earliest.setdefault(int(event.evidence["rank"]), event)
-        return [*earliest.values(), *self._stopped()]
-
-    def _stopped(self) -> Iterable[Event]:
-        last = [int(one.steps[-1]) if len(one.steps) else -1 for one in self.ranks]
-        for rank, recording in enumerate(self.ranks):
-            if last[rank] < max(last) - 1 and not recording.finished:
-                number = self._number(rank)
-                yield Event(
-                    kind="note",
-                    name="rank-stopped",
-                    step=last[rank],
-                    seconds=float(recording.seconds[-1]) if len(recording.seconds) else 0.0,
-                    evidence={"rank": float(number)},
-                    detail=f"rank {number} wrote nothing after step {last[rank]}",
-                )
+        numbered = [(self._number(rank), one) for rank, one in enumerate(self.ranks)]
+        return [*earliest.values(), *stopped(numbered)]

@@ -67,6 +67,21 @@ def parted(replicas: list[tuple[int, Recording]], name: str) -> list[Event]:
     return events
 
 
+def stopped(numbered: list[tuple[int, Recording]]) -> Iterable[Event]:
+    """Processes that wrote nothing any more when the others still did."""
+    last = [int(one.steps[-1]) if len(one.steps) else -1 for _, one in numbered]
+    for (number, recording), step in zip(numbered, last, strict=True):
+        if step < max(last) - 1 and not recording.finished:
+            yield Event(
+                kind="note",
+                name="rank-stopped",
+                step=step,
+                seconds=float(recording.seconds[-1]) if len(recording.seconds) else 0.0,
+                evidence={"rank": float(number)},
+                detail=f"rank {number} wrote nothing after step {step}",
+            )
+
+
 def over_at_last(met: list[tuple[Event, list[int]]]) -> Iterable[tuple[Event, list[int]]]:
     """The events without those that say "over" while the same alarm stands in another process."""
     standing: dict[str, set[int]] = {}

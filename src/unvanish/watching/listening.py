@@ -24,8 +24,11 @@ Call = Callable[..., Any]
 class Listener(Protocol):
     """What happens in the training of this process, as it happens. Nothing here may raise."""
 
-    def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
-        """A backward call begins. ``loss`` is before a loss scaler multiplied it by ``scale``."""
+    def before_backward(self, loss: Tensor, roots: Any, scale: Any, given: Any) -> None:
+        """A backward call begins. ``loss`` is before a loss scaler multiplied it by ``scale``.
+
+        ``given``: the gradient of the first root, where the caller has one.
+        """
         ...
 
     def after_backward(self, failed: bool) -> None: ...
@@ -147,10 +150,11 @@ class _Listening:
                 if not isinstance(tensors, Tensor):
                     tensors = tuple(tensors)  # a generator can be read only once
                 loss, scale = self._behind(tensors)
+                given = _first(arguments[0] if arguments else options.get("grad_tensors"))
                 failed = True
                 try:
                     for listener in listeners:
-                        listener.before_backward(loss, tensors, scale)
+                        listener.before_backward(loss, tensors, scale, given)
                     result = original(tensors, *arguments, **options)
                     failed = False
                     return result
@@ -233,6 +237,11 @@ class _Listening:
             return result
 
         return clip_grad_value_
+
+
+def _first(given: Any) -> Any:
+    """The gradient of the first root; a generator is left alone: it can be read only once."""
+    return given[0] if isinstance(given, list | tuple) and given else given
 
 
 def _factor(total: Tensor, limit: float) -> Tensor | None:

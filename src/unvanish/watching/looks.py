@@ -69,11 +69,13 @@ class Looks:
             self._waited = 0
             self._live.begin()
 
-    def before_backward(self, roots: Tensor | tuple[Tensor, ...], scale: float | None) -> None:
+    def before_backward(
+        self, roots: Tensor | tuple[Tensor, ...], scale: float | None, continued: bool = False
+    ) -> None:
         """A backward call begins."""
         if self._live is not None:
             with self._booked():
-                self._live.before_backward(roots, scale)
+                self._live.before_backward(roots, scale, continued)
 
     def after_backward(self) -> None:
         """It is over."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unvanish.watching.fused.memory import is_distributed, local_shard
 
@@ -44,10 +44,13 @@ def place() -> Place:
     return Place(distributed.get_rank(), distributed.get_world_size(), group)
 
 
-def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+def held(parameters: Mapping[str, Tensor], model: nn.Module) -> dict[str, dict[str, Any]]:
     """Of each tensor of which this process holds a part only: how it is placed, how much is here."""
     parts: dict[str, dict[str, Any]] = {}
+    flat = _stretches(model)
     for name, parameter in parameters.items():
+        if id(parameter) in flat:
+            parts[name] = {**flat[id(parameter)], "elements": parameter.numel()}
         if not is_distributed(parameter):
             continue
         placements: Any = getattr(parameter, "placements", ())
@@ -62,6 +65,34 @@ def held(parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
             "elements": local_shard(parameter).numel(),
         }
     return parts
+
+
+def _stretches(model: nn.Module) -> dict[int, dict[str, Any]]:
+    """By ``id``, what FSDP1 has laid end to end into one flat tensor: a stretch in each process.
+
+    A stretch may be empty, or end in the middle of a row.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for module in model.modules():
+        handle: Any = getattr(module, "_handle", None)
+        flat: Any = getattr(handle, "flat_param", None)
+        if not isinstance(flat, Tensor) or not handle.uses_sharded_strategy:
+            continue
+        placed: dict[str, Any] = {
+            "placements": ["Flat()"],
+            "sharded": [True],
+            "coordinates": [int(handle.rank)],
+            "mesh": [int(handle.world_size)],
+        }
+        own: Any = flat
+        for parameter in (flat, *(own._params or ())):
+            found[id(parameter)] = placed
+    return found
+
+
+def is_part(parameter: Tensor) -> bool:
+    """Whether a process may hold a part of it only: a distributed tensor, or one of FSDP1."""
+    return is_distributed(parameter) or bool(getattr(parameter, "_fsdp_flattened", False))
 
 
 def known_here(tensor: Tensor) -> Tensor | None:

@@ -11,8 +11,7 @@ from unvanish.recording import StepReading
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused import GradientReadings, Passes, UpdateReadings
-from unvanish.watching.fused.memory import is_distributed
-from unvanish.watching.parallel import lies_as
+from unvanish.watching.parallel import is_part, lies_as
 from unvanish.watching.watched import Watched
 
 Number = float | Tensor
@@ -89,7 +88,7 @@ class StepReader:
         self.columns = sorted({*watched.columns_of(optimizer), *also})
         self._parameters = [everything[column] for column in self.columns]
         self._passes = Passes(self._parameters)
-        self.local = any(is_distributed(parameter) for parameter in self._parameters)
+        self.local = any(is_part(parameter) for parameter in self._parameters)
 
     def gradients(self, into: Pending, *, histogram: bool, scale: float) -> None:
         """Read every gradient, once."""

@@ -18,6 +18,7 @@ class StepFacts:
         self._watched = watched
         self._thread = threading.local()
         self._scaler: Any = None
+        self._continues: bool | None = None
         self.start_step()
 
     def start_step(self) -> None:
@@ -38,8 +39,14 @@ class StepFacts:
         """The loss scaler that steps the optimizer, if one does."""
         return self._scaler
 
-    def before_backward(self, loss: Tensor, scale: Any) -> None:
+    @property
+    def continued(self) -> bool:
+        """Whether this backward pass goes on with a gradient that came from elsewhere: without a loss."""
+        return bool(getattr(self._thread, "continued", False))
+
+    def before_backward(self, loss: Tensor, scale: Any, given: Any) -> None:
         """A backward pass begins, of this model or another."""
+        self._thread.continued = self._goes_on(loss, given)
         self._thread.versions = self._versions()
         self._thread.loss = loss.detach()
         self._thread.scale = None if scale is None else _copied(scale)
@@ -50,13 +57,26 @@ class StepFacts:
         self._thread.loss = None
         if failed or loss is None or self._versions() == self._thread.versions:
             return False
-        here = known_here(loss)
+        here = None if self.continued else known_here(loss)
         if here is not None:
             value = here.sum() if here.dim() else here
             self._loss = value.clone() if self._loss is None else self._loss + value
         self._backwards += 1
         self._scale = self._thread.scale if self._thread.scale is not None else self._scale
         return True
+
+    def _goes_on(self, root: Tensor, given: Any) -> bool:
+        """Whether a root is no loss: the output of a stage, given its gradient by the next one.
+
+        A gradient that is the same everywhere makes a sum of losses, or their mean. That is asked
+        once in a training: to read it may mean to wait for a device.
+        """
+        if not isinstance(given, Tensor) or root.numel() == 1:
+            return False
+        if self._continues is None:
+            here = known_here(given)
+            self._continues = here is None or not bool(here.any()) or here.unique().numel() > 1
+        return self._continues
 
     def _versions(self) -> list[tuple[int, int]]:
         gradients = [parameter.grad for parameter in self._watched.sample]

@@ -72,16 +72,17 @@ class Steps:
 
     # What is heard: see unvanish.watching.listening.Listener.
 
-    def before_backward(self, loss: Tensor, roots: Any, scale: Any) -> None:
+    def before_backward(self, loss: Tensor, roots: Any, scale: Any, given: Any) -> None:
         """A backward call begins."""
         if self._elsewhere():
             return
         with self._own():
             self.catch_up()
-            self._facts.before_backward(loss, scale)
+            self._facts.before_backward(loss, scale, given)
             self._judging.loss(loss)
             if self._looks.armed:
-                self._looks.before_backward(roots, None if scale is None else float(scale))
+                scale = None if scale is None else float(scale)
+                self._looks.before_backward(roots, scale, self._facts.continued)
 
     def after_backward(self, failed: bool) -> None:
         """It is over."""

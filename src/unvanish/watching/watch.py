@@ -182,6 +182,6 @@ def _writer(
         "rank": here.rank,
         "world": here.world,
         "group": here.group,
-        "parts": held(watched.parameters),
+        "parts": held(watched.parameters, model),
     }
     return Writer(here.folder(folder), watched.entries, conditions)
