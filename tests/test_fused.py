@@ -197,6 +197,23 @@ def test_engines_agree_to_the_last_bin_on_long_tensors() -> None:
             np.testing.assert_allclose(other.values[statistic], numbers, rtol=3e-7, atol=1e-15)
 
 
+@pytest.mark.parametrize("size", [63, 64, 65, 4095, 4096, 4159, 8200])
+@pytest.mark.parametrize("zeros", ["none", "first", "last", "most"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_octaves_far_apart_and_zeros_anywhere_are_counted(
+    engine: Engine, size: int, zeros: str
+) -> None:
+    """Octaves are counted some at a time: those below the first ones must not be missed."""
+    magnitudes = 2.0 ** -torch.arange(64.0).repeat(-(-size // 64))[:size].flip(0)
+    if zeros != "none":
+        places = {"first": slice(40), "last": slice(-40, None), "most": slice(1, -1)}[zeros]
+        magnitudes[places] = 0.0
+    gradient = magnitudes * (-1.0) ** torch.arange(size)
+    for scale in (1.0, 3.0):
+        read = passes([gradient], engine).gradients([gradient], histogram=True, scale=scale)
+        check(read, [gradient], scale)
+
+
 def test_wrong_input_is_said() -> None:
     reader = Passes([torch.zeros(3)], engine="torch")
     with pytest.raises(BadInput, match="2 gradients were given for 1 watched"):

@@ -11,15 +11,15 @@ import numpy as np
 
 from unvanish.watching.fused.compiling import as_int16, as_int32, compiled
 from unvanish.watching.fused.kinds import BFLOAT16, FLOAT32
-from unvanish.watching.fused.vectors import AHEAD, BLOCK, call_for, vector_pairs, vector_sums
-
-_FEW = 4096
-"""Tensors of fewer entries are counted in 64 bins, longer ones in 64 x 64 bins for pairs."""
-
-_MANY = 96 * BLOCK
-"""Entries after which the tables, of 16 bits for the sake of the cache, are emptied."""
-
-NOT_COUNTED, EACH, BY_PAIRS = range(3)
+from unvanish.watching.fused.vectors import (
+    AHEAD,
+    BLOCK,
+    STREAMS,
+    STRETCH,
+    WINDOW,
+    vector_octaves,
+    vector_sums,
+)
 
 
 @compiled
@@ -46,99 +46,77 @@ def _add_each(address, count, sums):
 @compiled
 def _add_block(address, count, ahead, sums):
     """Add a block of float32 to (squares, sum, _, zeros, non-finite); its largest bit pattern."""
-    whole = count // 16
+    whole = count // (16 * STREAMS)
     total, squares, largest, zeros = vector_sums(address, whole, ahead)
     if largest >= np.int32(0x7F800000):
         return _add_each(address, count, sums)
     sums[0] += squares
     sums[1] += total
     sums[3] += zeros
-    if whole * 16 < count:
-        rest = address + np.uint64(whole * 64)
-        largest = max(largest, _add_each(rest, count - whole * 16, sums))
+    done = whole * 16 * STREAMS
+    if done < count:
+        rest = address + np.uint64(4 * done)
+        largest = max(largest, _add_each(rest, count - done, sums))
     return largest
 
 
 @compiled
 def _count_each(address, count, edge, bins):
-    """Count entries in the octave above ``edge``, a bit pattern, that each of them is in."""
+    """Count entries in the octave above ``edge``, a bit pattern, that each is in; how many are 0."""
     bits = as_int32(address, count)
+    zeros = 0
     for i in range(count):
-        place = (np.int32(bits[i] & np.int32(0x7FFFFFFF)) - edge) >> np.int32(23)
+        magnitude = np.int32(bits[i] & np.int32(0x7FFFFFFF))
+        place = (magnitude - edge) >> np.int32(23)
         bins[min(max(place, np.int32(0)), np.int32(63))] += np.uint32(1)
+        zeros += magnitude == 0
+    return zeros
 
 
 @compiled
-def _count_pairs(halves, lines, following, tables):
-    """Count pairs, in two tables in turn: an increment need not wait for the one before it.
+def _count_block(address, count, following, edge, largest, zeros, counts, bins):
+    """Count the entries of a block, the octaves of its largest first.
 
-    Sixteen entries, a line of memory, at a time; the same line of the block that is next, at
-    ``following``, comes nearer meanwhile.
+    Windows of octaves are taken downwards until nothing but zeros is left: one does for most
+    blocks. The block that is next, at ``following``, comes nearer meanwhile.
     """
-    one = np.uint16(1)
-    for i in range(lines):
-        call_for(following + np.uint64(64 * i))
-        for j in range(16 * i, 16 * i + 16, 4):
-            tables[0, halves[j]] += one
-            tables[1, halves[j + 2]] += one
+    whole = count // 64
+    zeros -= _count_each(address + np.uint64(whole * 256), count - whole * 64, edge, bins)
+    rest = np.int64(whole * 64)
+    top = min(max((largest - edge) >> np.int32(23), np.int32(0)), np.int32(63))
+    while rest > zeros and top >= 0:
+        first = top - np.int32(WINDOW - 1)
+        vector_octaves(
+            address, following, whole, edge, np.int8(first), np.uint64(counts.ctypes.data)
+        )
+        for place in range(max(-first, 0), WINDOW):
+            bins[first + place] += counts[place]
+            rest -= np.int64(counts[place])
+        top -= np.int32(WINDOW)
+    bins[0] += np.uint32(rest)
 
 
 @compiled
-def _empty_tables(tables, bins):
-    for one in range(64):
-        total = np.uint32(0)
-        for two in range(64):
-            place = one * 64 + two
-            both = np.uint32(np.uint32(tables[0, place]) + np.uint32(tables[1, place]))
-            total += both
-            bins[two] += both
-        bins[one] += total
-    tables[:] = np.uint16(0)
-
-
-@compiled
-def _count_block(address, count, following, edge, pairs, tables, bins):
-    """Count a block by pairs, and what does not fill a vector one by one."""
-    whole = count // 32
-    halves = pairs.view(np.uint16)
-    upper = np.int16(edge >> np.int32(16))
-    vector_pairs(address, whole, upper, np.uint64(pairs.ctypes.data))
-    _count_pairs(halves, whole * 2, following, tables)
-    if whole * 32 < count:
-        _count_each(address + np.uint64(whole * 128), count - whole * 32, edge, bins)
-
-
-@compiled
-def _read_block(address, count, following, way, edge, pairs, tables, sums, bins):
+def _read_block(address, count, following, edge, counts, sums, bins):
     """Everything of one block of float32; its largest bit pattern."""
-    ahead = np.uint64(0 if way == BY_PAIRS else AHEAD)
-    largest = _add_block(address, count, ahead, sums)
-    if way == BY_PAIRS:
-        _count_block(address, count, following, edge, pairs, tables, bins)
-    elif way == EACH:
+    zeros, lost = sums[3], sums[4]
+    largest = _add_block(address, count, np.uint64(0), sums)
+    if sums[4] > lost:
         _count_each(address, count, edge, bins)
+    else:
+        _count_block(address, count, following, edge, largest, sums[3] - zeros, counts, bins)
     return largest
 
 
 @compiled
-def _way(histogram, size, edge):
-    if histogram.shape[0] == 0:
-        return NOT_COUNTED
-    return BY_PAIRS if size >= _FEW and edge & np.int32(0x7FFFFF) == 0 else EACH
-
-
-@compiled
-def _finish(sums, largest, way, tables, bins):
+def _finish(sums, largest, bins):
     """From squares to the norm; what has no octave is taken out of the first and last bin."""
     pattern = np.empty(1, np.int32)
     pattern[0] = largest
     sums[0] = np.sqrt(sums[0])
     sums[2] = pattern.view(np.float32)[0]
-    if way == BY_PAIRS:
-        _empty_tables(tables, bins)
-    if way != NOT_COUNTED:
-        bins[0] -= np.uint32(sums[3])
-        bins[63] -= np.uint32(sums[4])
+    bins[0] -= np.uint32(sums[3])
+    bins[63] -= np.uint32(sums[4])
 
 
 @compiled
@@ -176,24 +154,25 @@ def read_single(addresses, sizes, kinds, sums, histogram, edge):
     give zeros.
     """
     wide = np.empty(BLOCK, np.int32)
-    pairs = np.empty(BLOCK // 2, np.uint32)
-    tables = np.zeros((2, 4096), np.uint16)
+    counts = np.empty(WINDOW, np.uint32)
     nowhere = np.zeros(64, np.uint32)
+    counted = histogram.shape[0] > 0
     for t in range(addresses.shape[0]):
-        way = _way(histogram, sizes[t], edge)
-        bins = nowhere if way == NOT_COUNTED else histogram[t]
+        bins = histogram[t] if counted else nowhere
         largest = np.int32(0)
-        for start in range(0, sizes[t], BLOCK):
-            count = min(sizes[t] - start, BLOCK)
+        step = BLOCK if counted or kinds[t] != FLOAT32 else STRETCH
+        for start in range(0, sizes[t], step):
+            count = min(sizes[t] - start, step)
             if kinds[t] == FLOAT32:
                 here = addresses[t] + np.uint64(4 * start)
                 following = here + np.uint64(4 * count)
             else:
-                following = addresses[t] + np.uint64(2 * start)
-                widen(following, count, kinds[t], wide)
+                following = addresses[t] + np.uint64(2 * (start + count))
+                widen(addresses[t] + np.uint64(2 * start), count, kinds[t], wide)
                 here = np.uint64(wide.ctypes.data)
-            one = _read_block(here, count, following, way, edge, pairs, tables, sums[t], bins)
+            if counted:
+                one = _read_block(here, count, following, edge, counts, sums[t], bins)
+            else:
+                one = _add_block(here, count, np.uint64(AHEAD), sums[t])
             largest = max(largest, one)
-            if way == BY_PAIRS and (start + BLOCK) % _MANY == 0:
-                _empty_tables(tables, bins)
-        _finish(sums[t], largest, way, tables, bins)
+        _finish(sums[t], largest, bins)

@@ -15,7 +15,7 @@ from unvanish.recording.statistics import HISTOGRAM_BINS
 from unvanish.watching.fused.compiled import Compiled, Table
 from unvanish.watching.fused.finish import NARROW_SCALES, SUMS, Wide, gradient_statistics
 from unvanish.watching.fused.kinds import KINDS
-from unvanish.watching.fused.memory import LOW, Stored, stored
+from unvanish.watching.fused.memory import Stored, stored
 from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import GradientReadings, UpdateReadings
 from unvanish.watching.fused.ring import Seat
@@ -154,30 +154,18 @@ class _Found:
     """The gradients of one step that can be read, and in which columns they belong."""
 
     def __init__(self, gradients: Sequence[Tensor | None]) -> None:
-        self.columns: list[int] = []
-        self.tensors: list[Tensor] = []
         self.unstored: list[tuple[int, int]] = []
         self.unsigned: list[int] = []
-        self.table = Table()
-        self.local = False
-        self.plain, self._elsewhere = True, False
-        for column, gradient in enumerate(gradients):
-            # What nearly every gradient on a CPU is; said at length, since calls would cost more.
-            if (
-                type(gradient) is Tensor
-                and gradient.is_cpu
-                and gradient.layout is torch.strided
-                and (kind := KINDS.get(gradient.dtype)) is not None
-                and gradient.is_contiguous()
-                and (address := gradient.data_ptr()) >= LOW
-            ):
-                self.columns.append(column)
-                self.tensors.append(gradient)
-                self.table.addresses.append(address)
-                self.table.sizes.append(gradient.numel())
-                self.table.kinds.append(kind)
-            elif gradient is not None:
-                self._add(column, stored(gradient))
+        self.local, self._elsewhere = False, False
+        present = {c: gradient for c, gradient in enumerate(gradients) if gradient is not None}
+        table = Table.if_plain(list(present.values()))
+        self.plain = table is not None
+        if table is not None:
+            self.columns, self.tensors, self.table = [*present], [*present.values()], table
+            return
+        self.columns, self.tensors, self.table = list[int](), list[Tensor](), Table()
+        for column, gradient in present.items():
+            self._add(column, stored(gradient))
 
     @property
     def entries(self) -> list[int]:
@@ -190,7 +178,6 @@ class _Found:
     def _add(self, column: int, found: Stored | None) -> None:
         if found is None:
             return
-        self.plain = False
         self.columns.append(column)
         self.tensors.append(found.tensor)
         self.table.addresses.append(found.tensor.data_ptr())
