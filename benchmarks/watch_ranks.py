@@ -1,11 +1,14 @@
 """What watching costs where several processes train together (DDP, gloo, CPU).
 
     python benchmarks/watch_ranks.py --rounds 4 --steps 40
+    python benchmarks/watch_ranks.py --rounds 4 --steps 40 --namespaces   # as root
 
-For each number of ranks, torchrun starts this file; blocks of a training without a watch, with one,
+For each number of ranks, torchrun starts this file, or with ``--namespaces`` one process in each of
+as many network namespaces (:mod:`watch_namespaces`); blocks of a training without a watch, with one,
 and without one again take turns in random order, the same on all ranks. The record says the time of a
 step beside the plain one's, the share of the watched steps' time in the watcher's own code, and what
-lies on disk. Rows of other numbers of ranks and other batches stay in the record. The first steps of
+lies on disk; in namespaces also what each process sent in a step. Rows of other numbers of ranks,
+other batches and the other network stay in the record. The first steps of
 a watch (the deep look on credit) are counted apart.
 """
 
@@ -25,6 +28,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from watch_namespaces import Namespaces, Refused, bytes_sent
 
 import unvanish
 
@@ -48,6 +52,7 @@ def block(arm: str, arguments: argparse.Namespace, folder: Path) -> dict[str, fl
     monitor = unvanish.watch(model, optimizer, folder, strict=True) if arm == "watched" else None
     inputs = torch.randn(arguments.batch, arguments.width)
     marks: list[tuple[float, float, float]] = []
+    sent = bytes_sent()
     for _ in range(arguments.steps + SETTLED):
         spent = monitor.cost.seconds if monitor is not None else 0.0
         marks.append((time.perf_counter(), time.process_time(), spent))
@@ -56,6 +61,7 @@ def block(arm: str, arguments: argparse.Namespace, folder: Path) -> dict[str, fl
         optimizer.step()
     spent = monitor.cost.seconds if monitor is not None else 0.0
     marks.append((time.perf_counter(), time.process_time(), spent))
+    sent = bytes_sent() - sent
     first, start, end = marks[0], marks[SETTLED], marks[-1]
     if monitor is not None:
         monitor.close()
@@ -67,6 +73,7 @@ def block(arm: str, arguments: argparse.Namespace, folder: Path) -> dict[str, fl
         "watcher_first": start[2] - first[2],
         "watcher_all": end[2] - first[2],
         "wall_all": end[0] - first[0],
+        "sent": sent / (steps + SETTLED),
     }
 
 
@@ -106,8 +113,10 @@ def summary(ranks: int, folder: Path, arguments: argparse.Namespace) -> dict[str
     run = folder / str(arguments.rounds)
     files = [path for path in run.rglob("*") if path.is_file()]
     steps = arguments.steps + SETTLED
+    sent = {arm: quartiles([one["sent"] for one in taken[arm]]) for arm in ARMS}
     return {
         "ranks": ranks,
+        "network": network(arguments),
         "batch": arguments.batch,
         "steps": arguments.steps,
         "rounds": arguments.rounds,
@@ -123,10 +132,29 @@ def summary(ranks: int, folder: Path, arguments: argparse.Namespace) -> dict[str
         "wall_ratio_plain_again": ratio("plain again", "wall"),
         "cpu_ratio": ratio("watched", "cpu"),
         "cpu_ratio_plain_again": ratio("plain again", "cpu"),
+        **({"sent_bytes_a_step_and_rank": sent} if arguments.namespaces else {}),
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
         "bytes_a_step_and_rank": round(sum(p.stat().st_size for p in files) / steps / ranks),
     }
+
+
+def network(arguments: argparse.Namespace) -> str:
+    return "namespaces" if arguments.namespaces else "loopback"
+
+
+def start(ranks: int, command: list[str], namespaces: bool) -> None:
+    """One process for each rank, until all are over."""
+    if namespaces:
+        try:
+            with Namespaces(ranks) as joined:
+                joined.run([sys.executable, *command])
+        except Refused as refused:
+            raise SystemExit(str(refused)) from None
+        return
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", str(ranks), *command]
+    subprocess.run(torchrun, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def main() -> None:
@@ -137,6 +165,8 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--namespaces", action="store_true", help="one in each (as root)")
+    parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
@@ -145,16 +175,23 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for ranks in arguments.ranks:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            command += ["--nproc-per-node", str(ranks), __file__, *sys.argv[1:], "--folder", folder]
-            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            start(ranks, [__file__, *sys.argv[1:], "--folder", folder], arguments.namespaces)
             rows.append(summary(ranks, Path(folder), arguments))
         print(json.dumps(rows[-1], indent=1))
+    write(rows, arguments.record)
+
+
+def place(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row of the record is about; rows of before there were namespaces name no network."""
+    return row.get("network", "loopback"), row["batch"], row["ranks"]
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
     before: list[dict[str, Any]] = []
-    if RECORD.exists():
-        new = {(row["ranks"], row["batch"]) for row in rows}
-        known = json.loads(RECORD.read_text())["median and quartiles"]
-        before = [row for row in known if (row["ranks"], row["batch"]) not in new]
+    if path.exists():
+        new = {place(row) for row in rows}
+        known = json.loads(path.read_text())["median and quartiles"]
+        before = [row for row in known if place(row) not in new]
     record = {
         "machine": {
             "cpu": platform.processor() or platform.machine(),
@@ -162,11 +199,9 @@ def main() -> None:
             "torch": torch.__version__,
             "unvanish": unvanish.__version__,
         },
-        "median and quartiles": sorted(
-            [*before, *rows], key=lambda row: (row["batch"], row["ranks"])
-        ),
+        "median and quartiles": sorted([*before, *rows], key=place),
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
