@@ -23,9 +23,11 @@ from unvanish.watching.reading import Pending
 from unvanish.watching.telling import Telling
 from unvanish.watching.watched import Watched
 
-AT_LATEST: Final = 0.2
+AT_LATEST: Final = 0.4
 """Seconds for which steps may wait to be judged. Right after a backward pass the processor's caches
-hold none of this code: judging a few steps one after the other costs little more than one."""
+hold none of this code: judging a few steps one after the other costs little more than one. With the
+next step, which may take almost as long, and the fifth of a second until the recording is written,
+a process that is killed loses less than a second."""
 MOST_TOGETHER: Final = 16
 
 
