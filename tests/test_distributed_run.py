@@ -71,6 +71,8 @@ def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
         assert ended.pop("1") == ("9" if what == "killed" else "1"), (said, watched)
         assert set(ended.values()) <= {"1", "-15"}, (said, watched)  # the error, or torchrun's word
         assert "end of rank" not in done.stdout, (said, watched)
+        if what == "raises":  # by the hook that torch has set, which says the rank
+            assert "[rank1]: ValueError: this rank gives up" in done.stderr, (said, watched)
     if at > 0:
         with unvanish.Recording.open(tmp_path / "seen") as joined:
             raised = [event for event in joined.events if event.name == "training-raised"]

@@ -52,17 +52,18 @@ def run_script(
     if not as_module and not Path(script).is_file():
         raise click.UsageError(filled(_("there is no file {file}."), file=script))
     from unvanish.guard import from_argument
+    from unvanish.integrations.keras_steps import steps_as_torch
     from unvanish.watching.everything import Everything
 
     from_argument(guards)  # a wrong name is said before the script starts
     to = Path(folder) if folder else Path("runs") / (script if as_module else Path(script).stem)
     watching = Everything(to, guard=guards, budget=budget, started=_say_started)
     try:
-        with watching:
+        with watching, steps_as_torch():
             return _execute(script, arguments, as_module)
-    except Exception:
+    except Exception as error:
         # The traceback a user knows: from their own script on, as python shows it.
-        _print_traceback()
+        _print_traceback(error)
         return 1
     finally:
         _conclude(watching)
@@ -94,15 +95,14 @@ def _status(code: Any) -> int:
     return 1
 
 
-def _print_traceback() -> None:
-    import traceback
-
-    kind, error, trace = sys.exc_info()
-    frames = trace
+def _print_traceback(error: Exception) -> None:
+    """As python ends a script: by the hook that is set, which may say the rank or more."""
+    frames = error.__traceback__
     here = {__file__, runpy.__file__, "<frozen runpy>"}
     while frames is not None and frames.tb_frame.f_code.co_filename in here:
         frames = frames.tb_next
-    traceback.print_exception(kind, error, frames or trace)
+    frames = frames or error.__traceback__
+    sys.excepthook(type(error), error.with_traceback(frames), frames)
 
 
 def _say_started(monitor: "Monitor") -> None:
