@@ -299,3 +299,31 @@ def test_functions_in_a_forward_are_changed_there(project: Project) -> None:
         "        return self.act(self.linear(x)) + tnn.functional.gelu(x)  # both",
         "            x = tnn.functional.silu(block(x))",
     ]
+
+
+OWN_CUT = (
+    HEAD
+    + """
+class Cut(nn.Module):
+    def forward(self, x):
+        return x.detach()
+
+
+def program():
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(32, 8), torch.randint(3, (32,))
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), Cut(), nn.Linear(8, 3))
+    return model, (inputs, labels), nn.CrossEntropyLoss()
+"""
+)
+
+
+def test_a_module_that_only_detaches_is_exchanged_where_it_is_made(project: Project) -> None:
+    project.write(OWN_CUT)
+    identity = Part(type="torch.nn.Identity")
+    patch, after = check(project, replace("2", part=identity))
+    removed, added = changed(patch)
+    assert len(removed) == len(added) == 1
+    assert added[0] == removed[0].replace("Cut()", "nn.Identity()")
+    after["loss"](after["model"](after["data"][0]), after["data"][1]).backward()
+    assert after["model"][0].weight.grad is not None
