@@ -174,7 +174,12 @@ class UnvanishCallback(keras.callbacks.Callback):
 
 
 class StandIn(torch.optim.Optimizer):
-    """A torch optimizer whose step is the ``apply`` of a Keras one."""
+    """A torch optimizer whose step is the ``apply`` of a Keras one.
+
+    ``owner`` keeps the module alive that its parameters are to be found in.
+    """
+
+    owner: KerasModule | None = None
 
     def __init__(self, inner: Any, parameters: list[nn.Parameter]) -> None:
         trainable = [parameter for parameter in parameters if parameter.requires_grad]

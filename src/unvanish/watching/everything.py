@@ -82,9 +82,10 @@ class Everything:
 
 
 def owner_of(optimizer: torch.optim.Optimizer) -> nn.Module:
-    """The smallest living module that owns all parameters of an optimizer.
+    """The outermost living module that owns all parameters of an optimizer and trains no others.
 
-    Where no single one does, the largest owners side by side, in a module that is never called.
+    What is frozen around them (the base of an adapter, a backbone) belongs to the same model. Where
+    no single module owns all, the largest owners side by side, in a module that is never called.
     """
     wanted = {
         id(p) for group in optimizer.param_groups for p in cast(list[Tensor], group["params"])
@@ -93,7 +94,8 @@ def owner_of(optimizer: torch.optim.Optimizer) -> nn.Module:
     for module in _living_modules():
         own = {id(parameter) for parameter in module.parameters()}
         if own & wanted:
-            owned.append((len(own & wanted), len(own), module))
+            trained = {id(p) for p in module.parameters() if p.requires_grad}
+            owned.append((len(own & wanted), len(trained | (own & wanted)), module))
     if not owned:
         return nn.ParameterList()
     most = max(covers for covers, _, _ in owned)
