@@ -12,7 +12,7 @@ from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender
 from unvanish.treatment.playoff import TURNS, PlayOff
-from unvanish.trial import prepare
+from unvanish.trial import Task, prepare
 
 MODEL = nn.Linear(4, 2)
 DATA = (torch.randn(640, 4), torch.arange(640) % 2)
@@ -40,7 +40,12 @@ def contender(name: str, score: float, edits: int = 1) -> Contender:
 
 
 def ordered(
-    field: list[Contender], later: dict[str, float], clock: Clock | None = None
+    field: list[Contender],
+    later: dict[str, float],
+    clock: Clock | None = None,
+    *,
+    task: Task = TASK,
+    control: float = 0.5,
 ) -> tuple[list[str], list[tuple[str, int]]]:
     asked: list[tuple[str, int]] = []
 
@@ -49,8 +54,8 @@ def ordered(
         asked.append((contender.remedies[0], turn))
         return Fixed(later[contender.remedies[0]])
 
-    play_off = PlayOff(TASK, begin, 10, clock or Clock(None, None))
-    found = play_off.order(field, contender("control", 0.5, 0))
+    play_off = PlayOff(task, begin, 10, clock or Clock(None, None))
+    found = play_off.order(field, contender("control", control, 0))
     return [c.remedies[0] for c in found], asked
 
 
@@ -106,3 +111,36 @@ def test_who_is_behind_by_more_than_chance_is_known() -> None:
     field = [contender("good", 0.95), contender("bad", 0.70)]
     ordered(field, {"good": 0.95, "bad": 0.70})
     assert [c.behind for c in field] == [False, True]
+
+
+FEW = prepare(MODEL, (DATA[0][:96], DATA[1][:96]), F.cross_entropy, validation=True)
+"""Set aside are 18 of 72 samples in turn: four turns ask each of them once."""
+
+
+def test_a_lucky_run_of_the_control_sends_nobody_away() -> None:
+    # The control had 17 of 18 right, and has 14 after that; the two others had 16 and go on so.
+    field = [contender("large", 16 / 18, edits=3), contender("small", 16 / 18)]
+    later = {"large": 16 / 18, "small": 16 / 18, "control": 14 / 18}
+    names, asked = ordered(field, later, task=FEW, control=17 / 18)
+    assert names == ["small", "large"]
+    assert ("control", TURNS - 1) in asked
+
+
+def test_who_stays_below_the_control_is_not_named() -> None:
+    field = [contender("large", 17 / 18, edits=3), contender("small", 16 / 18)]
+    later = {"large": 17 / 18, "small": 15 / 18, "control": 16 / 18}
+    assert ordered(field, later, task=FEW, control=16 / 18)[0] == ["large"]
+
+
+def test_a_control_that_is_far_behind_is_not_asked_again() -> None:
+    field = [contender("large", 0.97, edits=3), contender("small", 0.96)]
+    asked = ordered(field, {"large": 0.97, "small": 0.96}, control=0.5)[1]
+    assert {name for name, _ in asked} == {"large", "small"}
+
+
+@pytest.mark.parametrize(("more", "first"), [(5, "small"), (6, "large")])
+def test_five_answers_more_tell_nothing_six_do(more: int, first: str) -> None:
+    # Of 72 answers all right has a standard error of 1.4 %: five answers are five times as much.
+    field = [contender("large", 1.0, edits=3), contender("small", 1 - more / 72)]
+    later = {"large": 1.0, "small": 1 - more / 72}
+    assert ordered(field, later, task=FEW)[0][0] == first

@@ -6,12 +6,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_wine
 from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unvanish.trial import Arm, Running, prepare
 from unvanish.trial.linear_skill import LinearSkill, linear_skill
+from unvanish.trial.neighbours import from_neighbours
 from unvanish.trial.ridge import STRENGTHS, left_out
 from unvanish.trial.task import outputs_of
 
@@ -72,9 +74,17 @@ class Line(nn.Module):
         return self.layer(x.float().flatten(1))
 
 
-def skill(data: Any, loss: Any, model: nn.Module, steps: int = 100, **more: Any) -> Any:
+def skill(
+    data: Any,
+    loss: Any,
+    model: nn.Module,
+    steps: int = 100,
+    unseen: Any = left_out,
+    **more: Any,
+) -> Any:
     task = prepare(model, data, loss, steps=steps, validation=True, **more)
-    return linear_skill(task.yardstick, task.split, outputs_of(model, task.split), steps)
+    outputs = outputs_of(model, task.split)
+    return linear_skill(task.yardstick, task.split, outputs, steps, unseen)
 
 
 def test_nothing_is_found_where_there_is_nothing_though_a_line_fits_all_of_it() -> None:
@@ -151,3 +161,31 @@ def test_wine_in_its_own_units_is_told_by_a_line() -> None:
     given, targets = load_wine(return_X_y=True)
     data = torch.tensor(given, dtype=torch.float32), torch.tensor(targets)
     assert skill(data, F.cross_entropy, Line(13, 3)).score.metric > 0.95
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_neighbours_say_what_the_best_number_of_them_says_of_each_left_out(noise: float) -> None:
+    x = drawn(40, 3) * torch.tensor([1.0, 10.0, 0.1]).double() + 5
+    y = torch.stack([x[:, 0].sin(), x[:, 1]], 1) + noise * drawn(40, 2, seed=1)
+    scaled = ((x - x.mean(0)) / x.std(0, correction=0)).numpy()
+    said = [
+        torch.tensor(
+            cross_val_predict(KNeighborsRegressor(count), scaled, y.numpy(), cv=LeaveOneOut())
+        )
+        for count in (1, 2, 4)  # to the root of 40
+    ]
+    best = min(said, key=lambda answers: float((answers - y).square().sum()))
+    assert torch.allclose(from_neighbours(x, y), best)
+
+
+def test_neighbours_tell_what_no_line_can_and_nothing_where_there_is_nothing() -> None:
+    angle = 2 * torch.pi * torch.rand(320, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(320) % 2
+    rings = (1.0 + labels)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    asked = {"unseen": from_neighbours}
+    assert skill((rings, labels), F.cross_entropy, Line(2, 2)).score.metric < 0.6
+    assert skill((rings, labels), F.cross_entropy, Line(2, 2), **asked).score.metric > 0.98
+    noise = drawn(320, 5).float()
+    told = skill((noise, labels), F.cross_entropy, Line(5, 2), **asked)
+    answers = sum(len(targets) for _, targets in told.batches)
+    assert told.score.metric == pytest.approx(0.5, abs=3 * (0.25 / answers) ** 0.5)

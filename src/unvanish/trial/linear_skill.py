@@ -1,4 +1,4 @@
-"""What a linear model says to samples that it has not seen: what is plainly there to be learned."""
+"""What a model without training says to samples it has not seen: what is plainly there to be learned."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,20 @@ _ENTRIES = 2**27
 _SURE = 1e-6
 
 
+Unseen = Callable[[Tensor, Tensor], Tensor]
+"""Of (inputs, targets) an answer for each sample that its own target had no part in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearSkill:
-    """The samples that were asked for, and the score of a linear model fitted to the others each."""
+    """The samples that were asked for, and the score of a model that knew the others each."""
 
     batches: tuple[Any, ...]
     score: Score
 
 
 def linear_skill(
-    yardstick: Yardstick, split: Split, outputs: Any, steps: int
+    yardstick: Yardstick, split: Split, outputs: Any, steps: int, unseen: Unseen = left_out
 ) -> LinearSkill | None:
     """The leave-one-out score of a ridge regression on what a training sees; ``None``: it has none.
 
@@ -43,6 +47,7 @@ def linear_skill(
         split: the data; batches must be (inputs, targets) pairs.
         outputs: what the net says to a batch, for the shape.
         steps: of the training, which bounds what is seen of the data.
+        unseen: what answers in place of the ridge regression (:mod:`unvanish.trial.neighbours`).
     """
     if yardstick.forward is not None and yardstick.metric is None:
         return None
@@ -53,7 +58,9 @@ def linear_skill(
         wanted = torch.cat([targets.detach().cpu() for _, targets in pairs])
         if len(inputs) < 3 or len(inputs) != len(wanted) or not bool(inputs.isfinite().all()):
             return None
-        scores = [_judged(yardstick, said, batches) for said in _said(inputs, wanted, outputs)]
+        scores = [
+            _judged(yardstick, said, batches) for said in _said(inputs, wanted, outputs, unseen)
+        ]
     except (UnvanishError, RuntimeError, TypeError, ValueError, IndexError, AttributeError):
         return None  # a reference that cannot be taken is left out, and stops nobody
     known = [score for score in scores if score is not None and score.metric is not None]
@@ -86,17 +93,17 @@ def _flat(inputs: Any) -> Tensor:
     return torch.cat([t.detach().cpu().float().flatten(1) for t in tensors], dim=1)
 
 
-def _said(inputs: Tensor, targets: Tensor, outputs: Any) -> Iterable[Tensor]:
+def _said(inputs: Tensor, targets: Tensor, outputs: Any, unseen: Unseen) -> Iterable[Tensor]:
     """Answers in the net's way, to be chosen from; none where a sample has several."""
     if not isinstance(outputs, Tensor) or targets[0].numel() != 1:
         return
     if outputs.dim() == 2 and class_axis(outputs[:1].cpu(), targets[:1]) == 1:
         classes = torch.arange(outputs.shape[1])
-        yield left_out(inputs, (targets[:, None] == classes).double()).to(outputs)
+        yield unseen(inputs, (targets[:, None] == classes).double()).to(outputs)
         return
     if not targets.is_floating_point() or outputs[0].numel() != 1:
         return
-    found = left_out(inputs, targets.reshape(-1, 1)).reshape(-1, *outputs.shape[1:])
+    found = unseen(inputs, targets.reshape(-1, 1)).reshape(-1, *outputs.shape[1:])
     yield found.to(outputs)
     if float(targets.min()) >= 0 and float(targets.max()) <= 1:  # shares, or their logits
         yield found.clamp(_SURE, 1 - _SURE).to(outputs)

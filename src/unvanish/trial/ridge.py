@@ -30,7 +30,7 @@ def left_out(inputs: Tensor, targets: Tensor) -> Tensor:
     True
     """
     wanted = targets.double()
-    x, offset = _standard(inputs.double()), wanted.mean(0)
+    x, offset = standardised(inputs.double()), wanted.mean(0)
     y = wanted - offset
     axes, squares = _axes(x)
     along = axes.T @ y
@@ -42,7 +42,7 @@ def left_out(inputs: Tensor, targets: Tensor) -> Tensor:
     return wanted - residual / (1 - leverage).clamp(min=1e-9)[:, None]
 
 
-def _standard(values: Tensor) -> Tensor:
+def standardised(values: Tensor) -> Tensor:
     """Columns of zero mean and unit deviation; zeros where nothing changes but for rounding."""
     deviation = values.std(0, correction=0)
     still = deviation <= 1e-6 * values.abs().amax(0)
