@@ -2,15 +2,17 @@
 
 import random
 import re
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import unvanish
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from watch_namespaces import Namespaces, why_not
+from watch_namespaces import Namespaces, existing, why_not
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
 LIMIT = 200
@@ -62,3 +64,24 @@ def test_the_others_end_as_they_would(what: str, ranks: int, tmp_path: Path) -> 
         assert not [event for event in joined.events if event.kind == "alarm"], said
         finished = [rank.finished for rank in joined.ranks]
         assert finished == [rank != 1 or what == "link" for rank in range(ranks)], said
+
+
+def test_nothing_of_it_is_left() -> None:
+    network = Namespaces(2)
+
+    def fail() -> None:
+        with network:
+            started.extend(network.start(["sleep", "600"]))
+            assert {network.name(0), network.name(1), network.name("hub")} <= set(existing())
+            raise KeyboardInterrupt
+
+    started: list[Any] = []
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [one.returncode for one in started] == [-signal.SIGTERM] * 2
+    assert not [name for name in existing() if name.startswith(network.name(""))]
+
+
+def test_who_may_not_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert why_not() == "network namespaces cannot be made here: run this as root."
