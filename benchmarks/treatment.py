@@ -3,11 +3,12 @@
     python benchmarks/treatment.py                            # a sample: 20 minutes on two cores
     python benchmarks/treatment.py --full                     # the whole corpus, as long as it takes
     python benchmarks/treatment.py --label --count 100        # labels only
-    python benchmarks/treatment.py --judges unvanish --only rnn --count 8
+    python benchmarks/treatment.py --judges unvanish --only rnn,lstm --count 8
 
 The corpus (``repair/``) holds 1,200 mutated programs and 240 healthy by intent; training beside the
 known-good twin on five seeds decides which are sick (``records/repair-labels.json``). Both records
-are resumable: what is there is kept, ``--fresh NAME`` forgets the answers of a judge. Beside
+are resumable: what is there is kept, ``--fresh NAME`` forgets the answers of a judge (to the
+programs that ``--only`` names, where it is given). Beside
 ``records/treatment.json`` the tables are written in Markdown.
 """
 
@@ -24,7 +25,7 @@ import torch
 from repair import autotrainer, books, ours, zero_skill
 from repair.labels import NEAR, label
 from repair.programs import Program
-from repair.sample import mixed
+from repair.sample import mixed, named
 from repair.scoring import Judge, answer
 from repair.table import report
 
@@ -94,8 +95,9 @@ def counts(row: dict[str, Any], options: argparse.Namespace) -> bool:
 def go_through(options: argparse.Namespace) -> None:
     """Until the count is reached, the minutes are over, or the corpus is."""
     known, record = books.read(LABELS), books.read(options.record)
-    for had in record["rows"].values():
-        for name in [n for n in had if options.fresh is not None and options.fresh in n]:
+    for program, had in record["rows"].items():
+        mine = options.fresh is not None and named(program, options.only)
+        for name in [n for n in had if mine and options.fresh in n]:
             del had[name]
     if options.fresh is not None:
         books.write(options.record, record)
@@ -151,7 +153,7 @@ def main() -> None:
         "--minutes", type=float, default=MINUTES, help="start nothing after; 0: never"
     )
     parser.add_argument("--first", type=int, default=0, help="the first index of either part")
-    parser.add_argument("--only", default="", help="programs whose name contains this")
+    parser.add_argument("--only", default="", help="parts of names, with commas between")
     parser.add_argument("--seeds", type=int, default=5, help="seeds that a cure is judged on")
     parser.add_argument("--judges", nargs="*", default=None, help="names; all where none is given")
     parser.add_argument(
@@ -163,7 +165,9 @@ def main() -> None:
     )
     parser.add_argument("--label", action="store_true", help="labels only, no judges")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--fresh", default=None, help="forget the answers of these judges first")
+    parser.add_argument(
+        "--fresh", default=None, help="forget these judges' answers (to --only's programs) first"
+    )
     parser.add_argument("--record", type=Path, default=books.RECORDS / "treatment.json")
     options = parser.parse_args()
     if options.full:

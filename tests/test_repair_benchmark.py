@@ -16,7 +16,7 @@ from repair.cure import carried_out, kept_apart, left_alone
 from repair.healthy import COUNT, healthy
 from repair.mutations import CANDIDATES, MUTATIONS, candidate
 from repair.programs import Built, Program, build
-from repair.sample import candidates, mixed, stratified
+from repair.sample import candidates, mixed, named, stratified
 from repair.training import Run, run
 
 CANDIDATE = [candidate(index) for index in range(CANDIDATES)]
@@ -265,6 +265,13 @@ def test_any_part_of_the_order_has_every_kind() -> None:
     order = list(mixed(0, ""))
     assert len(order) == CANDIDATES + COUNT
     assert sum(p in HEALTHY for p in order[:80]) == 20
+
+
+def test_programs_are_asked_for_by_parts_of_their_names() -> None:
+    asked = [p.name for p in mixed(0, "0168,h012")]
+    assert asked == [n for n in asked if named(n, "0168") or named(n, "h012")]
+    assert len(asked) == 2
+    assert all(named(p.name, "") for p in CANDIDATE)
 
 
 def test_the_report_counts_only_programs_that_every_judge_has_answered() -> None:

@@ -28,10 +28,16 @@ def healthy(first: int = 0) -> list[Program]:
     return stratified([healthy_program(index) for index in range(first, COUNT)])
 
 
+def named(name: str, only: str) -> bool:
+    """Whether a name contains one of these parts, which have commas between them."""
+    return any(part in name for part in only.split(","))
+
+
 def mixed(first: int, only: str) -> Iterator[Program]:
     """Three mutated programs, then one healthy by intent, and so on to the end of both."""
     ill, well = (
-        [p for p in programs if only in p.name] for programs in (candidates(first), healthy(first))
+        [p for p in programs if named(p.name, only)]
+        for programs in (candidates(first), healthy(first))
     )
     while ill or well:
         yield from ill[:3]
