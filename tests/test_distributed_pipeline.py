@@ -67,3 +67,35 @@ def test_a_script_in_stages_runs_unchanged(plain: Path, tmp_path: Path) -> None:
             "layers.0", "layers.1", "layers.2", "layers.3",
         }  # fmt: skip
         assert len(joined.scalars("loss")[1]) == 11  # a training is met at its first step
+
+
+@pytest.mark.parametrize(("given", "loss"), [("same", True), ("other", False), ("zeros", False)])
+def test_a_gradient_from_elsewhere_belongs_to_no_loss(
+    given: str, loss: bool, tmp_path: Path
+) -> None:
+    net = torch.nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    gradient = {"same": torch.ones(5, 3), "other": torch.rand(5, 3), "zeros": torch.zeros(5, 3)}
+    with unvanish.watch(net, optimizer, tmp_path, strict=True) as monitor:
+        net(torch.rand(5, 4)).backward(gradient[given])
+        optimizer.step()
+        assert (monitor.diagnosis.trace.conditions.loss is not None) is loss
+    with unvanish.Recording.open(tmp_path) as recording:
+        assert ("loss" in recording.scalar_names) is loss
+        assert list(recording.scalars("backwards")[1]) == [1.0]
+
+
+def test_a_pass_that_only_learns_shapes_is_none() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    with unvanish.watch(net, optimizer, strict=True) as monitor:
+        net(torch.full((2, 4), 1e30, requires_grad=True))  # what memory held, and nobody keeps it
+        received = torch.empty(2, 4).requires_grad_()
+        with torch.no_grad():
+            received.copy_(torch.rand(2, 4))
+        net(received).square().mean().backward()
+        optimizer.step()
+        found = [finding.name for finding in monitor.diagnosis.findings]
+        assert "saturated-activation" not in found
+        assert all(one.input_rms < 10 for one in monitor.diagnosis.trace.activations)
