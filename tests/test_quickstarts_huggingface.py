@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import torch
 from quickstart_checks import assert_named, assert_undisturbed, bare_runs
 from quickstart_faults import NAMES
 from quickstart_runs import Run, Runs
+
+from unvanish.watching.everything import owner_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks of one process")
 
@@ -33,3 +36,14 @@ def test_a_quick_start_is_not_disturbed(name: str, runs: tuple[Runs, dict[str, R
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_fault_is_named(name: str, fault: str, runs: tuple[Runs, dict[str, Run]]) -> None:
     assert_named(name, runs, fault)
+
+
+def test_what_is_frozen_around_an_adapter_belongs_to_the_model_that_is_watched() -> None:
+    base, adapter, head = (torch.nn.Linear(3, 3) for _ in range(3))
+    base.requires_grad_(False)
+    optimizer = torch.optim.SGD(adapter.parameters(), lr=0.1)
+    model = torch.nn.Sequential(base, torch.nn.Sequential(adapter))
+    assert owner_of(optimizer) is model
+    together = torch.nn.ModuleList([model, head])  # what trains by itself is another model
+    assert owner_of(optimizer) is model
+    assert len(together) == 2
