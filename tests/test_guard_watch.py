@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import unvanish
 from unvanish.guard import POLICIES, AutoClip, RollBack, TrainingStopped
+from unvanish.guard.policy import Moment
 from unvanish.recording import Event, StepReading
 
 
@@ -102,6 +103,23 @@ def test_training_stopped_reaches_the_user_and_the_weights_are_good() -> None:
     ):
         steps(model, optimizer, 60, spoil=lambda step, loss: loss * math.inf if step > 9 else loss)
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_a_policy_knows_which_gradients_it_decides_by() -> None:
+    stages: list[str] = []
+
+    class Asks(AutoClip):
+        def before_step(self, moment: Moment) -> None:
+            stages.append(moment.reading.stage)
+
+    model = net()
+    optimizer = sgd(model, 0.05)
+    with unvanish.watch(model, optimizer, guard=Asks(), strict=True):
+        steps(model, optimizer, 1)
+        F.cross_entropy(model(blobs(1)[0]), blobs(1)[1]).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+    assert stages == ["unscaled unclipped whole", "unscaled after-clipping whole"]
 
 
 def test_a_lower_rate_is_never_seen_by_a_schedule() -> None:

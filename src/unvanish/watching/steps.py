@@ -198,6 +198,7 @@ class Steps:
         if not self._guarding or self._current is None:
             return
         scale = self._facts.remaining_scale(optimizer)
+        self._current.stage = self._facts.stage(self._local, self._early)
         alarms = self._telling.take_alarms()
         try:
             self._guarding.before_step(optimizer, self._current, self._facts, scale, alarms)
