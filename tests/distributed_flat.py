@@ -4,13 +4,12 @@
 nothing; ``guarded`` is ``each`` with a policy that may act. ``plain`` as the first: no watch.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from distributed_sharded import STEPS, Dense, loss_of, own_part
+from distributed_sharded import STEPS, Dense, loss_of, own_part, with_or_without
 from torch import nn
 
 import unvanish
@@ -50,15 +49,5 @@ def train(kind: str, folder: Path, watched: bool) -> None:
     torch.save((losses, weights), folder / f"end-{dist.get_rank()}.pt")
 
 
-def main() -> None:
-    folder, kinds = Path(sys.argv[1]), sys.argv[2:]
-    watched = kinds[0] != "plain"
-    dist.init_process_group("gloo")
-    for kind in kinds if watched else kinds[1:]:
-        train(kind, folder / kind, watched)
-        dist.barrier()
-    dist.destroy_process_group()
-
-
 if __name__ == "__main__":
-    main()
+    with_or_without(train)

@@ -4,17 +4,17 @@ A kind names how the model is cut (``by_hand``, ``traced``) and the schedule. Wh
 (losses, weights) is saved per process; without a watch where ``plain`` is the first kind.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from distributed_sharded import BATCH, batches, with_or_without
 from torch import nn
 
 import unvanish
 
-STEPS, BATCH, MICRO = 12, 8, 4
+MICRO = 4
 SCHEDULES = ("ScheduleGPipe", "Schedule1F1B")
 KINDS = tuple(f"{cut}-{schedule}" for cut in ("by_hand", "traced") for schedule in SCHEDULES)
 
@@ -35,17 +35,6 @@ class Net(nn.Module):
             signal = layer(signal)
             signal = signal if name == "3" else torch.tanh(signal)
         return signal
-
-
-def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        (
-            torch.randn(BATCH, 6, generator=generator),
-            torch.randint(3, (BATCH,), generator=generator),
-        )
-        for _ in range(STEPS)
-    ]
 
 
 def alone(folder: Path) -> unvanish.Recording:
@@ -104,15 +93,5 @@ def train(kind: str, folder: Path, watched: bool) -> None:
     torch.save((losses, weights), folder / f"end-{dist.get_rank()}.pt")
 
 
-def main() -> None:
-    folder, kinds = Path(sys.argv[1]), sys.argv[2:]
-    watched = kinds[0] != "plain"
-    dist.init_process_group("gloo")
-    for kind in kinds if watched else kinds[1:]:
-        train(kind, folder / kind, watched)
-        dist.barrier()
-    dist.destroy_process_group()
-
-
 if __name__ == "__main__":
-    main()
+    with_or_without(train)

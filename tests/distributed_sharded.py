@@ -254,13 +254,27 @@ def diagnosed(folder: Path) -> None:
         (folder / "said.json").write_text(json.dumps(said))
 
 
-def main() -> None:
-    folder, kinds = Path(sys.argv[1]), sys.argv[2:]
+def one_after_another(kinds: list[str], run: Callable[[str], None]) -> None:
+    """Run every kind in one process group; all wait for each other in between."""
     dist.init_process_group("gloo")
     for kind in kinds:
-        globals()[kind](folder / kind)
+        run(kind)
         dist.barrier()
     dist.destroy_process_group()
+
+
+def with_or_without(train: Callable[[str, Path, bool], None]) -> None:
+    """What the command asks for: ``train(kind, folder, watched)``, unwatched behind ``plain``."""
+    folder, kinds = Path(sys.argv[1]), sys.argv[2:]
+    watched = kinds[0] != "plain"
+    one_after_another(
+        kinds if watched else kinds[1:], lambda kind: train(kind, folder / kind, watched)
+    )
+
+
+def main() -> None:
+    folder, kinds = Path(sys.argv[1]), sys.argv[2:]
+    one_after_another(kinds, lambda kind: globals()[kind](folder / kind))
 
 
 if __name__ == "__main__":

@@ -180,10 +180,9 @@ class JoinedRecording(Recording):
 
     def scalars(self, name: str) -> tuple[Steps, NDArray[np.float64]]:
         """As :meth:`Recording.scalars`, of the first process that has it: stages have one loss."""
-        knows = (one for one in self.ranks[1:] if name in one.scalar_names)
-        here = name in self.ranks[0].scalar_names
-        mate = None if here else next(knows, None)
-        return super().scalars(name) if mate is None else mate.scalars(name)
+        first = self.ranks[0]
+        knows = next((one for one in self.ranks if name in one.scalar_names), first)
+        return super().scalars(name) if knows is first else knows.scalars(name)
 
     def matrix(
         self,
