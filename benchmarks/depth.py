@@ -49,7 +49,7 @@ def fill(record: Record, cell: Cell, seeds: int, search: bool, save: Callable[[]
             row["search"][f"{factor:.3g}"] = cell.run(factor, 0)
             save()
     chosen = max(FACTORS, key=lambda f: row["search"][f"{f:.3g}"]["validation"]) if search else 1.0
-    for seed in range(1, min(seeds, cell.most_seeds or seeds) + 1):
+    for seed in range(1, seeds + 1):
         if str(seed) not in row["runs"]:
             row["runs"][str(seed)] = cell.run(chosen, seed, refit=True)
             save()

@@ -72,12 +72,12 @@ def test_the_best_rate_on_validation_is_run_on_every_seed_and_nothing_twice() ->
         # The test part would choose the other way round.
         return {"validation": -rate, "test": rate, "loss": 0.0, "seconds": 0.0}
 
-    cell = Cell("who", "task", 3, "adam", 0.3, trial, most_seeds=2)
+    cell = Cell("who", "task", 3, "adam", 0.3, trial)
     record: dict = {"rows": {}}
-    depth.fill(record, cell, 5, True, lambda: None)
+    depth.fill(record, cell, 2, True, lambda: None)
     assert calls[3:] == [(pytest.approx(0.1), 1, True), (pytest.approx(0.1), 2, True)]
     assert [call[1:] for call in calls[:3]] == [(0, False)] * 3
-    depth.fill(record, cell, 5, True, lambda: None)
+    depth.fill(record, cell, 2, True, lambda: None)
     assert len(calls) == 5
 
 

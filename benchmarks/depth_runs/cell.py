@@ -15,7 +15,7 @@ class Cell:
 
     ``trial(rate, seed, refit)`` trains once and gives ``validation``, by which the rate is chosen,
     and ``test``, both between 0 and 1, ``loss`` and ``seconds``. ``center`` is the middle of the
-    three rates, ``most_seeds`` fewer seeds than asked for where a run takes too long.
+    three rates.
     """
 
     name: str
@@ -24,7 +24,6 @@ class Cell:
     optimizer: str
     center: float
     trial: Trial
-    most_seeds: int | None = None
 
     @property
     def key(self) -> str:
