@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from unvanish.errors import BadInput
+from unvanish.shards import divides, is_part
 
 Loss = Callable[[Any, Any], Tensor]
 Forward = Callable[[nn.Module, Any], Tensor]
@@ -151,19 +152,14 @@ def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any
     _check_whole(model)
 
 
-_SHARDING = ("FullyShardedDataParallel", "FSDPModule")
-
-
 def _check_whole(model: nn.Module) -> None:
     """Refuse a model of which each process holds a part: run here alone, it waits for the others.
 
     Raises:
         BadInput: it is sharded over processes.
     """
-    types = {type(module) for module in model.modules()}
-    sharding = any(kind.__name__ in _SHARDING for one in types for kind in one.__mro__)
-    split = any(hasattr(p, "placements") and hasattr(p, "to_local") for p in model.parameters())
-    if sharding or split:
+    sharding = any(divides(module) for module in model.modules())
+    if sharding or any(is_part(parameter) for parameter in model.parameters()):
         how = "FSDP" if sharding else "DTensor"
         raise BadInput(
             f"the model is sharded over processes ({how}), and one process alone cannot run it: "

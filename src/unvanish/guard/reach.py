@@ -3,6 +3,7 @@
 import torch
 
 from unvanish.guard.policy import Moment
+from unvanish.shards import is_part
 
 
 class Reach:
@@ -38,23 +39,14 @@ class Reach:
             moment.say(self._policy, words)
 
     def _why_not(self, moment: Moment) -> str | None:
-        if "local-shard" in moment.reading.stage.split() or _sharded(moment):
+        divided = any(is_part(parameter) for parameter in moment.parameters.values())
+        if "local-shard" in moment.reading.stage.split() or divided:
             return "does nothing here: the parameters are sharded, and each rank sees only its part"
         if isinstance(moment.optimizer, torch.optim.LBFGS):
             return "does nothing here: LBFGS computes its gradients inside the step"
         if self._by_loss and _processes() > 1:
             return "does nothing here: each process has a loss of its own, and they must act alike"
         return None
-
-
-def _sharded(moment: Moment) -> bool:
-    # DTensor is met by what it has: importing torch.distributed.tensor takes a second.
-    # The parameters of FSDP1 bear a mark.
-    return any(
-        (hasattr(p, "placements") and hasattr(p, "to_local"))
-        or getattr(p, "_fsdp_flattened", False)
-        for p in moment.parameters.values()
-    )
 
 
 def _processes() -> int:

@@ -4,8 +4,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-_SHARDED = ("DTensor", "FlatParameter")
-_SHARDING = ("FullyShardedDataParallel", "FSDPModule")
+from unvanish.shards import divides, is_part
 
 
 def cannot_be_seen(model: nn.Module) -> str | None:
@@ -17,12 +16,12 @@ def cannot_be_seen(model: nn.Module) -> str | None:
                 f"not available: {name or 'the model'} is compiled, and what runs inside of "
                 "compiled code cannot be seen op by op"
             )
-        if any(kind.__name__ in _SHARDING for kind in type(module).__mro__):
+        if divides(module):
             return "not available: the parameters are sharded over processes (FSDP)"
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
             return f"not available: parameter {name} is not initialised yet (a lazy module)"
-        if any(kind.__name__ in _SHARDED for kind in type(parameter).__mro__):
+        if is_part(parameter):
             return "not available: the parameters are sharded over processes (DTensor)"
         if parameter.device.type == "meta":
             return f"not available: parameter {name} is on the meta device and has no values"

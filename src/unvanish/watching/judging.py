@@ -15,10 +15,10 @@ from torch import Tensor
 from unvanish.alarms import Alarms
 from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event, StepReading, TensorEntry
+from unvanish.shards import known_here
 from unvanish.watching.alarm_book import AlarmBook
 from unvanish.watching.looks import Looks
 from unvanish.watching.origin import Origin, origin_of
-from unvanish.watching.parallel import known_here
 from unvanish.watching.reading import Pending
 from unvanish.watching.telling import Telling
 from unvanish.watching.watched import Watched

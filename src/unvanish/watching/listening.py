@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
+from unvanish.shards import is_distributed
 from unvanish.training.interception import cell_of, clipping_arguments, standing_for
-from unvanish.watching.fused.memory import is_distributed
 
 Call = Callable[..., Any]
 

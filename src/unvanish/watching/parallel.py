@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unvanish.watching.fused.memory import is_distributed, local_shard
+from unvanish.shards import is_distributed, local_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +88,3 @@ def _stretches(model: nn.Module) -> dict[int, dict[str, Any]]:
         for parameter in (flat, *(own._params or ())):
             found[id(parameter)] = placed
     return found
-
-
-def is_part(parameter: Tensor) -> bool:
-    """Whether a process may hold a part of it only: a distributed tensor, or one of FSDP1."""
-    return is_distributed(parameter) or bool(getattr(parameter, "_fsdp_flattened", False))
-
-
-def known_here(tensor: Tensor) -> Tensor | None:
-    """A tensor as this process has it whole; ``None`` where the others would have to be asked.
-
-    Asking for the number of a distributed tensor starts a collective, in which a process that does
-    not ask leaves all others waiting.
-    """
-    if not is_distributed(tensor):
-        return tensor
-    placements: Any = getattr(tensor, "placements", ())
-    local: Any = getattr(tensor, "_local_tensor", None)
-    whole = all(one.is_replicate() for one in placements)
-    return local if whole and isinstance(local, Tensor) else None
-
-
-def lies_as(gradient: Tensor, parameter: Tensor) -> bool:
-    """Whether a gradient is spread over the processes as its parameter is.
-
-    Otherwise it is a summand, or another part, of what the optimizer will use: torch gathers it
-    inside of the step, and nothing is known of the whole before.
-    """
-    placed: Any = getattr(gradient, "placements", None)
-    return placed == getattr(parameter, "placements", None)

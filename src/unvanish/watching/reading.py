@@ -10,8 +10,8 @@ from torch import Tensor
 from unvanish.recording import StepReading
 from unvanish.recording.records import Counts, Floats
 from unvanish.recording.statistics import HISTOGRAM_BINS
+from unvanish.shards import is_part, lies_as
 from unvanish.watching.fused import GradientReadings, Passes, UpdateReadings
-from unvanish.watching.parallel import is_part, lies_as
 from unvanish.watching.watched import Watched
 
 Number = float | Tensor

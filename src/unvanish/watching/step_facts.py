@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unvanish.watching.parallel import known_here
+from unvanish.shards import known_here
 from unvanish.watching.reading import Number
 from unvanish.watching.watched import Watched
 

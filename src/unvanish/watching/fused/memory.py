@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from unvanish.shards import is_distributed, local_shard
 from unvanish.watching.fused.kinds import KINDS
 
 COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
@@ -67,17 +68,6 @@ def _unwrapped(tensor: Tensor) -> Tensor | None:
             return None
         tensor = tensor.as_subclass(Tensor)
     return None if tensor.is_meta else tensor
-
-
-def is_distributed(tensor: Tensor) -> bool:
-    """Whether several processes hold it together (a DTensor), so that its values are not all here."""
-    return hasattr(tensor, "to_local")
-
-
-def local_shard(tensor: Tensor) -> Tensor:
-    """The part of a distributed tensor that this process holds; no communication."""
-    held = getattr(tensor, "_local_tensor", None)
-    return held if isinstance(held, Tensor) else cast(Any, tensor).to_local()
 
 
 def _readable(tensor: Tensor) -> Tensor | None:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from unvanish.recording.records import Floats
+from unvanish.shards import is_distributed, local_shard
 from unvanish.watching.fused.compiled import Compiled, Table
 from unvanish.watching.fused.finish import Wide, update_statistics
-from unvanish.watching.fused.memory import is_distributed, local_shard, weights_of
+from unvanish.watching.fused.memory import weights_of
 from unvanish.watching.fused.on_device import OnDevice
 from unvanish.watching.fused.readings import UpdateReadings
 from unvanish.watching.fused.ring import Seat
