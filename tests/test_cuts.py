@@ -33,10 +33,47 @@ def test_cut_that_is_meant_is_no_finding(name: str, seed: int) -> None:
     assert unreached <= {w for e in diagnosis.expected for w in e.where}
 
 
-def test_without_an_optimizer_the_critics_turn_is_a_cut() -> None:
+def test_without_an_optimizer_the_critics_turn_is_a_note() -> None:
     program = HEALTHY_CUTS["the critic's turn in a GAN"](0)
     del program["optimizer"]
-    assert unvanish.diagnose(**program).findings[0].name == "detached"
+    diagnosis = unvanish.diagnose(**program)
+    assert diagnosis.healthy
+    assert [(f.name, f.severity) for f in diagnosis.findings] == [("detached", "note")]
+
+
+def test_head_that_sees_the_batch_only_through_a_cut_is_a_fault() -> None:
+    """As a critic that is never shown the data: all it gets comes through the cut."""
+    program = HEALTHY_CUTS["the critic's turn in a GAN"](0)
+    del program["optimizer"]
+    program["forward"] = lambda net, batch: net.critic(net.generator(batch[1]).detach()).mean()
+    assert [f.name for f in unvanish.diagnose(**program).findings] == ["detached"]
+    assert not unvanish.diagnose(**program).healthy
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_step_whose_second_loss_reaches_what_the_first_cuts_off(cut: bool) -> None:
+    """Both turns of a GAN in one step; the sick one cuts the generator off in its own turn too."""
+    program = generators_turn(0)
+    model = program["model"]
+    real = torch.randn(64, 8)
+
+    def step(net: Adversary, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor]) -> None:
+        fake = net.generator(batch[0])
+        optimizer.zero_grad()
+        (-net.critic(real).mean() + net.critic(fake.detach()).mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.nn.functional.softplus(-net.critic(fake.detach() if cut else fake)).mean().backward()
+        optimizer.step()
+
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    diagnosis = unvanish.diagnose(model, program["data"], optimizer=optimizer, step=step)
+    if cut:
+        assert diagnosis.findings[0].name == "detached"
+        assert any(name.startswith("generator.") for name in diagnosis.findings[0].where)
+    else:
+        assert diagnosis.healthy, diagnosis.findings
+        assert "trained-by-another-loss" in [e.name for e in diagnosis.expected]
 
 
 def test_teacher_that_differs_and_is_in_the_optimizer_is_a_cut() -> None:

@@ -88,11 +88,11 @@ class Guard:
             self._modes.append((part, part.training))
             self._buffers.append((part, dict(part._buffers)))  # named_buffers hides None and shared
             for buffer in part._buffers.values():
-                if buffer is not None:
+                if buffer is not None and not in_transform(buffer):
                     plain = buffer.grad_fn is None
                     self._values.append((buffer, buffer.detach().clone(), plain))
             for parameter in part._parameters.values():
-                if parameter is not None:
+                if parameter is not None and not in_transform(parameter):
                     self.keep_leaf(parameter)
 
     def keep_leaf(self, leaf: Tensor) -> None:
@@ -143,6 +143,11 @@ def _restore_values(tensor: Tensor, values: Tensor) -> None:
             tensor.copy_(values)
 
 
+def in_transform(tensor: Tensor) -> bool:
+    """Whether a tensor lives only inside of ``torch.vmap`` or another transform, as one of its slices."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -186,6 +191,8 @@ class ParameterKeeper:
 
     def before_write(self, tensor: Tensor) -> None:
         """Remember the values of the parameters that share this tensor's memory, if some do."""
+        while in_transform(tensor):  # its memory is that of what it wraps
+            tensor = torch._C._functorch.get_unwrapped(tensor)
         if tensor.layout != torch.strided:
             return
         key = tensor.untyped_storage()._cdata

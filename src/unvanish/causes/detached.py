@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
 from unvanish.causes.flat_functions import FLAT, flat_cuts
-from unvanish.causes.meant_cuts import meant_cuts
+from unvanish.causes.meant_cuts import meant_cuts, own_turn
 from unvanish.causes.unseen_ways import followed
 from unvanish.probe.flow import EXITS, REENTRANT
 from unvanish.trace import Parameter
@@ -24,7 +24,9 @@ CARD = Card(
     "that cannot be seen, other values are tried and the loss is asked. A head that is not in "
     "this loss, an expert that was not selected, a frozen part, an exact copy of what trains "
     "(teachers, target networks) or a part that the given optimizer does not hold is expected and "
-    "listed as such.",
+    "listed as such; so is what another backward call of the given training step reaches. Without an "
+    "optimizer, the turn of a network of its own that also reads the batch itself (a critic) is a "
+    "note.",
     do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
     reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
     clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",
@@ -48,7 +50,8 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         if cut.to_loss and lost and cut.operation not in EXITS:
             told |= dict.fromkeys(lost)
             if cut.operation != REENTRANT:  # else frozen-by-checkpoint says more
-                yield _finding(cut.module, lost, cut.operation)
+                turn = case.optimizer is None and own_turn(case.trace, lost)
+                yield _finding(cut.module, lost, cut.operation, "note" if turn else "broken")
     aside = [p.name for p in _unreached(case) if p.used is not False and p.name not in told]
     if lost := followed(case, aside):
         told |= dict.fromkeys(lost)
@@ -62,9 +65,9 @@ def _unreached(case: Case) -> list[Parameter]:
     return [p for p in case.trace.parameters if p.state == "none"]
 
 
-def _finding(place: str, lost: Sequence[str], said: str) -> Finding:
+def _finding(place: str, lost: Sequence[str], said: str, severity: str = "broken") -> Finding:
     evidence = {"parameters": float(len(lost))}
-    return found(CARD, "broken", [place or "(model)", *lost], evidence, REMEDIES, detail=said)
+    return found(CARD, severity, [place or "(model)", *lost], evidence, REMEDIES, detail=said)
 
 
 def _expected(unreached: list[Parameter]) -> Iterable[Expected]:

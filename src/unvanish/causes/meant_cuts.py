@@ -11,9 +11,20 @@ from unvanish.trace import Parameter, Trace
 def meant_cuts(case: Case) -> list[Expected]:
     """What is cut off from the loss by intent, of the parameters that no gradient reaches."""
     cut = _cut_off(case.trace)
-    apart = _left_out(case, cut)
-    copied = _copies(case.trace, {n: p for n, p in cut.items() if n not in apart})
+    later = _reached_later(case, cut)
+    apart = _left_out(case, {n: p for n, p in cut.items() if n not in later})
+    copied = _copies(case.trace, {n: p for n, p in cut.items() if n not in (*later, *apart)})
     meant: list[Expected] = []
+    if later:
+        meant.append(
+            Expected(
+                name="trained-by-another-loss",
+                where=tuple(later),
+                because="their gradient is cut off in this loss, and another backward call of the "
+                "same training step reaches them: a generator's turn after its critic's",
+                unless="this loss should train them too",
+            )
+        )
     if apart:
         meant.append(
             Expected(
@@ -46,6 +57,36 @@ def _cut_off(trace: Trace) -> dict[str, Parameter]:
         for name in cut.parameters
     }
     return {p.name: p for p in trace.parameters if p.state == "none" and p.name in names}
+
+
+def _reached_later(case: Case, cut: dict[str, Parameter]) -> list[str]:
+    """Those that an optimizer step of the user's own training step has a gradient for all the same."""
+    loop = case.laboratory.loop() if cut else None
+    reached = (
+        {name for step in loop.steps for name in step.reached} if loop is not None else set[str]()
+    )
+    return [n for n, p in cut.items() if not reached.isdisjoint(p.names)]
+
+
+def own_turn(trace: Trace, lost: Iterable[str]) -> bool:
+    """Whether what trains is a network of its own, which also reads the batch without what is lost.
+
+    The critic's turn of a GAN: its weights meet the generator's samples, cut off, and the data.
+    Where all that a network ever sees comes through the cut (a head on a frozen-by-mistake body),
+    nothing says that the cut is meant. A model that is called itself is one network.
+    """
+    part = set(lost)
+    own = {name for p in _trained(trace) for name in p.names}
+    apart = {name.partition(".")[0] for name in part}
+    if trace.conditions.whole or not apart.isdisjoint(name.partition(".")[0] for name in own):
+        return False
+    flow = Dataflow(trace)
+    uses = [i for i, op in enumerate(flow.operations) if not own.isdisjoint(op.parameters)]
+    sources = [i for i, op in enumerate(flow.operations) if not part.isdisjoint(op.parameters)]
+    behind = flow.descendants(sources)
+    met = {name for i in uses if i in behind for name in flow[i].parameters if name in own}
+    free = {n for i in uses if i not in behind and flow[i].from_data for n in flow[i].parameters}
+    return bool(met) and met <= free
 
 
 def _left_out(case: Case, cut: dict[str, Parameter]) -> list[str]:

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from unvanish.batches import tensors_in
 from unvanish.kinds import activation_name
+from unvanish.preserve import in_transform
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Exit, Flow
 from unvanish.probe.functions import (
@@ -81,7 +82,7 @@ class ForwardRecorder(TorchFunctionMode):
         if call.in_place and self._before_write is not None:
             for written in written_to(call.args, call.kwargs):
                 self._before_write(written)
-        if inputs and self._activations is not None:
+        if inputs and self._activations is not None and not in_transform(inputs[0]):
             call.activation = activation_name(call.name)
             if call.activation:
                 call.sample = self._activations.look(call.function, call.args, call.kwargs)
@@ -199,6 +200,8 @@ class ForwardRecorder(TorchFunctionMode):
         self, index: int, call: Call, inputs: list[Tensor], output: Tensor, in_place: bool
     ) -> None:
         if not output.is_floating_point() or not output.numel() or output.layout != torch.strided:
+            return
+        if in_transform(output):  # all slices at once: no figure of theirs is a number
             return
         twin = None if in_place else same_memory(output, inputs)
         if twin is not None:

@@ -41,7 +41,7 @@ class LoopStep:
     loss scale; ``used`` what the optimizer saw (``None``: the scaler skipped the step).
     ``before_unscaling`` is the norm, loss scale included, with which the scaler divided it away.
     ``scale`` is the loss scale (``None``: no scaler), ``stale`` the parameters whose gradient still
-    held that of the step before.
+    held that of the step before, ``reached`` those that had a gradient at all.
     """
 
     backwards: tuple[Backward, ...]
@@ -52,6 +52,7 @@ class LoopStep:
     before_unscaling: float | None
     clippings: tuple[Clipping, ...]
     stale: tuple[str, ...]
+    reached: tuple[str, ...]
 
     @property
     def shrunk(self) -> float | None:

@@ -244,6 +244,7 @@ class LoopRecorder:
                 before_unscaling=self._before_unscaling,
                 clippings=tuple(self._clippings),
                 stale=self._leftovers.at_step(),
+                reached=tuple(name for name, p in self._own.items() if p.grad is not None),
             )
         )
         self._leftovers.after_step()
