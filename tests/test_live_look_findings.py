@@ -7,6 +7,7 @@ import pytest
 import torch
 from live_trainings import told
 from patients import HEALTHY, SICK, Program
+from torch import nn
 
 import unvanish
 from unvanish.batches import call_model, compute_loss
@@ -95,3 +96,33 @@ def test_first_finding_is_that_of_an_observation(name: str) -> None:
     trace = watched(PROGRAMS[name](0))
     assert trace is not None
     assert first(unvanish.diagnose(trace)) == first(unvanish.diagnose(observed))
+
+
+class Picking(nn.Module):
+    """Uses what another net made: handed in, or picked up inside of its own forward."""
+
+    def __init__(self, other: nn.Module, handed: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+        self.held = [other]
+        self.made: torch.Tensor | None = None if handed else other(torch.ones(4, 3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.layer(torch.tanh(inputs if self.made is None else inputs * self.made))
+
+
+@pytest.mark.parametrize(("handed", "owner"), [(True, "outside"), (False, "unregistered")])
+def test_what_a_net_is_called_with_may_come_from_another_one(handed: bool, owner: str) -> None:
+    """A discriminator on what a generator made before its look began: the weights are not lost."""
+    other = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 6))
+    model = Picking(other, handed)
+    look = LiveLook(model)
+    with told(look):
+        look.begin()
+        inputs = other(torch.randn(4, 3)) if handed else torch.randn(4, 6)
+        model(inputs).square().mean().backward()
+    trace = look.finish()
+    assert trace is not None
+    assert [stranger.owner for stranger in trace.strangers] == [owner] * 4
+    named = [finding.name for finding in unvanish.diagnose(trace).findings]
+    assert ("unregistered-module" in named) is not handed

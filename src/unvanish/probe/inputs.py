@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
+from unvanish.probe.spans import node_key
+
 if TYPE_CHECKING:
     from unvanish.probe.forward import ForwardRecorder
 
@@ -18,12 +20,20 @@ class Leaves:
         self._inputs: dict[int, Tensor] = {}  # keeps them alive, so that ids stay theirs
         self._given: set[int] = set()
         self._recorder: ForwardRecorder | None = None
+        self.makers: set[tuple[int, int]] = set()
+        """What made the tensors that the model was called with: nothing behind it is the model's."""
 
     def add_input(self, leaf: Tensor, given: bool = False) -> None:
         """Count ``leaf`` as input; ``given`` says it requires grad in the user's own run too."""
         self._inputs[id(leaf)] = leaf
         if given:
             self._given.add(id(leaf))
+
+    def came_with(self, tensor: Tensor) -> None:
+        """Count a tensor that the model was called with, and that may come from another net."""
+        key = node_key(tensor.grad_fn)
+        if key is not None:
+            self.makers.add(key)
 
     @property
     def inputs(self) -> list[Tensor]:

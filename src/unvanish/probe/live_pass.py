@@ -110,6 +110,7 @@ class LivePass:
     def _takes(self, tensors: list[Tensor]) -> None:
         self.recorder.came_with(tensors)
         for tensor in tensors:
+            self._instruments.leaves.came_with(tensor)
             if self._batch_size is None and tensor.dim():
                 self._batch_size = tensor.shape[0]
             if tensor.is_leaf and tensor.requires_grad and not isinstance(tensor, nn.Parameter):

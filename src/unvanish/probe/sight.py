@@ -32,6 +32,7 @@ class Sight:
     parameter_of: dict[int, str]
     inputs: set[int]
     strangers: dict[int, tuple[int, ...]]
+    given: set[int]
     held: dict[int, str]
     sequences: list[SequenceReading]
     positions: dict[int, tuple[float, ...]]
@@ -128,6 +129,7 @@ class Sight:
             parameter_of=parameter_of,
             inputs=inputs,
             strangers=strangers,
+            given={places[key] for key in leaves.makers if key in places},
             held=named,
             sequences=sequences,
             positions=positions,

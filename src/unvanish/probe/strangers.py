@@ -14,13 +14,9 @@ def stranger_records(
     found: list[Stranger] = []
     for node, shape in sight.strangers.items():
         index = index_of[node]
-        user = next((op for op in ops if any(e.target == index for e in op.edges)), None)
-        # A weight's transpose, or what was made of it before the forward pass: look behind it.
-        while user is not None and (user.role == "reshape" or _before(sight, user.index)):
-            behind = user.index
-            user = next((o for o in ops if any(e.target == behind for e in o.edges)), None)
+        user, given = _user(index, sight, ops)
         span = sight.spans.get(sight.order[user.index]) if user is not None else None
-        inside = span is not None and (span.own or span.path in own)
+        inside = span is not None and not given and (span.own or span.path in own)
         found.append(
             Stranger(
                 shape=shape,
@@ -32,6 +28,18 @@ def stranger_records(
             )
         )
     return tuple(found)
+
+
+def _user(index: int, sight: Sight, ops: Sequence[Op]) -> tuple[Op | None, bool]:
+    """The op that uses a leaf, and whether that is what another net made for the model to take."""
+    user = next((op for op in ops if any(e.target == index for e in op.edges)), None)
+    given = False
+    # A weight's transpose, or what was made of it before the forward pass: look behind it.
+    while user is not None and (user.role == "reshape" or _before(sight, user.index)):
+        behind = user.index
+        given = given or (_before(sight, behind) and sight.order[behind] in sight.given)
+        user = next((o for o in ops if any(e.target == behind for e in o.edges)), None)
+    return user, given
 
 
 def _before(sight: Sight, index: int) -> bool:
