@@ -475,6 +475,25 @@ def test_a_loss_that_is_tossed_about_is_named_wherever_it_ends(
     assert "the loss is another one after every step" in event.detail
 
 
+@pytest.mark.parametrize("course", [GONE, SHAKEN])
+def test_tossing_begins_with_the_step_that_was_the_first_to_toss(course: list[float]) -> None:
+    calm = [1.6 - 0.01 * step for step in range(60)]
+    alarms, events = Alarms(CHAIN, optimizer="SGD"), list[Event]()
+    for step, loss in enumerate([*calm, *course[3:]]):
+        rate = 0.1 if step < 59 else 100.0
+        told = reading(
+            step, updates=[rate / 10] * 8, weights=[0.5] * 8, loss=loss, learning_rate=rate
+        )
+        events += alarms.feed(told)
+    [event] = [event for event in events if event.severity == "broken"]
+    assert event.evidence["onset"] == event.evidence["learning_rate_step"] == 59
+
+
+# Of a net that has learned to tell five classes apart, by SGD with momentum at a brisk rate.
+FITTED = [1.58, 1.62, 1.49, 1.37, 1.01, 0.61, 0.24, 0.29, 0.15, 0.27, 0.063, 0.36, 9e-3, 3e-4, 2e-5]
+FITTED += [0.18, 0.01, 4e-4, 1e-5, 4e-6, 0.5, 4e-5, 0.06, 5e-4, 0.05, 0.42, 3e-3, 0.96, 1e-5, 8e-6]
+FITTED += [5e-7, 1e-6, 1e-3, 2e-7, 0.5, 0.17, 0.33, 1e-4, 0.6, 0.2, 0.08, 0.01, 4e-6, 3e-4, 0.13]
+FITTED += [7e-6, 1e-5, 0.52, 1.38, 0.65, 0.21, 0.3, 0.01, 0.82, 0.64, 0.12, 2e-6, 0.5, 3e-8, 0.01]
 TURNS = [3e-4 if step % 2 else 5.0 / (step + 1) for step in range(19)]
 SPIKES = [1e5 if step in (4, 9) else 2.0 - step / 20 for step in range(19)]
 
@@ -483,6 +502,7 @@ SPIKES = [1e5 if step in (4, 9) else 2.0 - step / 20 for step in range(19)]
     ("losses", "update"),
     [
         (GONE, 1e-3),  # the weights stayed: the data, or a loss near zero, did it
+        (FITTED, 5.0),  # every decade of it lies below what the net began with
         (TURNS, 5.0),
         (SPIKES, 5.0),
         ([0.5**step for step in range(19)], 5.0),  # as fast as a step of Newton's, and down

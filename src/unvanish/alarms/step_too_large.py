@@ -11,7 +11,7 @@ from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import WINDOW, Moment
 from unvanish.alarms.rising import LATEST
 from unvanish.alarms.series import middle
-from unvanish.alarms.tossed import tossed
+from unvanish.alarms.tossed import Tossed
 from unvanish.causes import step_too_large
 from unvanish.causes.cause import HARMFUL_DECADES
 
@@ -33,6 +33,9 @@ class _TooLarge:
     layers that had a gradient are dead right after (see dead_units.py), and the loss never fell.
     """
 
+    def __init__(self) -> None:
+        self._tossed = Tossed()
+
     def see(self, moment: Moment) -> Sign | Absence:
         if moment.skipped:
             return UNSEEN
@@ -52,14 +55,12 @@ class _TooLarge:
             thrown = _thrown(moment, 0.0)
             if thrown.any():
                 return _sign(moment, thrown, 0, "the loss stands above the one it began with")
-        if tossed(course.loss):
+        if self._tossed.see(course.loss, course.first_loss):
             since = moment.step - JUST_BEFORE
             thrown = _thrown(moment, since)
             if thrown.any() or _expected(moment, since) >= LARGE:
-                onset = int(course.loss.steps(LATEST)[0])
-                return _sign(
-                    moment, thrown, onset, "the loss is another one after every step", "broken"
-                )
+                said = "the loss is another one after every step"
+                return _sign(moment, thrown, self._tossed.since, said, "broken")
         died = _died(moment)
         if died is not None and _did_not_fall(moment):
             thrown = _thrown(moment, 0.0)
