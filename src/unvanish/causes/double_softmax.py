@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import SUMS, VIEWS, Dataflow
+from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
 from unvanish.causes.single_unit_softmax import SOFTMAXES
 
 CARD = Card(
@@ -19,8 +19,9 @@ CARD = Card(
     hurts="The loss cannot come near zero (over 10 classes not below 1.46), and the gradient is "
     "multiplied by the slope of both squashings, which vanishes as the model becomes sure.",
     apart="Decided from the operations: one squashing, written out or not, feeds the other through "
-    "nothing but views and clamps, before the loss. Attention weights, gates and targets are not "
-    "meant. A log-softmax before a log-softmax changes nothing and is only a note.",
+    "nothing but views, clamps and fixed factors of at most one, before the loss. Attention "
+    "weights, gates and targets are not meant. A log-softmax before a log-softmax changes nothing "
+    "and is only a note.",
     do="Return raw scores from the model and let the loss do the rest; apply softmax or sigmoid "
     "only where probabilities are read.",
     reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: input is expected to contain "
@@ -69,7 +70,7 @@ def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:
     function = flow[index].function
     if function not in (TAKES_LOGITS if index in flow.near_loss else LOGARITHMIC):
         return None
-    first = flow.argument(index, 0, KEEPING)
+    first = _unscaled(flow, flow.argument(index, 0, KEEPING))
     if first is None or first not in flow.trained:
         return None
     if flow[first].function not in SOFTMAXES | SIGMOIDS and not _written_out(flow, first):
@@ -77,6 +78,27 @@ def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:
     # A softmax of log-probabilities gives back the probabilities: that is meant.
     meant = flow[first].function == "log_softmax" and function == "softmax"
     return None if meant else (first, index)
+
+
+def _unscaled(flow: Dataflow, index: int | None) -> int | None:
+    """What stands before fixed factors of at most one, such as a temperature that divides.
+
+    Scores that part by s at most give no class of k more than e^s / (e^s + k - 1): with s below one
+    that is less than what bare probabilities give. A larger factor makes scores of them again.
+    """
+    while index is not None and flow[index].function in SCALINGS:
+        maker = flow.argument(index, 0, frozenset())
+        if (
+            maker is None
+            or flow.signals(index) != [maker]
+            or flow.trainable(flow[index].parameters)
+        ):
+            return index
+        made, given = flow[index].output_rms, flow[maker].output_rms
+        if made is None or given is None or made > given:
+            return index
+        index = flow.before(maker, KEEPING)
+    return index
 
 
 def _written_out(flow: Dataflow, index: int) -> str | None:

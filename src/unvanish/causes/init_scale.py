@@ -1,7 +1,7 @@
 """What UV102 and UV103 share: how far weights are from the scale that carries a signal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unvanish.causes.dataflow import SUMS, VIEWS, Dataflow
@@ -87,6 +87,25 @@ def loud_weights(trace: Trace) -> dict[str, float]:
             if gain > math.sqrt(2):
                 factors[name] = math.sqrt(2) / gain
     return factors
+
+
+def decades_above(loud: Mapping[str, float]) -> float:
+    """By how many decades these weights together are above the scale of He."""
+    return -sum(math.log10(factor) for factor in loud.values())
+
+
+def loud_evidence(loud: Mapping[str, float], stretch: Stretch | None) -> dict[str, float | None]:
+    """The numbers of weights that stand in branches, where no row of plain layers shows them."""
+    each = decades_above(loud) / len(loud)
+    return {
+        "decades": abs(stretch.decades) if stretch is not None else None,
+        "layers": float(len(loud)),
+        "off_decades_per_layer": each,
+        "off_factor": 10**each,
+        "off_decades": decades_above(loud),
+        "elasticity_decades": stretch.elasticity if stretch is not None else None,
+        "signal_decades": stretch.forward if stretch is not None else None,
+    }
 
 
 def _normalized(flow: Dataflow, index: int) -> bool:

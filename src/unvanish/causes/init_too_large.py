@@ -1,12 +1,17 @@
 """UV103 init-too-large: the weights amplify signal and gradient, or drive units into saturation."""
 
-import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.depth_decay import named
-from unvanish.causes.init_scale import Deviation, deviation, evidence, loud_weights
+from unvanish.causes.init_scale import (
+    decades_above,
+    deviation,
+    evidence,
+    loud_evidence,
+    loud_weights,
+)
 from unvanish.causes.step_too_large import thrown
 from unvanish.stretch import Stretch, worst_rise
 
@@ -42,20 +47,24 @@ def find(case: Case) -> Iterable[Finding]:
     """Weights above critical by the product of the layers, and the growth or saturation they made."""
     layers = case.trace.layers[1:]  # the head is fed, it feeds no activation
     off = deviation(case.trace, layers)
-    if off is None or off.per_layer <= 0:
-        return
     rise = worst_rise(case.trace)
-    shows = off.decades >= HARMFUL_DECADES and (_grown(off, rise) or off.saturated >= 0.5)
-    if not shows and not _mended(case):
-        return
     severity = "broken" if rise is not None and rise.decades >= BROKEN_DECADES else "harmful"
-    yield found(CARD, severity, named(off.layers), evidence(off, rise), REMEDIES)
+    if off is not None and off.per_layer > 0:
+        plain = _grown(off.decades, rise) or off.saturated >= 0.5
+        if (off.decades >= HARMFUL_DECADES and plain) or _mended(case):
+            yield found(CARD, severity, named(off.layers), evidence(off, rise), REMEDIES)
+            return
+    loud = loud_weights(case.trace)
+    above = decades_above(loud)
+    grown = _grown(above, rise) and rise is not None and not rise.repeats_one_module
+    if (above >= HARMFUL_DECADES and grown) or _mended(case):
+        yield found(CARD, severity, list(loud), loud_evidence(loud, rise), REMEDIES)
 
 
 def _mended(case: Case) -> bool:
     """Whether steps that go up the loss go well at the same rate from critical weights."""
     loud = loud_weights(case.trace)
-    if -sum(math.log10(factor) for factor in loud.values()) < LOUD_DECADES:
+    if decades_above(loud) < LOUD_DECADES:
         return False
     base = case.laboratory.rehearsal()
     if base is None or not (thrown(base) or base.fell < 0):
@@ -68,8 +77,9 @@ def _mended(case: Case) -> bool:
     return mended.final < 0.8 * before
 
 
-def _grown(off: Deviation, rise: Stretch | None) -> bool:
-    return rise is not None and rise.decades >= HARMFUL_DECADES and off.decades >= rise.decades / 2
+def _grown(above: float, rise: Stretch | None) -> bool:
+    """Whether the gradient really grew, and half of it or more can be by such weights."""
+    return rise is not None and rise.decades >= HARMFUL_DECADES and above >= rise.decades / 2
 
 
 CAUSE = Cause(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import DROPOUTS, SCALINGS, VIEWS, Dataflow
+from unvanish.probe.flow import MULTIPLYING
 
 CARD = Card(
     code="UV203",
@@ -17,7 +18,8 @@ CARD = Card(
     hurts="Whatever feeds it gets a gradient of exactly zero and never learns.",
     apart="Decided from shapes: a softmax, log-softmax or cross entropy whose class dimension has "
     "size one, with nothing weighted between it and the loss; or weights of attention that were "
-    "normalised over a dimension of size one and are then summed over another one. Attention over "
+    "normalised over a dimension of size one and are then summed over another one, or multiply "
+    "several entries as they stand, which only one of them can. Attention over "
     "one key and a router over one expert are not meant.",
     do="For two classes either one output with BCEWithLogitsLoss (no softmax), or two outputs with "
     "CrossEntropyLoss. For a regression no softmax at all.",
@@ -35,7 +37,8 @@ def find(case: Case) -> Iterable[Finding]:
     single = [
         i
         for i in sorted(flow.to_loss)
-        if is_single(flow, i) and (i in flow.near_loss or _sums_over_another(flow, i))
+        if is_single(flow, i)
+        and (i in flow.near_loss or _sums_over_another(flow, i) or _spread_over_many(flow, i))
     ]
     if not single:
         return
@@ -87,6 +90,30 @@ def _sums_over_another(flow: Dataflow, index: int) -> bool:
                 function in SCALINGS and _summed(flow, made, reader) > 1
             ):
                 return True
+    return False
+
+
+def _spread_over_many(flow: Dataflow, index: int) -> bool:
+    """Whether its one entry multiplies several of another signal as it stands.
+
+    With two entries and more the product would not run: the program has no other number of them
+    than one, unlike a router, which picks an expert's share before it multiplies.
+    """
+    own = flow[index].input_shapes[0]
+    dim = flow[index].dim
+    if not own or dim is None:
+        return False
+    place = dim % len(own) - len(own)  # counted from the end, as broadcasting does
+    for reader in flow.consumers.get(index, ()):
+        others = [
+            shape
+            for maker, shape in zip(flow[reader].inputs, flow[reader].input_shapes, strict=True)
+            if maker != index
+        ]
+        if flow[reader].function in MULTIPLYING and any(
+            -place <= len(shape) and shape[place] > 1 for shape in others
+        ):
+            return True
     return False
 
 
