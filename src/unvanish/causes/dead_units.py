@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.closed_limits import closed_limits
 from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
 from unvanish.causes.saturated_activation import places_of
 from unvanish.kinds import activation_name
@@ -48,6 +49,7 @@ def find(case: Case) -> Iterable[Finding]:
         if more_than_chance(a, rectifiers) or (_is_whole(a) and cuts(case.trace, a))
     ]
     if not sick:
+        yield from _off_by_hand(case)
         return
     whole = [a for a in sick if a.dead_units == a.units]
     first = (whole or sick)[0]
@@ -66,6 +68,22 @@ def find(case: Case) -> Iterable[Finding]:
         REMEDIES,
         detail=first.fed_by,
     )
+
+
+def _off_by_hand(case: Case) -> Iterable[Finding]:
+    """Rectifiers written as limits at zero that are off as a whole."""
+    closed = [limit for limit in closed_limits(case.trace) if limit.at_zero]
+    if closed:
+        where = dict.fromkeys(name for limit in closed for name in limit.where)
+        units = float(closed[0].units)
+        evidence = {
+            "dead_units": units,
+            "units": units,
+            "dead_share": 1.0,
+            "input_rms": closed[0].input_rms,
+            "activations": float(len(closed)),
+        }
+        yield found(CARD, "broken", list(where), evidence, REMEDIES)
 
 
 RARELY = 1e-3

@@ -25,7 +25,7 @@ def flat_cuts(trace: Trace) -> list[FlatCut]:
     cuts: list[FlatCut] = []
     for op in trace.ops:
         if op.norm and (not op.left if op.kind in FLAT else _forgets(trace, op)):
-            lost = sorted(zero & _behind(trace, op.index))
+            lost = sorted(zero & behind(trace, op.index))
             if lost:
                 cuts.append(FlatCut(op=op, parameters=tuple(lost)))
     return cuts
@@ -37,11 +37,12 @@ def _forgets(trace: Trace, op: Op) -> bool:
         return False
     # Autograd lists the input first, then the weight, then the bias.
     weights = [e.target for e in op.edges if e.side == "parameter" and e.target is not None][:1]
-    names = {name for weight in weights for name in _behind(trace, weight)}
+    names = {name for weight in weights for name in behind(trace, weight)}
     return all(p.weight_norm for p in trace.parameters if p.name in names)
 
 
-def _behind(trace: Trace, start: int) -> set[str]:
+def behind(trace: Trace, start: int) -> set[str]:
+    """The parameters that the gradient of this op flows on to."""
     seen, pending, names = {start}, [start], set[str]()
     while pending:
         current = trace.ops[pending.pop()]

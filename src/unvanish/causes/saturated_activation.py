@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from unvanish.cards import Card
-from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.closed_limits import closed_limits
 from unvanish.causes.level import learns_as_with_scaled_inputs
 from unvanish.kinds import ACTIVATIONS
 from unvanish.trace import Activation
@@ -43,6 +44,7 @@ def find(case: Case) -> Iterable[Finding]:
         key=lambda a: -(a.saturated_share or 0.0),
     )
     if not worst:
+        yield from _beyond_limits(case)
         return
     first = worst[0]
     # The input side decides where it begins: later layers only see what the first one passes.
@@ -69,9 +71,34 @@ def find(case: Case) -> Iterable[Finding]:
 def is_saturated(activation: Activation) -> bool:
     """Whether nearly all units are flat, in a place where that is not meant."""
     share = activation.saturated_share
-    return (
-        share is not None and share >= MOSTLY and not activation.gate and not activation.feeds_loss
-    )
+    if share is None or share < MOSTLY or activation.feeds_loss:
+        return False
+    return not activation.gate or _shut(activation)
+
+
+def _shut(gate: Activation) -> bool:
+    """Whether a gate lets nothing through and cannot open.
+
+    Its values and its slope are below what float32 keeps beside one: what it multiplies is rounded
+    away in any sum, and so is what either of them would get of the gradient.
+    """
+    least = 10**-BROKEN_DECADES
+    passed = (gate.derivative_rms or 0.0) / ACTIVATIONS[gate.function].slope
+    return gate.output_rms < least and passed < least
+
+
+def _beyond_limits(case: Case) -> Iterable[Finding]:
+    """Limits written by hand that every value is beyond, where that is not a rectifier's zero."""
+    closed = [limit for limit in closed_limits(case.trace) if not limit.at_zero]
+    if closed:
+        where = dict.fromkeys(name for limit in closed for name in limit.where)
+        evidence = {
+            "saturated_share": 1.0,
+            "input_rms": closed[0].input_rms,
+            "derivative_rms": 0.0,
+            "activations": float(len(closed)),
+        }
+        yield found(CARD, "broken", list(where), evidence, REMEDIES)
 
 
 def place(activation: Activation) -> str:
