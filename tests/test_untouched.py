@@ -217,6 +217,22 @@ def test_unregistered_tensors_keep_their_gradients() -> None:
     assert kept.tolist() == [1.0] * 3
 
 
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.LBFGS])
+def test_steps_on_a_copy_leave_the_weights_of_the_loss_alone(optimizer: Any) -> None:
+    head, model = nn.Linear(3, 3), mlp(nn.Tanh())
+    head.weight.grad = torch.ones(3, 3)
+    before = state(head)
+    unvanish.diagnose(
+        model,
+        FLAT,
+        lambda outputs, targets: F.cross_entropy(head(outputs), targets),
+        optimizer([*model.parameters(), *head.parameters()], 0.01),
+        steps=5,
+    )
+    assert state(head) == before
+    assert head.bias.grad is None
+
+
 def test_the_batch_is_not_written_to() -> None:
     def call(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
         mask.zero_()

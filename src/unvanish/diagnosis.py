@@ -221,7 +221,7 @@ def _read(
     if optimizer is None:
         return None
     if isinstance(optimizer, torch.optim.Optimizer):
-        return read_optimizer(optimizer, model)
+        return read_optimizer(optimizer, model, bench.beside)
     try:
         twin = copy.deepcopy(model)
         return read_optimizer(copied_optimizer(optimizer, twin, twin), twin)

@@ -283,8 +283,9 @@ class Stranger:
     """A leaf tensor that requires grad and gets gradient but is no parameter of the model.
 
     ``owner`` says whose it is: ``"unregistered"`` (made or held inside the model's own forward),
-    ``"outside"`` (used outside the model: a loss with weights, another network); ``name`` by which
-    attribute the model holds it (``"layers.2.weight"``, empty: by none that was found).
+    ``"outside"`` (used outside the model: a loss with weights, another network), ``"given"`` (what
+    the model is called with: an image that is optimized); ``name`` by which attribute the model
+    holds it (``"layers.2.weight"``, empty: by none that was found).
     """
 
     shape: tuple[int, ...]

@@ -1,9 +1,10 @@
 """UV603 not-in-optimizer: the gradient arrives, but nothing steps with it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
+from unvanish.training.optimizer import OptimizerReading
 
 CARD = Card(
     code="UV603",
@@ -18,8 +19,9 @@ CARD = Card(
     apart="Read from the optimizer that was passed: its groups against the model's trainable "
     "parameters that the gradient reaches. A learning rate of zero under a scheduler (the group "
     "has an initial_lr above zero) is a warm-up step and expected. Tensors of other models in the "
-    "groups are no fault. Where the model is never called itself, only the networks in it one by one "
-    "(a GAN's players, an actor and its critic), a network that is left out whole is a note.",
+    "groups are no fault, nor is what another optimizer of the given step holds. Where the model "
+    "is never called itself, only the networks in it one by one (a GAN's players, an actor and its "
+    "critic), a network that is left out whole is a note.",
     do="Build the optimizer from model.parameters() after the model is complete and on its device; "
     "where groups are made by name, check that they add up to all parameters. Freeze what is "
     "meant to stand still.",
@@ -37,18 +39,7 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         return
     reached = [p.names for p in case.trace.parameters if p.state not in ("frozen", "none")]
     names = {name for every in reached for name in every}
-    missing = [name for name in case.optimizer.missing if name in names]
-    if missing:
-        said = "are in no parameter group of the optimizer"
-        if case.optimizer.foreign:
-            said += f", which holds {case.optimizer.foreign} tensors that are not this model's"
-        elif _networks_apart(case, missing):
-            yield _found(
-                "note", missing, "are networks of their own that this optimizer leaves out"
-            )
-            missing = []
-        if missing:
-            yield _found("broken", missing, said)
+    yield from _missing(case, case.optimizer, names)
     still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
@@ -65,6 +56,31 @@ def find(case: Case) -> Iterable[Finding | Expected]:
             f"{max(g.initial_lr or 0.0 for g in waiting):.3g}",
             unless="the scheduler is never stepped, or training is over",
         )
+
+
+def _missing(
+    case: Case, optimizer: OptimizerReading, reached: set[str]
+) -> Iterator[Finding | Expected]:
+    """Parameters in no group of the optimizer, by whether something else steps them."""
+    missing = [name for name in optimizer.missing if name in reached]
+    elsewhere = [name for name in missing if name in optimizer.elsewhere]
+    if elsewhere:
+        yield Expected(
+            name="in-another-optimizer",
+            where=tuple(elsewhere),
+            because="another optimizer that this training step uses holds them",
+            unless="its step is never called",
+        )
+    missing = [name for name in missing if name not in elsewhere]
+    if not missing:
+        return
+    said = "are in no parameter group of the optimizer"
+    if optimizer.foreign:
+        said += f", which holds {optimizer.foreign} tensors that are not this model's"
+    elif _networks_apart(case, missing):
+        yield _found("note", missing, "are networks of their own that this optimizer leaves out")
+        return
+    yield _found("broken", missing, said)
 
 
 def _networks_apart(case: Case, missing: list[str]) -> bool:

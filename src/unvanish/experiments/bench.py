@@ -53,6 +53,11 @@ class Bench(Laboratory):
         self.failures: list[str] = []
         self.tried: list[str] = []
 
+    @property
+    def beside(self) -> list[torch.optim.Optimizer]:
+        """Other optimizers of the user's training step."""
+        return self._program.beside
+
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after real optimizer steps; run once for each number of steps.
 

@@ -42,6 +42,12 @@ class Program:
     def _reached(self) -> list[Any]:
         return reached(self.step) if self.step is not None else []
 
+    @property
+    def beside(self) -> list[torch.optim.Optimizer]:
+        """Optimizers that the user's training step can reach besides the one that was given."""
+        found = [thing for thing in self._reached if isinstance(thing, torch.optim.Optimizer)]
+        return [thing for thing in found if thing is not self.optimizer]
+
     def batches(self, most: int) -> list[Any]:
         """The first ones, at least one."""
         return take_batches(self.data, max(most, 1))

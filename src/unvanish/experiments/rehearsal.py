@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unvanish.preserve import Guard
+from unvanish.probe.graph import nodes_behind
 from unvanish.signals import count_zeros, inner, l2, l2_each
 
 EVALUATED = 4
@@ -141,15 +143,26 @@ def _take(
     def closure() -> Tensor:
         optimizer.zero_grad()
         again = loss_of(twin, batch)
-        again.backward()
+        _backward(again, twin)
         return again
 
     if inspect.signature(type(optimizer).step).parameters["closure"].default is not None:
         cast(Any, optimizer).step(closure)
         return
     optimizer.zero_grad()
-    value.backward()
+    _backward(value, twin)
     optimizer.step()
+
+
+def _backward(value: Tensor, twin: nn.Module) -> None:
+    """Gradients for the copy; what trains outside of it (a loss with weights) keeps its own."""
+    own = {id(parameter) for parameter in twin.parameters()}
+    with Guard() as guard:
+        for node in nodes_behind(value):
+            leaf = getattr(node, "variable", None)
+            if leaf is not None and id(leaf) not in own:
+                guard.keep_leaf(leaf)
+        value.backward()
 
 
 class _Ledger:

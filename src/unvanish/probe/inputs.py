@@ -20,6 +20,8 @@ class Leaves:
         self._inputs: dict[int, Tensor] = {}  # keeps them alive, so that ids stay theirs
         self._given: set[int] = set()
         self._recorder: ForwardRecorder | None = None
+        self.passed: dict[int, Tensor] = {}
+        """Leaves of the user's own that the model was called with: an image, a prompt that trains."""
         self.makers: set[tuple[int, int]] = set()
         """What made the tensors that the model was called with: nothing behind it is the model's."""
 
@@ -34,6 +36,13 @@ class Leaves:
         key = node_key(tensor.grad_fn)
         if key is not None:
             self.makers.add(key)
+
+    def pass_in(self, arguments: tuple[Any, ...]) -> None:
+        """Remember the leaves that require grad among what the model is called with."""
+        for value in arguments:
+            wanted = isinstance(value, Tensor) and value.is_leaf and value.requires_grad
+            if wanted and not isinstance(value, nn.Parameter) and id(value) not in self._inputs:
+                self.passed[id(value)] = value
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -65,6 +74,7 @@ class Leaves:
     def release(self) -> None:
         """Let go of the tensors."""
         self._inputs.clear()
+        self.passed.clear()
         self._recorder = None
 
 

@@ -48,13 +48,22 @@ class Instruments:
         self.leaves = Leaves(names, model)
         self.watch = NodeWatch(self.leaves, keep_leaf, locating, on_leaf, own)
         self.sequences = SequenceReader(self.leaves, own)
-        self.spans = ModuleSpans(model, None, keep_module)
+        self.spans = ModuleSpans(model, self._enter, keep_module)
+        self._steps: EntryHook | None = None
         self.recorder = make_recorder(self.spans, names, constants, before_write, activations)
         self._again = make_recorder(self.spans, names, constants, before_write, None)
 
     def follow_steps(self, enter: EntryHook | None = None) -> None:
         """Read the gradient over time at recurrent modules too; their inputs then get one."""
-        self.spans.on_entry = enter or self.sequences.enter
+        self._steps = enter or self.sequences.enter
+
+    def _enter(
+        self, module: nn.Module, arguments: tuple[Any, ...], path: str
+    ) -> tuple[Any, ...] | None:
+        """Called as a module starts: the outermost is given what comes from outside of the model."""
+        if len(self.spans.stack) == 1 and self.spans.stack[0].own:
+            self.leaves.pass_in(arguments)
+        return self._steps(module, arguments, path) if self._steps is not None else None
 
     def turn_to_backward(self, roots: list[Any]) -> None:
         """Put hooks on the graph behind these nodes, as the backward pass is about to start."""
@@ -70,6 +79,7 @@ class Instruments:
         return Sight.of(self.watch, self.spans, flows, readings, self.leaves, loss, gradient_of)
 
     def close(self) -> None:
-        """Remove every hook on graph and tensors."""
+        """Remove every hook on graph and tensors, and what leads from them back to here."""
+        self.spans.on_entry = None
         self.watch.close()
         self.sequences.close()

@@ -112,6 +112,8 @@ class Sight:
         live = {
             i for i in strangers | parameter_of.keys() | inputs if _needs_grad(graph, i, leaves)
         }
+        given = {places[key] for key in leaves.makers if key in places}
+        given |= {i for i in strangers if id(graph.nodes[i].leaf) in leaves.passed}
         leaves.release()
         graph.release()
         return cls(
@@ -129,7 +131,7 @@ class Sight:
             parameter_of=parameter_of,
             inputs=inputs,
             strangers=strangers,
-            given={places[key] for key in leaves.makers if key in places},
+            given=given,
             held=named,
             sequences=sequences,
             positions=positions,

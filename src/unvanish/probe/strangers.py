@@ -17,12 +17,15 @@ def stranger_records(
         user, given = _user(index, sight, ops)
         span = sight.spans.get(sight.order[user.index]) if user is not None else None
         inside = span is not None and not given and (span.own or span.path in own)
+        owner = "unregistered" if inside else "outside"
+        if node in sight.given and node not in sight.held:
+            owner = "given"
         found.append(
             Stranger(
                 shape=shape,
                 module=span.path if span is not None else "",
                 operation=user.kind if user is not None else "",
-                owner="unregistered" if inside else "outside",
+                owner=owner,
                 gradient_norm=ops[index].norm,
                 name=sight.held.get(node, ""),
             )

@@ -1,5 +1,6 @@
 """What an optimizer is set to do, and with which parameters of the model: read, never stepped."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,7 +36,8 @@ class OptimizerReading:
     """An optimizer seen from one model.
 
     ``missing`` are trainable parameters of the model in no group, ``duplicated`` those that are
-    listed more than once, ``foreign`` counts tensors in the groups that are not the model's.
+    listed more than once, ``foreign`` counts tensors in the groups that are not the model's,
+    ``elsewhere`` those of ``missing`` that another optimizer of the same training step holds.
     """
 
     name: str
@@ -43,14 +45,19 @@ class OptimizerReading:
     missing: tuple[str, ...]
     duplicated: tuple[str, ...]
     foreign: int
+    elsewhere: tuple[str, ...] = ()
 
     def group_of(self, name: str) -> ParameterGroup | None:
         """The first group that holds the parameter of this name."""
         return next((group for group in self.groups if name in group.parameters), None)
 
 
-def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> OptimizerReading:
-    """Read an optimizer's groups by the model's own parameter names.
+def read_optimizer(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    others: Iterable[torch.optim.Optimizer] = (),
+) -> OptimizerReading:
+    """Read an optimizer's groups by the model's own parameter names; ``others`` step beside it.
 
     >>> net = torch.nn.Linear(2, 2)
     >>> read_optimizer(torch.optim.SGD([net.weight], 0.1), net).missing
@@ -60,6 +67,7 @@ def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> Optimi
     groups = optimizer.param_groups
     held = [id(tensor) for group in groups for tensor in cast(list[Tensor], group["params"])]
     listed = set(held)
+    aside = {id(t) for other in others for group in other.param_groups for t in group["params"]}
     twice = {identity for identity in listed if held.count(identity) > 1}
     return OptimizerReading(
         name=type(optimizer).__name__,
@@ -71,6 +79,7 @@ def read_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> Optimi
         ),
         duplicated=tuple(name for identity, name in names.items() if identity in twice),
         foreign=len(listed - names.keys()),
+        elsewhere=tuple(n for key, n in names.items() if key in aside and key not in listed),
     )
 
 
