@@ -1,5 +1,6 @@
 """Known faults in other clothes: the name comes first in the sick program, none in its twin."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -181,3 +182,60 @@ def test_its_healthy_twin_is_quiet(name: str, seed: int) -> None:
 def test_probabilities_made_large_again_are_scores() -> None:
     diagnosis = unvanish.diagnose(**distilled(0.05)(0, True))
     assert "double-softmax" not in {f.name for f in diagnosis.findings}
+
+
+class SummedNeighbours(nn.Module):
+    """Messages of neighbours, added up: each hop multiplies the signal by their number."""
+
+    def __init__(self, hops: int, neighbours: int, summed: bool) -> None:
+        super().__init__()
+        widths = [8] + [32] * hops
+        self.hops = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(widths))
+        self.head, self.share = nn.Linear(32, 4), 1.0 if summed else 1 / neighbours
+        generator = torch.Generator().manual_seed(7)
+        self.register_buffer("source", torch.randint(60, (60 * neighbours,), generator=generator))
+        self.register_buffer("target", torch.arange(60).repeat_interleave(neighbours))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for hop in self.hops:
+            made = hop(x)
+            heard = torch.zeros_like(made).index_add(0, self.target, made[self.source])
+            x = made + F.leaky_relu(heard * self.share)
+        return self.head(x)
+
+
+def summed_messages(seed: int, summed: bool) -> Program:
+    torch.manual_seed(seed)
+    model = SummedNeighbours(9, 16, summed)
+    inputs, labels = blobs(seed, samples=60, features=8)
+    return classify(model, (inputs, labels), optimizer=sgd(model, 0.02))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_growth_that_no_rate_bears_is_harmful_and_other_growth_is_not(seed: int) -> None:
+    found = unvanish.diagnose(**summed_messages(seed, True)).findings
+    assert (found[0].name, found[0].severity) == ("depth-growth", "harmful"), [
+        (f.name, f.severity) for f in found
+    ]
+    assert unvanish.diagnose(**summed_messages(seed, False)).healthy
+
+
+def test_large_columns_beside_a_table_are_named_where_they_are_read() -> None:
+    torch.manual_seed(0)
+
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kinds, self.body = nn.Embedding(7, 4), mlp(7, 40, 2)
+
+        def forward(self, kind: Tensor, numbers: Tensor) -> Tensor:
+            return self.body(torch.cat([self.kinds(kind), numbers], 1))
+
+    kind, numbers = torch.randint(7, (96,)), torch.randn(96, 3)
+    labels = (numbers[:, 0] + (kind > 3) > 0.5).long()
+    large = numbers * torch.tensor([15000.0, 12.0, 3.0]) + torch.tensor([40000.0, 40.0, 5.0])
+    model = Table()
+    program = {"model": model, "loss": F.cross_entropy, "optimizer": sgd(model)}
+    first = unvanish.diagnose(data=[((kind, large), labels)], **program).findings[0]
+    assert (first.name, first.where) == ("unscaled-input", ("body.0.weight",))
+    assert unvanish.diagnose(data=[((kind, numbers), labels)], **program).healthy

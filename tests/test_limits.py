@@ -115,3 +115,27 @@ def test_a_hinge_that_is_solved_is_no_limit() -> None:
 
     diagnosis = unvanish.diagnose(model, (inputs, signs), loss)
     assert diagnosis.healthy, [f.name for f in diagnosis.findings]
+
+
+class Modulated(nn.Module):
+    """Features times what a condition makes of them, and a last layer: each may be zero, not both."""
+
+    def __init__(self, both: bool) -> None:
+        super().__init__()
+        self.body, self.by, self.head = nn.Linear(32, 16), nn.Linear(32, 16), nn.Linear(16, 1)
+        for layer in (self.by, self.head) if both else (self.by,):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.silu(self.body(x)) * self.by(x.flip(1)))
+
+
+def test_a_zero_modulation_before_a_zero_layer_is_a_saddle_not_a_symmetry() -> None:
+    torch.manual_seed(0)
+    inputs = blobs(0)[0]
+    program = {"data": (inputs, inputs[:, :1] * inputs[:, 1:2]), "loss": F.mse_loss}
+    findings = unvanish.diagnose(Modulated(both=True), **program).findings
+    assert [f.name for f in findings] == ["stuck-saddle"]
+    assert {"by.weight", "head.weight"} <= set(findings[0].where)
+    assert unvanish.diagnose(Modulated(both=False), **program).healthy

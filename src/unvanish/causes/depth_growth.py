@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.depth_decay import compounds, places, stretch_evidence
+from unvanish.causes.step_too_large import RATES, thrown
 from unvanish.stretch import Stretch, worst_rise
 
 CARD = Card(
@@ -25,7 +26,7 @@ CARD = Card(
     "than the square root of float32's resolution, or if the growth itself passes that "
     "resolution, so that the first terms of the residual sum are rounded away. Below that "
     "it is a note: such a net trains with Adam and blows up with plain SGD at usual step "
-    "sizes.",
+    "sizes; unless a copy shows that its steps blow up at ten thousandths of the rate as well.",
     do="Scale the residual branches (by 1/sqrt(number of blocks), or a gate that starts at zero), "
     "add skips around plain batch-normalised stacks, lower the initial weights. Clipping hides it.",
     reference="Yang et al. 2019, arXiv:1902.08129 (batch norm); De and Smith 2020, arXiv:2002.10444 "
@@ -44,7 +45,10 @@ def find(case: Case) -> Iterable[Finding]:
         return
     if not compounds(rise) or (rise.slope is not None and not rise.slope.rises):
         return
-    yield found(CARD, _severity(rise), places(case, rise), stretch_evidence(rise), REMEDIES)
+    severity = _severity(rise)
+    if severity == "note" and _at_any_rate(case):
+        severity = "harmful"
+    yield found(CARD, severity, places(case, rise), stretch_evidence(rise), REMEDIES)
 
 
 def _severity(rise: Stretch) -> str:
@@ -52,6 +56,15 @@ def _severity(rise: Stretch) -> str:
     if apart >= BROKEN_DECADES:
         return "broken"
     return "harmful" if apart >= HARMFUL_DECADES or rise.decades >= BROKEN_DECADES else "note"
+
+
+def _at_any_rate(case: Case) -> bool:
+    """Whether steps throw the weights away, and the loss does not fall at the smallest rate either."""
+    base = case.laboratory.rehearsal()
+    if base is None or not thrown(base):
+        return False
+    smallest = case.laboratory.rehearsal(rate=RATES[-1], share=0.5)
+    return smallest is not None and not smallest.fell > 0  # else it is the step
 
 
 def clear(case: Case) -> dict[str, float] | None:

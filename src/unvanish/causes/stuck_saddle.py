@@ -29,6 +29,7 @@ CARD = Card(
 )
 
 REMEDIES = ("wake-one-factor",)
+UNBIASED = frozenset("matmul mm bmm einsum".split())
 STEPS = 5
 """Zeros in series wake up one a step: head, gate, modulation, then what they cover."""
 
@@ -88,7 +89,7 @@ def factors(flow: Dataflow, index: int) -> set[str]:
         return set(operation.parameters[:1])
     if operation.function not in SCALINGS | WEIGHTED:
         return set()
-    biased = operation.function not in SCALINGS | {"matmul", "mm", "bmm", "einsum"}
+    biased = operation.function not in SCALINGS | UNBIASED
     names = {n for n in operation.parameters if not biased or flow.dimensions.get(n, 0) >= 2}
     made = operation.inputs[:2] if biased else operation.inputs
     blank = (m for m in made if m is not None and not flow[m].from_data and flow.is_zero(m))
@@ -103,7 +104,8 @@ def _knots(flow: Dataflow, trace: Trace) -> Iterable[Knot]:
         operands = _empty_operands(flow, index, holders, empty)
         if len(operands) > 1 and all(operands):
             mine = set[str]().union(*operands)
-            if _has_way_around(flow, {i for i, names in holders.items() if names & mine}):
+            blocked = {i for i, names in holders.items() if names & mine}
+            if _has_way_around(flow, blocked) or _modulated(flow, index):
                 yield Knot(tuple(sorted(mine)), index, "both factors of a product are zero")
         gates = _shut_gates(flow, index, zero)
         if gates:
@@ -126,7 +128,8 @@ def _empty_operands(
             found.append(_factors_behind(flow, maker, holders) if blank else set())
         else:
             found.append(empty & flow.leaves(maker) if blank else set())
-    direct = [n for n in operation.parameters if flow.dimensions.get(n, 0) != 1 or len(found) < 2]
+    biased = operation.function not in SCALINGS | UNBIASED
+    direct = [n for n in operation.parameters if not biased or flow.dimensions.get(n, 0) != 1]
     found += [{name} & empty for name in direct[: 2 - len(found)]]
     return found
 
@@ -143,6 +146,23 @@ def _factors_behind(flow: Dataflow, index: int, holders: dict[int, set[str]]) ->
                 seen.add(maker)
                 pending.append(maker)
     return found
+
+
+def _modulated(flow: Dataflow, index: int) -> bool:
+    """Whether one of the zero factors multiplies a signal that is not zero.
+
+    Layers that are zero one behind the other have equal units, which says more.
+    """
+    pending, seen = [m for m in flow.signals(index) if flow.is_zero(m)], set[int]()
+    while pending:
+        current = pending.pop()
+        seen.add(current)
+        makers = flow.signals(current)
+        blank = [m for m in makers if flow.is_zero(m)]
+        if flow[current].function in SCALINGS and len(blank) < len(makers) > 1:
+            return True
+        pending += [m for m in blank if m not in seen]
+    return False
 
 
 def _shut_gates(flow: Dataflow, index: int, zero: set[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import LARGE_INPUT, learns_as_with_scaled_inputs
 from unvanish.causes.saturated_activation import is_saturated, place
-from unvanish.causes.step_too_large import clearly_better, thrown
+from unvanish.causes.step_too_large import clearly_better, replaced, thrown
 from unvanish.trace import Trace
 
 CARD = Card(
@@ -60,7 +60,9 @@ def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
     mended = case.laboratory.rehearsal(scaled="inputs")
     if mended is not None and mended.fell > 0 and clearly_better(mended, base):
         evidence = {"input_rms": rms, "initial": base.initial, "final": base.final}
-        where = [m.name for m in base.weights[:1]]
+        # What reads a table of its own first is not what the steps threw away.
+        thrown_away = [m.name for m in base.weights if replaced(m)]
+        where = (thrown_away or [m.name for m in base.weights])[:1]
         said = "the optimizer's steps throw the weights away"
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
 
