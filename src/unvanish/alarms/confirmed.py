@@ -57,6 +57,11 @@ class Confirmations:
             detail=card.title,
         )
 
+    def since(self, name: str, where: tuple[str, ...], columns: Columns, step: int) -> int | None:
+        """The step since which the readings say what a look finds there; ``None``: they do not."""
+        steps = _longest(name, where, columns)
+        return max(step - int(steps) + 1, 0) if steps else None
+
     def over(self, columns: Columns) -> list[Event]:
         """Those that the readings have not agreed with for a while; they are off from now on."""
         ended: list[Event] = []
@@ -80,7 +85,8 @@ def _runs(name: str, columns: Columns) -> np.ndarray:
     if name == stuck_saddle.CARD.name:
         return columns["zero_run"]
     if name == not_in_optimizer.CARD.name:
-        return np.where(columns["update_most"] == 0, columns["judged"], 0.0)
+        # One that took the place of another bears its name; the old one has no gradient any more.
+        return np.where(columns["update_most"] == 0, columns["judged"], columns["none_run"])
     return np.zeros(len(columns))
 
 

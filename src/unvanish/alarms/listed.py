@@ -2,12 +2,14 @@
 
 from unvanish.alarms import (
     always_clipped,
+    cleared_gradients,
     dead_units,
     depth_profile,
     epsilon_dominated,
     half_precision_underflow,
     loss_scale_collapse,
     nonfinite,
+    stale_gradients,
     step_too_large,
     step_too_small,
     weight_decay_dominates,
@@ -15,6 +17,8 @@ from unvanish.alarms import (
 from unvanish.alarms.detector import Detector
 
 DETECTORS: tuple[Detector, ...] = (
+    stale_gradients.DETECTOR,
+    cleared_gradients.DETECTOR,
     step_too_large.DETECTOR,
     nonfinite.FORWARD,
     nonfinite.BACKWARD,

@@ -54,7 +54,8 @@ class _TooLarge:
         if course.steps >= SETTLED and _above_first(moment):
             thrown = _thrown(moment, 0.0)
             if thrown.any():
-                return _sign(moment, thrown, 0, "the loss stands above the one it began with")
+                said = "the loss stands above the one it began with"
+                return _sign(moment, thrown, _left_first(moment), said)
         if self._tossed.see(course.loss, course.first_loss):
             since = moment.step - JUST_BEFORE
             thrown = _thrown(moment, since)
@@ -158,6 +159,17 @@ def _above_first(moment: Moment) -> bool:
     return thrown_up and not falls and middle(latest) > first
 
 
+def _left_first(moment: Moment) -> int:
+    """The step after which the loss has been above the first one: by a fifth, or once tenfold."""
+    course = moment.course
+    losses, first = course.loss.last(WINDOW), course.first_loss
+    below = np.flatnonzero(losses <= first + FELL * abs(first))
+    thrown = np.flatnonzero(losses >= 10 * first)
+    stays = not len(below) or below[-1] < len(losses) - LATEST
+    last = int(below[-1]) if stays and len(below) else int(thrown[0]) - 1 if len(thrown) else 0
+    return int(course.loss.steps(WINDOW)[max(last, 0)])
+
+
 def _beyond(moment: Moment) -> bool:
     """Whether the loss is beyond what leaves a trace of the weights that the training began with.
 
@@ -212,6 +224,12 @@ DETECTOR = Detector(
         "depth-decay",
         "depth-growth",
         "epsilon-dominated",
+        "init-too-large",
+        "init-too-small",
+        "collapsed-signal",
+        "chaotic-signal",
+        "post-norm-depth",
+        "unfit-loss",
     ),
     always=True,
 )

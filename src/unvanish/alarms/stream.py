@@ -1,7 +1,7 @@
 """Alarms: readings go in, one step at a time; what began and what is over comes out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +9,12 @@ import numpy as np
 from unvanish.alarms.changes import changes_before
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.confirmed import Confirmations
+from unvanish.alarms.consequences import Consequences
 from unvanish.alarms.detector import AWAY, Absence, Detector, Sign, Watcher
+from unvanish.alarms.gone import Gone
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import Course, Moment
 from unvanish.alarms.pace import PROPORTIONAL
-from unvanish.causes import CAUSES
 from unvanish.recording import Event, StepReading, TensorEntry
 
 PATIENCE = 50
@@ -64,10 +65,13 @@ class Alarms:
         self._course = Course()
         self._optimizer = optimizer
         self._watches = [_Watch(detector) for detector in detectors]
-        self._explains = {cause.card.name: cause.explains for cause in CAUSES}
-        self._explains |= {d.card.name: d.explains for d in detectors}
+        self._consequences = Consequences(detectors)
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
         self._confirmed = Confirmations()
+        self._gone = Gone()
+        self._fed = -1
+        self.worth_a_look = False
+        """Whether the last step showed something that only a deep look can judge."""
         self._over_since: dict[str, tuple[int, int]] = {}
 
     @property
@@ -89,10 +93,30 @@ class Alarms:
         """
         self._hinted.append((name, where))
 
+    @property
+    def causes(self) -> Mapping[str, str]:
+        """Of alarms that follow from another one, the name of that one."""
+        return self._consequences.causes
+
+    def of_look(self, alarm: Event, said: str, cause: str | None) -> Event:
+        """An alarm of a deep look, which explains it by ``cause`` itself, with what is known of it."""
+        since = self._confirmed.since(alarm.name, alarm.where, self._columns, self._fed)
+        onset = alarm.step if since is None else since
+        if since is not None:
+            changed, _ = changes_before(onset, self._course, self._columns)
+            alarm = replace(alarm, evidence={**alarm.evidence, "onset": float(onset), **changed})
+        known, whole = self._known(alarm.step), replace(alarm, detail=said)
+        if cause is None:
+            settled = self._consequences.settle(whole, onset, known)
+            return settled if settled.severity == "note" else alarm
+        return self._consequences.follow(whole, cause, known.get(cause, onset))
+
     def feed(self, reading: StepReading) -> list[Event]:
         """Take one step into account: the alarms it raised and cleared, causes first."""
+        self._fed = reading.step
         with np.errstate(all="ignore"):
             moment = self._take_in(reading)
+            self.worth_a_look = self._gone.see(self._columns, self._course.steps)
             raised: list[tuple[_Watch, Sign]] = []
             cleared: list[Event] = []
             for watch in self._watches:
@@ -144,7 +168,7 @@ class Alarms:
             return []
         raised.sort(key=lambda pair: pair[1].onset)
         fresh = {watch.name: sign.onset for watch, sign in raised}
-        known = self._known(reading) | fresh
+        known = self._known(reading.step) | fresh
         events: list[Event] = []
         for watch, sign in raised:
             watch.alarm = self._event(watch.name, sign, reading, known)
@@ -152,12 +176,12 @@ class Alarms:
             self._fold_under(watch.alarm)
         return sorted(events, key=lambda event: "because_onset" in event.evidence)
 
-    def _known(self, reading: StepReading) -> dict[str, int]:
+    def _known(self, step: int) -> dict[str, int]:
         """What may be the cause of a new alarm, with its onset: what is on, or was until lately."""
         lately = {
             name: onset
             for name, (over, onset) in self._over_since.items()
-            if reading.step - over <= 2 * PATIENCE
+            if step - over <= 2 * PATIENCE
         }
         return lately | {event.name: _onset(event) for event in self.active}
 
@@ -167,9 +191,9 @@ class Alarms:
             alarm = watch.alarm
             if alarm is None or "because_onset" in alarm.evidence or _onset(alarm) < _onset(cause):
                 continue
-            mutual = cause.name in self._explains.get(alarm.name, ())
-            if alarm.name in self._explains.get(cause.name, ()) and not mutual:
-                watch.alarm = _following(alarm, cause.name, _onset(cause))
+            explains = self._consequences.explains
+            if explains(cause.name, alarm.name) and not explains(alarm.name, cause.name):
+                watch.alarm = self._consequences.follow(alarm, cause.name, _onset(cause))
 
     def _event(self, name: str, sign: Sign, reading: StepReading, known: dict[str, int]) -> Event:
         changed, sentence = changes_before(sign.onset, self._course, self._columns)
@@ -183,19 +207,7 @@ class Alarms:
             evidence={"onset": float(sign.onset), **sign.evidence, **changed},
             detail=" ".join(part for part in (f"{sign.detail}.", sentence) if part),
         )
-        because = [
-            other
-            for other, onset in known.items()
-            if name in self._explains.get(other, ())
-            and other != name
-            and onset <= sign.onset
-            # Of two that explain each other the one that began first is the cause.
-            and not (other in self._explains.get(name, ()) and onset == sign.onset)
-        ]
-        if not because:
-            return event
-        first = min(because, key=lambda other: known[other])
-        return _following(event, first, known[first])
+        return self._consequences.settle(event, sign.onset, known)
 
     def _take_hints(self, reading: StepReading) -> list[Event]:
         hinted, self._hinted = self._hinted, []
@@ -203,7 +215,7 @@ class Alarms:
         for name, where in hinted:
             sign = self._confirmed.agree(name, where, self._columns, reading.step)
             if sign is not None:
-                alarm = self._event(name, sign, reading, self._known(reading))
+                alarm = self._event(name, sign, reading, self._known(reading.step))
                 self._confirmed.alarms[name] = alarm
                 events.append(alarm)
             self._sharpen(name, where)
@@ -216,22 +228,14 @@ class Alarms:
                 continue
             if alarm.name == name and where:
                 watch.alarm = replace(alarm, where=where)
-            elif alarm.name in self._explains.get(name, ()) and "because of" not in alarm.detail:
+            elif self._consequences.explains(name, alarm.name) and (
+                "because of" not in alarm.detail
+            ):
                 watch.alarm = replace(alarm, detail=f"because of {name}: {alarm.detail}")
 
 
 def _onset(event: Event) -> int:
     return int(event.evidence.get("onset", event.step))
-
-
-def _following(alarm: Event, cause: str, onset: int) -> Event:
-    """A consequence is a note that names its cause: one alarm for one fault."""
-    return replace(
-        alarm,
-        severity="note",
-        evidence={**alarm.evidence, "because_onset": float(onset)},
-        detail=f"follows from {cause} (step {onset}): {alarm.detail}",
-    )
 
 
 def _cleared(alarm: Event, reading: StepReading) -> Event:

@@ -80,4 +80,9 @@ class _Shrinking:
         )
 
 
-DETECTOR = Detector(card=weight_decay_dominates.CARD, watcher=_Shrinking)
+DETECTOR = Detector(
+    card=weight_decay_dominates.CARD,
+    watcher=_Shrinking,
+    # What weights do that were small from the start, these do now.
+    explains=(*weight_decay_dominates.CAUSE.explains, "init-too-small", "depth-decay"),
+)

@@ -181,8 +181,9 @@ def _verdict(monitor: "Monitor") -> str:
         names = ", ".join(dict.fromkeys(alarm.name for alarm in over))
         return filled(_("{steps}; {names} was met and is over."), steps=steps, names=names)
     name = f"{found[0].code} {found[0].name}"
-    since = next((a.step for a in monitor.active if a.name == found[0].name), None)
-    if since is not None:
+    alarm = next((alarm for alarm in monitor.active if alarm.name == found[0].name), None)
+    if alarm is not None:
+        since = int(alarm.evidence.get("onset", alarm.step))
         name = filled(_("{name} since step {step}"), name=name, step=since)
     said = filled("{steps}; {name}: {said}", steps=steps, name=name, said=sentence(found[0]))
     if len(found) == 1:

@@ -128,17 +128,17 @@ class ActivationReader:
 
 
 def units_alive(output: Tensor, channels_first: bool) -> Tensor:
-    """For each unit whether its output is above zero on any sample or place.
+    """For each unit whether its output is above zero, or no number, on any sample or place.
 
     A unit is a channel (dimension 1) behind a convolution and in (N, C, H, W) and
     (N, C, D, H, W) tensors, else a feature (last dimension).
     """
     if output.dim() == 0:
-        return (output > 0).reshape(1)
+        return ~(output <= 0).reshape(1)
     first = output.dim() in (4, 5) or (channels_first and output.dim() >= 3)
     dim = 1 if first else output.dim() - 1
     others = [d for d in range(output.dim()) if d != dim]
-    return (output.amax(others) if others else output) > 0
+    return ~((output.amax(others) if others else output) <= 0)
 
 
 def _sample(tensor: Tensor) -> Tensor:

@@ -23,6 +23,11 @@ class Alarm:
     evidence: Mapping[str, float]
     detail: str
 
+    @property
+    def since(self) -> int:
+        """The step that it began at, as far as that was told; it was raised some steps later."""
+        return int(self.evidence.get("onset", self.step))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actions:

@@ -40,7 +40,7 @@ def verdict(summary: Summary) -> tuple[str, str]:
     values = {
         "word": _(_WORD[first.severity]),
         "name": first.name,
-        "step": first.step,
+        "step": first.since if first.over is None else first.step,
         "place": placed(first.where),
         "more": filled(more, count=len(standing) - 1) if len(standing) > 1 else "",
     }
@@ -105,7 +105,12 @@ def _ending(ending: Ending) -> str:
 
 
 def sentence_of(alarm: Alarm) -> str:
-    """The card's sentence with this alarm's numbers; empty where some of them were not measured."""
+    """The card's sentence with this alarm's numbers; empty where some of them were not measured.
+
+    Empty as well for a consequence: its own words say what it follows from.
+    """
+    if "because_onset" in alarm.evidence:
+        return ""
     try:
         said = fill(_(explain(alarm.name).says), alarm.evidence, alarm.where, alarm.detail or None)
     except (UnvanishError, KeyError, ValueError):

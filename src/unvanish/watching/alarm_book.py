@@ -1,6 +1,6 @@
 """The alarms of a watch: those of its detectors and those of its deep looks, each name once at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from unvanish.causes import CAUSES
@@ -8,6 +8,7 @@ from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event
 from unvanish.remedies import REMEDIES
+from unvanish.watching.alarm_said import sentence_said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,11 @@ class AlarmBook:
         """Those that were not cleared."""
         return tuple(alarm for alarm in self.alarms if alarm.over is None)
 
-    def from_detectors(self, events: list[Event]) -> list[Event]:
-        """Take the detectors' events in; those that say something new."""
+    def from_detectors(self, events: list[Event], causes: Mapping[str, str]) -> list[Event]:
+        """Take the detectors' events in; those that say something new.
+
+        ``causes``: of alarms that follow from another one, the name of that one.
+        """
         new: list[Event] = []
         for event in events:
             standing = self._standing(event.name)
@@ -46,10 +50,20 @@ class AlarmBook:
             elif event.kind == "alarm" and standing is None:
                 self._raise(event, _remedies_for(event.name))
                 new.append(event)
+        self._follow(causes)
         return new
 
-    def from_look(self, diagnosis: Diagnosis, step: int, seconds: float) -> list[Event]:
-        """What a deep look found, and what it does not find any more, as events."""
+    def from_look(
+        self,
+        diagnosis: Diagnosis,
+        step: int,
+        seconds: float,
+        told: Callable[[Event, str, str | None], Event],
+    ) -> list[Event]:
+        """What a deep look found, and what it does not find any more, as events.
+
+        ``told(event, sentence, cause)`` adds to an alarm what the steps before know of it.
+        """
         serious = [f for f in diagnosis.findings if f.severity != "note"]
         events: list[Event] = []
         for finding in serious:
@@ -64,6 +78,7 @@ class AlarmBook:
                     evidence=finding.evidence,
                     detail=finding.detail or "",
                 )
+                event = told(event, sentence_said(event), finding.because)
                 self._raise(event, finding.remedies)
                 self._by_look.add(finding.name)
                 events.append(event)
@@ -71,6 +86,12 @@ class AlarmBook:
             self._clear(name, step)
             events.append(Event(kind="cleared", name=name, step=step, seconds=seconds))
         return events
+
+    def _follow(self, causes: Mapping[str, str]) -> None:
+        """Of those that stand, say what they follow from."""
+        for place, alarm in enumerate(self.alarms):
+            if alarm.over is None and alarm.name in causes:
+                self.alarms[place] = replace(alarm, because=causes[alarm.name])
 
     def _standing(self, name: str) -> Alarm | None:
         return next((a for a in self.alarms if a.name == name and a.over is None), None)

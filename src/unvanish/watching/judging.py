@@ -101,10 +101,13 @@ class Judging:
 
     def _judge(self, reading: StepReading) -> None:
         self._telling.reading(reading, self._watched.entries)
-        for event in self._book.from_detectors(self._placed(self._alarms.feed(reading))):
+        events = self._placed(self._alarms.feed(reading))
+        for event in self._book.from_detectors(events, self._alarms.causes):
             self._telling.event(event)
             if event.kind == "alarm":
                 self._looks.arm(locating=event.name.startswith("nonfinite"))
+        if self._alarms.worth_a_look:
+            self._looks.arm()
 
     def _placed(self, events: list[Event]) -> list[Event]:
         """Of a loss that is not finite, with the operation that made it so, where it was found."""
@@ -122,8 +125,10 @@ class Judging:
 
     def look(self, step: int, diagnosis: Diagnosis) -> None:
         """This step was observed in full."""
+        self.drain()  # what was found is told with what the steps before know of it
         self._telling.look(step, diagnosis)
-        for event in self._book.from_look(diagnosis, step, self._telling.clock()):
+        clock, told = self._telling.clock(), self._alarms.of_look
+        for event in self._book.from_look(diagnosis, step, clock, told):
             self._telling.event(event)
         for finding in diagnosis.findings:
             if finding.severity != "note":

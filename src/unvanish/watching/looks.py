@@ -4,14 +4,15 @@ import contextlib
 import json
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unvanish.causes import CAUSES
-from unvanish.causes.cause import Case
-from unvanish.diagnosis import Diagnosis, judge
+from unvanish.causes import CAUSES, nonfinite_backward, nonfinite_forward
+from unvanish.causes.cause import Case, Finding
+from unvanish.diagnosis import Diagnosis, judge, rank
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.probe.live import LiveLook
 from unvanish.training.optimizer import read_optimizer
@@ -19,6 +20,8 @@ from unvanish.watching.budget import Budget
 
 PATIENCE = 3
 """Steps that an armed look waits for a forward and backward pass before it gives up."""
+OVERFLOWED = frozenset((nonfinite_forward.CARD.name, nonfinite_backward.CARD.name))
+"""What a loss scaler provokes and keeps from the weights."""
 
 
 class Looks:
@@ -35,6 +38,7 @@ class Looks:
         self._budget = Budget(share, ())
         self._live: LiveLook | None = None
         self._waited = 0
+        self._scale = 1.0
         self._cost = 0.0
         self._last = -1
         self.diagnosis: Diagnosis | None = None
@@ -66,7 +70,7 @@ class Looks:
             return
         with self._booked():
             self._live = LiveLook(self._model, locating=locating)
-            self._waited = 0
+            self._waited, self._scale = 0, 1.0
             self._live.begin()
 
     def before_backward(
@@ -75,6 +79,7 @@ class Looks:
         """A backward call begins."""
         if self._live is not None:
             with self._booked():
+                self._scale = max(self._scale, scale or 1.0)
                 self._live.before_backward(roots, scale, continued)
 
     def after_backward(self) -> None:
@@ -103,6 +108,8 @@ class Looks:
         reading = read_optimizer(self._optimizer, self._model)
         case = Case(trace=trace, laboratory=Laboratory(), optimizer=reading)
         self.diagnosis = judge(case, CAUSES)
+        if self._scale > 1:
+            self.diagnosis = _scaled(self.diagnosis)
         self._cost = live.seconds + time.perf_counter() - started
         self.seconds += self._cost
         self._last = step
@@ -122,6 +129,19 @@ class Looks:
         if self._live is not None:
             self._live.abandon()
             self._live = None
+
+
+def _scaled(diagnosis: Diagnosis) -> Diagnosis:
+    """Of a step at a loss scale above 1: what is not finite is the scale's doing, and is skipped.
+
+    A fault that is there without a scale as well makes the scaler go down to 1, and is named there.
+    """
+
+    def told(finding: Finding) -> Finding:
+        caused = finding.name in OVERFLOWED or finding.because in OVERFLOWED
+        return replace(finding, severity="note") if caused else finding
+
+    return replace(diagnosis, findings=rank([told(f) for f in diagnosis.findings], CAUSES))
 
 
 def packed(diagnosis: Diagnosis) -> str:

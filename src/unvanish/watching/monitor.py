@@ -135,8 +135,11 @@ class Monitor:
             waiting = "none is over yet" if not self.steps else "the look is still waiting"
             seen = nothing_seen(self._model, self._looks.reason or waiting)
         known = {finding.name for finding in seen.findings}
-        risen = tuple(alarm for alarm in self.active if alarm.name not in known)
-        return replace(seen, findings=rank((*seen.findings, *risen), CAUSES))
+        active = self.active
+        because = {alarm.name: alarm.because for alarm in active}
+        found = [replace(f, because=f.because or because.get(f.name)) for f in seen.findings]
+        risen = [alarm for alarm in active if alarm.name not in known]
+        return replace(seen, findings=rank((*found, *risen), CAUSES))
 
     @property
     def cost(self) -> Cost:

@@ -19,6 +19,8 @@ class StepFacts:
         self._thread = threading.local()
         self._scaler: Any = None
         self._continues: bool | None = None
+        self._left: list[tuple[int, int]] = []
+        self._to_read, self._hidden = MOST_READ, False
         self.start_step()
 
     def start_step(self) -> None:
@@ -28,6 +30,8 @@ class StepFacts:
         self._clipping: str | None = None
         self._factor: Number | None = None
         self._scale: Number | None = None
+        self._left = self._versions()
+        self._fresh = False
 
     @property
     def loss(self) -> Tensor | None:
@@ -48,6 +52,7 @@ class StepFacts:
         """A backward pass begins, of this model or another."""
         self._thread.continued = self._goes_on(loss, given)
         self._thread.versions = self._versions()
+        self._fresh = self._fresh or not self._is_left()
         self._thread.loss = loss.detach()
         self._thread.scale = None if scale is None else _copied(scale)
 
@@ -62,6 +67,7 @@ class StepFacts:
             value = here.sum() if here.dim() else here
             self._loss = value.clone() if self._loss is None else self._loss + value
         self._backwards += 1
+        self._left = self._versions()
         self._scale = self._thread.scale if self._thread.scale is not None else self._scale
         return True
 
@@ -81,6 +87,21 @@ class StepFacts:
     def _versions(self) -> list[tuple[int, int]]:
         gradients = [parameter.grad for parameter in self._watched.sample]
         return [(id(g), g._version) if g is not None else (0, 0) for g in gradients]
+
+    def _is_left(self) -> bool:
+        """Whether the gradients are what the last step, or backward pass, left behind.
+
+        Zeros written behind autograd's back (``grad.data.zero_()``) leave no version: so they are
+        read, at the first few steps that nothing was seen to change before.
+        """
+        if self._thread.versions != self._left or not any(key for key, _ in self._left):
+            return False
+        if not self._backwards and self._to_read:
+            self._to_read -= 1
+            held = [g for p in self._watched.sample if (g := p.grad) is not None]
+            here = known_here(min(held, key=lambda gradient: gradient.numel()))
+            self._hidden = self._hidden or (here is not None and not bool(here.any()))
+        return not self._hidden
 
     def clipped(self, parameters: list[Tensor], factor: Any, kind: str) -> None:
         """Gradients were clipped, of this model or another."""
@@ -142,6 +163,8 @@ class StepFacts:
     def of_step(self) -> dict[str, Number]:
         """Everything else that the step has only one of."""
         facts: dict[str, Number] = {"backwards": float(self._backwards)}
+        if self._backwards and not self._fresh:
+            facts["stale"] = 1.0
         for name, value in (
             ("loss", self._loss),
             ("clip_factor", self._factor),
@@ -153,6 +176,8 @@ class StepFacts:
 
 
 MOST_GROUPS = 8
+MOST_READ = 3
+"""Gradients read to see whether they are zero. On a device that means to wait for it."""
 
 
 def _copied(value: Any) -> Number:

@@ -7,6 +7,7 @@ from unvanish.diagnosis import Diagnosis
 from unvanish.guard.policy import Act
 from unvanish.recording import Event, StepReading, TensorEntry
 from unvanish.recording.writer import Writer
+from unvanish.watching.alarm_said import sentence_said
 from unvanish.watching.looks import packed
 from unvanish.watching.sinks import Sink, Sinks
 
@@ -84,7 +85,8 @@ class Telling:
         level = logging.INFO if event.severity == "note" else logging.WARNING
         place = f" in {event.where[0]}" if event.where else ""
         more = f" and {len(event.where) - 1} more" if len(event.where) > 1 else ""
-        why = f": {event.detail}" if event.detail else ""
+        said = sentence_said(event)
+        why = f": {said}" if said else ""
         LOG.log(level, "%sstep %d: %s%s%s%s", self._rank, event.step, event.name, place, more, why)
 
     def take_alarms(self) -> tuple[Event, ...]:
