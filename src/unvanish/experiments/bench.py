@@ -167,13 +167,14 @@ class Bench(Laboratory):
         experiment = lambda: looks.loss_scaled(self._program, factor)  # noqa: E731
         return self._try(("scaled", factor), f"the loss times {factor:g}", experiment)
 
-    def held_out(self) -> HeldOut | None:
+    def held_out(self, steps: int | None = None) -> HeldOut | None:
         """Train a copy on every other sample of the first batch, then ask about the rest.
 
         ``None`` with fewer than 20 granted steps, or where samples cannot be told apart.
         """
         program, loss = self._program, self._program.loss
-        if self.allowed < FEWEST_STEPS or not self.has_optimizer or loss is None:
+        taken = self.allowed if steps is None else steps
+        if taken < FEWEST_STEPS or not (self.has_optimizer or steps) or loss is None:
             return None
         pair = program.pair()
         parts = split_samples(*pair) if pair is not None else None
@@ -183,10 +184,10 @@ class Bench(Laboratory):
         def experiment() -> HeldOut:
             twin, optimizer = program.twin()
             with program.at_rest():
-                program.trained(twin, optimizer, [parts[0]], self.allowed, tracked=False)
+                program.trained(twin, optimizer, [parts[0]], taken, tracked=False)
                 return ask(twin, parts[0], parts[1], loss)
 
-        return self._try(("held out",), f"{self.allowed} steps on half of the samples", experiment)
+        return self._try(("held out", taken), f"{taken} steps on half of the samples", experiment)
 
     def loop(
         self,

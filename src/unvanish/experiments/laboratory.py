@@ -39,8 +39,11 @@ class Laboratory:
         """
         return None
 
-    def held_out(self) -> HeldOut | None:
-        """Whether what a copy learns on half of the samples says anything about the rest."""
+    def held_out(self, steps: int | None = None) -> HeldOut | None:
+        """Whether what a copy learns on half of the samples says anything about the rest.
+
+        ``steps`` are taken whatever was granted (``None``: those that were granted).
+        """
         return None
 
     def shuffled_ratio(self) -> float | None:
