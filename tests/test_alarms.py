@@ -219,6 +219,19 @@ def test_a_nonfinite_gradient_that_was_used() -> None:
     assert event.where == ("1.weight", "0.weight")  # nearest the loss first
 
 
+def test_a_loss_that_was_infinite_and_is_a_fault_later() -> None:
+    alarms = Alarms(CHAIN)
+    steps = [reading(step, loss=math.inf if step == 2 else 1.0) for step in range(5)]
+    assert told(alarms, steps) == [(2, "alarm", "nonfinite-forward")]
+    [note] = alarms.active
+    assert note.severity == "note"
+    bad = [reading(step, nonfinite=[4] * 8, loss=math.nan) for step in (5, 6)]
+    again = [(5, "cleared", "nonfinite-forward"), (5, "alarm", "nonfinite-forward")]
+    assert told(alarms, bad) == again
+    [fault] = alarms.active
+    assert (fault.severity, fault.evidence["onset"]) == ("broken", 5)
+
+
 def test_a_step_that_was_skipped_is_expected() -> None:
     alarms = Alarms(CHAIN)
     scaled = [
@@ -343,6 +356,21 @@ def test_a_rate_that_jumped_is_told_with_its_factor() -> None:
     assert event.evidence["loss_deviations"] > 100
     assert event.evidence["gradient_factor"] == pytest.approx(1000, rel=0.01)
     assert "at step 60, the learning rate was multiplied by 1e+03" in event.detail
+
+
+@pytest.mark.parametrize(("climbs", "named"), [(False, []), (True, ["step-too-large"])])
+def test_a_rise_before_the_rate_jumped_is_not_its_doing(climbs: bool, named: list[str]) -> None:
+    """An adversary's loss rises for reasons of its own; later the rate does, and the loss may."""
+    alarms, events = Alarms(CHAIN, optimizer="Adam"), list[Event]()
+    for step in range(150):
+        large = step >= 100
+        loss = 1.0 + (step >= 40) + 3.0 * (climbs and step > 100) + 0.1 * (step % 3)
+        update = [0.6 if large else 0.01] * 8 if step in (0, 105) else None
+        rate = 0.6 if large else 0.01
+        told = reading(step, updates=update, weights=[0.5] * 8, loss=loss, learning_rate=rate)
+        events += alarms.feed(told)
+    assert [event.name for event in events] == named
+    assert all(event.evidence["onset"] == 101 for event in events)
 
 
 def test_a_rate_that_did_not_change_is_not_told() -> None:

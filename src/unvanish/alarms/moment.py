@@ -8,7 +8,6 @@ import numpy as np
 
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.profile import Profile, read_profile
-from unvanish.alarms.rising import Rise
 from unvanish.alarms.series import Series, middle
 from unvanish.recording import StepReading
 
@@ -27,7 +26,6 @@ class Course:
     total: Series = field(default_factory=lambda: Series(WINDOW))
     jump: Series = field(default_factory=lambda: Series(WINDOW))
     jumped: Series = field(default_factory=lambda: Series(WINDOW))
-    rise: Rise = field(default_factory=Rise)
     expected_update: Series = field(default_factory=lambda: Series(WINDOW))
     first_loss: float = math.nan
     highest_rate: float = 0.0
@@ -54,7 +52,6 @@ class Course:
         if math.isfinite(loss):
             self.loss.append(step, loss)
             self.first_loss = loss if math.isnan(self.first_loss) else self.first_loss
-            self.rise.see(self.loss)
         total = scalars.get("gradient_l2", math.nan)
         if not math.isfinite(total):
             total = math.sqrt(float(np.nansum(columns["gradient"] ** 2)))

@@ -9,7 +9,7 @@ from unvanish.alarms.columns import LARGE, Mask
 from unvanish.alarms.dead_units import stopped
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import WINDOW, Moment
-from unvanish.alarms.rising import LATEST
+from unvanish.alarms.rising import LATEST, Rise
 from unvanish.alarms.series import middle
 from unvanish.alarms.tossed import Tossed
 from unvanish.causes import step_too_large
@@ -19,6 +19,8 @@ SETTLED = 20
 """Steps after which a loss should be below the one it began with."""
 FELL = 0.2
 """A fifth of the loss: less is no fall worth the weights."""
+JUMP = 2
+"""From one step to the next no schedule doubles a rate that the training has already settled at."""
 
 
 class _TooLarge:
@@ -35,6 +37,8 @@ class _TooLarge:
 
     def __init__(self) -> None:
         self._tossed = Tossed()
+        self._rise = Rise()
+        self._blamed = False
 
     def see(self, moment: Moment) -> Sign | Absence:
         if moment.skipped:
@@ -44,11 +48,13 @@ class _TooLarge:
         course = moment.course
         if not course.loss.count:
             return UNSEEN
-        rise = course.rise
-        if rise.met:
+        self._look_for_a_rise(moment)
+        if self._rise.met:
+            rise = self._rise
             since = rise.since - JUST_BEFORE
             thrown = _thrown(moment, since) | moment.columns.grown()
-            if thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment):
+            if thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise):
+                self._blamed = True
                 said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
                 return _sign(moment, thrown, rise.since, said)
         if course.steps >= SETTLED and _above_first(moment):
@@ -73,15 +79,24 @@ class _TooLarge:
             return _sign(moment, idle, int(np.nanmin(moment.columns["large_since"])), said)
         return AWAY
 
+    def _look_for_a_rise(self, moment: Moment) -> None:
+        """A rise that the steps had no part in is no consequence of a rate that jumps up after it."""
+        rates = moment.course.learning_rate.last(2)
+        jumped = len(rates) == 2 and rates[1] >= JUMP * rates[0] > 0
+        if jumped and self._rise.met and not self._blamed:
+            self._rise = Rise()
+        self._rise.see(moment.course.loss)
+        self._blamed = self._blamed and self._rise.met
+
     def _overflowed(self, moment: Moment) -> Sign | Absence:
         course, since = moment.course, moment.step - JUST_BEFORE
         grown = max(_decades_up(course.total.last(32)), _decades_up(_logs(course.loss.last(32))))
         thrown = _thrown(moment, since)
         raised = _expected(moment, since) >= LARGE and not _borne(moment, since)
-        if not raised and grown < HARMFUL_DECADES and not (course.rise.met and thrown.any()):
+        if not raised and grown < HARMFUL_DECADES and not (self._rise.met and thrown.any()):
             return UNSEEN
         change = largest_factor(course.learning_rate, moment.step)
-        jumped = change is not None and change[0] >= 2
+        jumped = change is not None and change[0] >= JUMP
         onset = change[1] if jumped and change is not None else moment.step
         return _sign(moment, thrown, onset, "the numbers overflow", "broken")
 
@@ -170,7 +185,7 @@ def _left_first(moment: Moment) -> int:
     return int(course.loss.steps(WINDOW)[max(last, 0)])
 
 
-def _beyond(moment: Moment) -> bool:
+def _beyond(moment: Moment, rise: Rise) -> bool:
     """Whether the loss is beyond what leaves a trace of the weights that the training began with.
 
     Only where updates were never read. A loss that someone multiplies does the same.
@@ -178,7 +193,7 @@ def _beyond(moment: Moment) -> bool:
     course = moment.course
     if not math.isnan(course.update_read):
         return False
-    known = max(abs(course.first_loss), abs(course.rise.reference or 0.0))
+    known = max(abs(course.first_loss), abs(rise.reference or 0.0))
     return float(course.loss.last(LATEST).min()) > 10**HARMFUL_DECADES * known
 
 

@@ -10,31 +10,13 @@ from unvanish.alarms.changes import changes_before
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.consequences import Consequences
-from unvanish.alarms.detector import AWAY, Absence, Detector, Sign, Watcher
+from unvanish.alarms.detector import Detector, Sign
 from unvanish.alarms.gone import Gone
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import Course, Moment
 from unvanish.alarms.pace import PROPORTIONAL
+from unvanish.alarms.standing import PATIENCE, Standing
 from unvanish.recording import Event, StepReading, TensorEntry
-
-PATIENCE = 50
-"""Judged steps that a condition must be away for. Doubled each time it comes back: what comes and
-goes for ever is told a number of times that grows with the logarithm of the steps only."""
-
-
-class _Watch:
-    """One detector at work: its state, its alarm, and for how long the condition has been away."""
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-        self.watcher: Watcher = detector.watcher()
-        self.alarm: Event | None = None
-        self.away = 0
-        self.patience = PATIENCE
-
-    @property
-    def name(self) -> str:
-        return self.detector.card.name
 
 
 class Alarms:
@@ -64,7 +46,7 @@ class Alarms:
         self._columns.add(tensors)
         self._course = Course()
         self._optimizer = optimizer
-        self._watches = [_Watch(detector) for detector in detectors]
+        self._watches = [Standing(detector) for detector in detectors]
         self._consequences = Consequences(detectors)
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
         self._confirmed = Confirmations()
@@ -117,7 +99,8 @@ class Alarms:
         with np.errstate(all="ignore"):
             moment = self._take_in(reading)
             self.worth_a_look = self._gone.see(self._columns, self._course.steps)
-            raised: list[tuple[_Watch, Sign]] = []
+            raised: list[tuple[Standing, Sign]] = []
+            outgrown: list[Event] = []
             cleared: list[Event] = []
             for watch in self._watches:
                 if (moment.skipped or moment.poisoned) and not watch.detector.always:
@@ -125,15 +108,18 @@ class Alarms:
                 sign = watch.watcher.see(moment)
                 if isinstance(sign, Sign):
                     watch.away = 0
+                    if watch.alarm is not None and watch.outgrown(sign):
+                        outgrown.append(_cleared(watch.alarm, reading))
+                        watch.alarm = None
                     if watch.alarm is None:
                         raised.append((watch, sign))
-                elif watch.alarm is not None and self._over(watch, sign):
+                elif watch.alarm is not None and watch.over(sign):
                     cleared.append(_cleared(watch.alarm, reading))
                     self._over_since[watch.name] = reading.step, _onset(watch.alarm)
                     watch.alarm = None
             hinted = self._take_hints(reading)
             cleared += [_cleared(alarm, reading) for alarm in self._confirmed.over(self._columns)]
-            return [*self._raise(raised, reading), *hinted, *cleared]
+            return [*outgrown, *self._raise(raised, reading), *hinted, *cleared]
 
     def _take_in(self, reading: StepReading) -> Moment:
         columns, course, scalars = self._columns, self._course, reading.scalars
@@ -155,14 +141,7 @@ class Alarms:
             )
         return Moment(reading, columns, course, self._optimizer, skipped, poisoned)
 
-    def _over(self, watch: _Watch, absence: Absence) -> bool:
-        watch.away += absence is AWAY
-        if watch.away < watch.patience:
-            return False
-        watch.away, watch.patience = 0, 2 * watch.patience
-        return True
-
-    def _raise(self, raised: list[tuple[_Watch, Sign]], reading: StepReading) -> list[Event]:
+    def _raise(self, raised: list[tuple[Standing, Sign]], reading: StepReading) -> list[Event]:
         """Events for new signs; what another one explains becomes a note that follows it."""
         if not raised:
             return []
