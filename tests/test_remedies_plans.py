@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,36 @@ def test_inputs_that_are_standard_are_left_alone() -> None:
     assert plans("scale-input", patient, finding("dead-units")) == []
 
 
+class Joined(nn.Module):
+    """Numbers beside categories, which an embedding looks up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds, self.body = nn.Embedding(5, 3), nn.Linear(5, 4)
+
+    def forward(self, numbers: Tensor, kinds: Tensor) -> Tensor:
+        return self.body(torch.cat([numbers, self.kinds(kinds)], 1))
+
+
+@pytest.mark.parametrize("loud", [True, False])
+def test_numbers_beside_categories_are_scaled_behind_their_join(loud: bool) -> None:
+    torch.manual_seed(0)
+    numbers = torch.randn(64, 2)
+    if loud:
+        numbers = numbers * torch.tensor([9000.0, 1.0]) + torch.tensor([50000.0, 0.0])
+    data = [((numbers, torch.randint(5, (64,))), torch.randint(4, (64,)))]
+    program = {"model": Joined(), "data": data, "loss": nn.CrossEntropyLoss()}
+    found = plans("scale-input", patient_of(program), finding("unscaled-input"))
+    assert len(found) == 2 * loud
+    if loud:
+        (edit,) = found[0]
+        assert edit.part is not None
+        assert edit.where == ("body",)
+        mean: Any = edit.part.arguments["mean"]
+        assert mean[0] == pytest.approx(50000, rel=0.1)
+        assert mean[1:] == (0.0, 0.0, 0.0, 0.0)
+
+
 def test_images_are_scaled_by_channel() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
@@ -220,6 +251,27 @@ def test_an_optimizer_that_goes_up_is_turned_round(change: dict[str, Any]) -> No
     patient = patient_of(sick)
     assert [f.name for f in patient.diagnosis.findings] == ["wrong-sign"]
     assert findings(treated(sick, plans("flip-sign", patient, finding("wrong-sign"))[0])) == {}
+
+
+def test_under_a_loss_with_the_wrong_sign_an_optimizer_that_goes_up_trains_as_meant() -> None:
+    sick: dict[str, Any] = classifier(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    sick["loss"] = lambda outputs, targets: -F.cross_entropy(outputs, targets)
+    sick["optimizer"] = torch.optim.SGD(sick["model"].parameters(), 0.1)
+    patient = patient_of(sick)
+    assert [f.name for f in patient.diagnosis.findings] == ["wrong-sign"]
+    turned, advised = plans("flip-sign", patient, patient.diagnosis.findings[0])
+    assert "wrong-sign" not in findings({**treated(sick, turned), "steps": 5})
+    assert advised[0].action == "advice"
+
+
+def test_what_a_note_may_be_the_cause_of_is_treated_by_its_remedies_too() -> None:
+    patient = patient_of(lesson("depth-growth").sick())
+    growth = replace(finding("depth-growth"), severity="note", remedies=("scale-residual",))
+    long = replace(finding("step-too-large"), remedies=("clip",))
+    for findings_, names in (((long, growth), {"clip", "scale-residual"}), ((growth,), set())):
+        diagnosis = replace(patient.diagnosis, findings=findings_)
+        found = candidates(replace(patient, diagnosis=diagnosis))
+        assert {c.remedy for c in found if c.level != "advice"} == names
 
 
 def test_a_group_at_rate_zero_gets_the_rate_of_the_others() -> None:
@@ -354,6 +406,26 @@ def test_skips_go_around_what_keeps_its_shape() -> None:
     # Closed gates: what is left is the stem and the head.
     expected = patient.model.head(patient.model.stem(x))  # type: ignore[operator]
     torch.testing.assert_close(net(x), expected)
+
+
+class Normed(Listed):
+    """Its norms stand in a list of their own: nothing in it has weights to skip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm1d(32) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for norm in self.norms:
+            x = norm(x)
+        return self.head(x)
+
+
+def test_a_list_without_weights_has_no_blocks() -> None:
+    torch.manual_seed(0)
+    program = {"model": Normed(), "data": clusters(0), "loss": nn.CrossEntropyLoss()}
+    assert blocks(patient_of(program)) == ()
 
 
 def test_the_output_layer_and_changes_of_width_get_no_skip() -> None:

@@ -1,4 +1,4 @@
-"""rewire: modules that only detach give way to the identity; every other cut is for its author."""
+"""rewire: modules that only detach give way to the identity; most other cuts are for their author."""
 
 from collections.abc import Callable
 from typing import Any
@@ -92,15 +92,6 @@ class Shared(nn.Module):
         return self.head(self.cut(self.cut(self.first(x))))
 
 
-class InTheForward(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.first(x).detach())
-
-
 def learned() -> dict[str, Any]:
     """An encoder that was trained elsewhere, in front of a head."""
     made = program(Own(CUTTING["detach"]))
@@ -115,7 +106,6 @@ OTHERS: dict[str, Callable[[], dict[str, Any]]] = {
     "the same on these data alone": lambda: program(Own(lambda x: x.detach().clamp(-9, 9))),
     "keeps something": lambda: program(Counted()),
     "called twice": lambda: {**program(), "model": Shared()},
-    "called in a forward": lambda: {**program(), "model": InTheForward()},
     "behind what was trained elsewhere": learned,
 }
 

@@ -124,6 +124,15 @@ def test_numbers_shares_and_logits() -> None:
     assert skill((x, shares), F.binary_cross_entropy, Shares(3)).score.loss < 0.5
 
 
+def test_several_numbers_are_asked_of_rows_that_have_more() -> None:
+    x = drawn(320, 5).float()
+    lines = x @ drawn(5, 3, seed=1).float() + 0.1 * drawn(320, 3, seed=2).float()
+    assert skill((x, lines), F.mse_loss, Line(5, 3)).score.loss == pytest.approx(0.01, rel=0.3)
+    assert skill((lines, x), F.mse_loss, Line(3, 5)) is None  # a decoder: little of it is there
+    windows = x[:, :, None]  # the next of a series stands among its own past
+    assert skill((windows, lines), F.mse_loss, Line(5, 3)) is None
+
+
 def test_there_is_none_where_copying_would_do_or_nothing_can_be_read() -> None:
     x = drawn(320, 6).float()
     assert skill((x, x), F.mse_loss, Line(6, 6)) is None  # an autoencoder

@@ -8,6 +8,7 @@ attribute anyway, as nearly all are, can be made directly; the rest goes through
 import copy
 import copyreg
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
 
 from torch import nn
@@ -35,6 +36,19 @@ def twin_of(model: Model) -> Model:
         for module in reversed(modules):  # what is inside first
             _fill(known[id(module)], module, known)
     return copy.deepcopy(model, known)
+
+
+def carry_hooks(model: nn.Module, twin: nn.Module) -> None:
+    """Give a copy's parameters the hooks on gradients that torch leaves behind: masks, clamps.
+
+    A copy that trains without them is another net. What runs when a gradient has been gathered
+    (an optimizer inside the backward pass) stays where it is: it moves the parameters of the model.
+    """
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        hooks: Mapping[int, Any] | None = getattr(mine, "_backward_hooks", None)
+        if theirs.requires_grad and not getattr(theirs, "_backward_hooks", None):
+            for hook in list((hooks or {}).values()):
+                theirs.register_hook(hook)
 
 
 def _is_plain(kind: type[nn.Module]) -> bool:

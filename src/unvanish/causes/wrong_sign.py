@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.objective import loss_term
 from unvanish.causes.written_likelihood import likelihood_went_up
 from unvanish.trace import Op, Trace
 
@@ -33,24 +34,28 @@ UPHILL = -0.5
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """A negated loss, or a first step that goes against descent."""
-    negated = negated_loss(case.trace)
+    """A negated loss, or a first step that goes against descent; both together are right again."""
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    upward = [g for g in groups if g.maximize != (g.lr is not None and g.lr < 0)]
+    negated, likely = negated_loss(case.trace), likelihood_went_up(case)
+    if upward and len(upward) == len(groups) and (negated is not None or likely is not None):
+        return
     if negated is not None:
         said = f"the value of {negated.kind} is negated before backward"
         yield found(CARD, "broken", [negated.module or "loss"], {}, REMEDIES, detail=said)
         return
-    likely = likelihood_went_up(case)
     if likely is not None:
         where = [case.trace.operations[likely].module or "loss"]
         said = "a log likelihood of the labels is made smaller: its minus sign is missing"
         yield found(CARD, "broken", where, {}, REMEDIES, detail=said)
         return
-    groups = case.optimizer.groups if case.optimizer is not None else ()
-    upward = [g for g in groups if g.maximize != (g.lr is not None and g.lr < 0)]
     if upward:
         said = "the optimizer is set to maximize"
         names = [name for group in upward for name in group.parameters[:8]]
-        yield found(CARD, "broken", names or ["(model)"], {}, REMEDIES, detail=said)
+        # A reward, a likelihood, a critic's gap is to be climbed; a loss is not.
+        backwards = any(g.lr is not None and g.lr < 0 for g in upward) or loss_term(case.trace)
+        severity = "broken" if backwards else "note"
+        yield found(CARD, severity, names or ["(model)"], {}, REMEDIES, detail=said)
         return
     base = case.laboratory.rehearsal()
     if base is None:

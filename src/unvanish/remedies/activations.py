@@ -8,7 +8,7 @@ from unvanish.remedies.chart import depth, held_function, hidden_activations, is
 from unvanish.remedies.drafts import initialise, replaced, rewritten
 from unvanish.remedies.reinitialize import with_step_size
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
-from unvanish.surgery.calls import ACTIVATIONS as CALLED
+from unvanish.surgery.calls import EXCHANGEABLE
 from unvanish.surgery.edits import Edit, Part
 
 TAILORED = RemedyCard(
@@ -100,7 +100,7 @@ def exchanged(
             edits.setdefault(place, replaced(activation.module, part))
         elif held is not None:
             edits.setdefault(place, replaced(held, part))
-        elif activation.function in CALLED:
+        elif activation.function in EXCHANGEABLE:
             edits.setdefault(place, rewritten(activation.module, activation.function, by or part))
     return tuple(edits.values())
 

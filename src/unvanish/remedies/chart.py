@@ -81,8 +81,8 @@ def depth(patient: Patient) -> int:
 def hidden_activations(patient: Patient) -> tuple[Activation, ...]:
     """Activations between weighted layers: no gates and not what makes the output.
 
-    A softmax module that a weighted layer reads stands in the place of one, and counts as one; so
-    does a module without parameters that is one elementwise function which is no activation's.
+    A softmax between two weighted layers stands in the place of one, and counts as one; so does a
+    module without parameters that is one elementwise function which is no activation's.
     """
     seen = patient.diagnosis.trace.activations
     hidden = [a for a in seen if not a.gate and not a.feeds_loss]
@@ -90,19 +90,35 @@ def hidden_activations(patient: Patient) -> tuple[Activation, ...]:
 
 
 def _in_the_place_of_one(patient: Patient) -> Iterable[Activation]:
-    """Softmax and unusual functions between two weighted layers: attention meets a product instead."""
+    """Softmax and unusual functions between two weighted layers: attention meets a product instead.
+
+    Where a forward calls softmax, all of its calls must stand so: they are exchanged together.
+    """
     every = patient.diagnosis.trace.operations
-    for index, operation in enumerate(every):
-        module = module_at(patient, operation.module)
-        softmax = isinstance(module, nn.Softmax | nn.Softmax2d) and operation.function == "softmax"
-        if not softmax and not _is_unusual(module, operation):
-            continue
-        feeders = [every[k] for k in operation.inputs if k is not None]
-        readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
-        fed = all(feeder.parameters for feeder in feeders)
-        read = all(r.parameters or (not softmax and _passes_on(r)) for r in readers)
-        if fed and readers and read:
-            yield _as_activation(operation, feeders[0].module if feeders else None)
+    standing = [index for index in range(len(every)) if _stands_between(patient, index)]
+    elsewhere = {
+        operation.module
+        for index, operation in enumerate(every)
+        if operation.function == "softmax" and index not in standing
+    }
+    for index in standing:
+        operation = every[index]
+        if operation.function != "softmax" or operation.module not in elsewhere:
+            makers = [every[k].module for k in operation.inputs if k is not None]
+            yield _as_activation(operation, makers[0] if makers else None)
+
+
+def _stands_between(patient: Patient, index: int) -> bool:
+    """Whether weighted layers, or the batch, feed it, and weighted layers alone read it."""
+    every = patient.diagnosis.trace.operations
+    operation = every[index]
+    softmax = operation.function == "softmax" and operation.inside
+    if not softmax and not _is_unusual(module_at(patient, operation.module), operation):
+        return False
+    fed = all(every[k].parameters for k in operation.inputs if k is not None)
+    readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
+    read = all(r.parameters or (not softmax and _passes_on(r)) for r in readers)
+    return fed and bool(readers) and read
 
 
 def _passes_on(operation: Operation) -> bool:
@@ -156,13 +172,28 @@ def held_function(patient: Patient, activation: Activation) -> str | None:
 
 
 def operation_of(patient: Patient, activation: Activation) -> Operation | None:
-    """The operation of the trace that made this activation's output."""
-    for operation in patient.diagnosis.trace.operations:
-        here = (operation.module, operation.call) == (activation.module, activation.call)
-        named = activation_name(operation.function) or operation.function
-        if here and named == activation.function:
-            return operation
-    return None
+    """The operation of the trace that made this activation's output.
+
+    Of several calls in one forward the one at the same place in the order, or fed by the same layer.
+    """
+    trace = patient.diagnosis.trace
+    key = activation.module, activation.call, activation.function
+    ran = [o for o in trace.operations if (o.module, o.call, _named(o)) == key]
+    alike = [a for a in trace.activations if (a.module, a.call, a.function) == key]
+    places = [place for place, one in enumerate(alike) if one is activation]
+    if places and len(alike) == len(ran):
+        return ran[places[0]]
+    fed = [o for o in ran if activation.fed_by in _makers(patient, o)]
+    return next(iter(fed or ran), None)
+
+
+def _named(operation: Operation) -> str:
+    return activation_name(operation.function) or operation.function
+
+
+def _makers(patient: Patient, operation: Operation) -> list[str]:
+    every = patient.diagnosis.trace.operations
+    return [every[k].module for k in operation.inputs if k is not None]
 
 
 def flow(patient: Patient) -> Dataflow:

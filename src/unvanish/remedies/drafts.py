@@ -21,11 +21,17 @@ def replaced(path: str, part: Part) -> Edit:
     return Edit(action="replace", where=(path,), part=part)
 
 
-def rewritten(path: str, function: str, by: Part | str) -> Edit:
-    """``function``, called in the forward at ``path``, gives way to a part or another function."""
+def rewritten(path: str, function: str, by: Part | str, nth: int | None = None) -> Edit:
+    """``function``, called in the forward at ``path``, gives way to a part or another function.
+
+    ``nth``: only that call of it, from 0 on in the order of the source.
+    """
+    options: dict[str, Scalar] = {"function": function}
+    if nth is not None:
+        options["nth"] = nth
     if isinstance(by, Part):
-        return Edit(action="rewrite", where=(path,), part=by, options={"function": function})
-    return Edit(action="rewrite", where=(path,), options={"function": function, "by": by})
+        return Edit(action="rewrite", where=(path,), part=by, options=options)
+    return Edit(action="rewrite", where=(path,), options={**options, "by": by})
 
 
 def inserted(path: str, part: Part, *, before: bool) -> Edit:

@@ -11,7 +11,8 @@ CARD = RemedyCard(
     name="flip-sign",
     title="the sign with which the loss is minimised",
     what="An optimizer that maximises is told to minimise. Where the loss itself bears a minus "
-    "sign, its author takes it away.",
+    "sign, its author takes it away; until then an optimizer that is told to maximise trains "
+    "as meant.",
     harms="Not where something is meant to be maximised: a reward, a likelihood, the adversary of a "
     "GAN.",
     reference="torch.optim.Optimizer, the option maximize",
@@ -19,7 +20,7 @@ CARD = RemedyCard(
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """``maximize=False``, rates above zero; else where the minus sign stands."""
+    """``maximize=False``, rates above zero; else the other way, and where the minus sign stands."""
     reading = optimizer_of(patient)
     groups = reading.groups if reading is not None else ()
     edits = [option(maximize=False)] if any(group.maximize for group in groups) else []
@@ -29,6 +30,8 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     if edits:
         yield tuple(edits)
         return
+    if groups and "descent_cosine" not in finding.evidence:  # the loss itself is turned round
+        yield (option(maximize=True),)
     said = finding.detail or "the loss is negated"
     yield advice(f"Take the minus sign away: {said} ({listed(finding.where)}).", finding.where)
 

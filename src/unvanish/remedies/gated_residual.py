@@ -1,5 +1,6 @@
 """gated-residual: a skip with a closed gate around blocks that keep their shape."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from torch import nn
@@ -61,7 +62,7 @@ def _stretches(
     children = list(holder.named_children())
     flat = isinstance(holder, nn.Sequential)
     starts = [i for i, (_, child) in enumerate(children) if _weighted(child)]
-    for start, following in zip(starts, [*starts[1:], len(children)], strict=True):
+    for start, following in itertools.pairwise([*starts, len(children)]):
         child, own = children[start], prefix + children[start][0]
         if next(child[1].children(), None) is not None or not flat:
             if chart.bends([own]) and chart.keeps_shape([own]):

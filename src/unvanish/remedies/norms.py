@@ -26,7 +26,8 @@ INSERT = RemedyCard(
     what="It brings what every activation reads to one scale, whatever the weights. Batch norm for "
     "vectors and images in batches of 16 or more, group norm for images in smaller ones, "
     "layer norm and then RMS norm for sequences and small batches, chosen by the shapes that "
-    "were seen. A further plan starts the weights anew.",
+    "were seen. A batch norm that has fewer than 16 values of each channel gives way to these. A "
+    "further plan starts the weights anew.",
     harms="In plain nets deeper than about thirty layers: behind batch norm each ReLU multiplies "
     "the gradient by 1.21 whatever its weights, and layer norm lets samples collapse. Batch "
     "norm couples the samples of a batch.",
@@ -45,11 +46,9 @@ REMOVE = RemedyCard(
 )
 BATCH = 16
 """Samples from which the statistics of a batch are used: below, their noise is a quarter of them."""
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
+    *BATCH_NORMS,
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
@@ -93,14 +92,21 @@ def _norm_for(patient: Patient, activation: Activation, position: int) -> Edit |
     operation = operation_of(patient, activation)
     if operation is None or not operation.input_shapes:
         return None
-    if activation.fed_by is not None and isinstance(module_at(patient, activation.fed_by), NORMS):
-        return None
     shape = operation.input_shapes[0]
     feeder = module_at(patient, activation.fed_by)
-    image = len(shape) > 3 or (len(shape) == 3 and isinstance(feeder, nn.Conv1d))
+    makers = [patient.diagnosis.trace.operations[k] for k in operation.inputs if k is not None]
+    path = makers[0].module if makers else activation.fed_by
+    norm = module_at(patient, path)
+    starved = isinstance(norm, BATCH_NORMS) and math.prod(shape) < BATCH * norm.num_features
+    if isinstance(norm, NORMS) and not starved:
+        return None
+    channels_first = isinstance(feeder, nn.Conv1d) or isinstance(norm, nn.BatchNorm1d)
+    image = len(shape) > 3 or (len(shape) == 3 and channels_first)
     parts = _kinds(shape, image, samples(patient))
     if position >= len(parts):
         return None
+    if starved and path:
+        return replaced(path, parts[position])
     if is_own_module(patient, activation) and _called_once(patient, activation):
         return inserted(activation.module, parts[position], before=True)
     if activation.fed_by and feeder is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from unvanish.causes import CAUSES
 from unvanish.causes.cause import Finding
 from unvanish.errors import BadInput
 from unvanish.remedies import REMEDIES
@@ -37,8 +38,9 @@ def candidates(
     """The plans that ``keep`` allows, each once.
 
     First those for harmful and broken findings that no other finding explains, the smallest
-    intervention first; then those for their consequences; last, of notes, what is advice. Within a
-    level remedies stand in the order in which the finding names them.
+    intervention first; then those for their consequences, and for notes of what such a finding may
+    be a consequence of: mild by itself, it may be the cause here. Last, of notes, what is advice.
+    Within a level remedies stand in the order in which the finding names them.
 
     With ``keep="function"`` no plan exchanges, inserts or wraps anything in the model.
 
@@ -49,7 +51,7 @@ def candidates(
         raise BadInput(f"keep must be one of {', '.join(KEEPS)}, not {keep!r}.")
     roots, followers, notes = _grouped(patient.diagnosis.findings)
     planned: list[Candidate] = []
-    for group in (roots, followers):
+    for group in (roots, [*followers, *_suspects(roots, notes)]):
         found = [c for f in group for c in _for(patient, f, keep, remedies)]
         planned += sorted(found, key=lambda c: LEVELS.index(c.level))
     said = [c for f in notes for c in _for(patient, f, keep, remedies)]
@@ -70,6 +72,13 @@ def _grouped(
         else:
             (roots if finding.because is None else followers).append(finding)
     return roots, followers, notes
+
+
+def _suspects(roots: Iterable[Finding], notes: Iterable[Finding]) -> list[Finding]:
+    """The notes that would explain a harmful finding, were they harmful themselves."""
+    unexplained = {finding.name for finding in roots}
+    able = {c.card.name for c in CAUSES if not unexplained.isdisjoint(c.explains)}
+    return [note for note in notes if note.name in able]
 
 
 def _for(

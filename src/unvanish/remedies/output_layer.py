@@ -7,10 +7,11 @@ from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.double_softmax import SIGMOIDS, TAKES_LOGITS
 from unvanish.causes.level import SQUASHING
 from unvanish.causes.single_unit_softmax import SOFTMAXES, is_single
+from unvanish.remedies.called import rewritten_call
 from unvanish.remedies.chart import flow, module_at
-from unvanish.remedies.drafts import advice, listed, replaced, rewritten
+from unvanish.remedies.drafts import advice, listed, replaced
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
-from unvanish.surgery.calls import ACTIVATIONS as CALLED
+from unvanish.surgery.calls import NOTHING
 from unvanish.surgery.edits import Edit, Part
 from unvanish.trace import Operation
 
@@ -57,7 +58,9 @@ def drop(patient: Patient, finding: Finding) -> Iterable[Plan]:
         and graph[first].function in SOFTMAXES | SIGMOIDS
         and first in graph.trained
     )
-    edits = [e for i in firsts if (e := _exchanged(patient, graph[i], IDENTITY)) is not None]
+    # The last one first: what is exchanged is no longer counted.
+    made = [_exchanged(patient, graph[i], IDENTITY) for i in reversed(firsts)]
+    edits = [edit for edit in made if edit is not None]
     if edits:
         yield tuple(edits)
     said = finding.detail or "softmax twice"
@@ -106,11 +109,7 @@ def _exchanged(patient: Patient, operation: Operation, part: Part) -> Edit | Non
     module = module_at(patient, operation.module)
     if type(module).__module__ == "torch.nn.modules.activation":
         return replaced(operation.module, part)
-    return (
-        rewritten(operation.module, operation.function, part)
-        if operation.function in CALLED
-        else None
-    )
+    return rewritten_call(patient, operation, NOTHING if part == IDENTITY else part)
 
 
 DROP_SOFTMAX = Remedy(

@@ -10,11 +10,13 @@ from unvanish.causes.cause import Finding
 from unvanish.errors import UnvanishError
 from unvanish.init.fresh import looks_trained
 from unvanish.preserve import preserved
+from unvanish.remedies.called import calls_like, rewritten_call
 from unvanish.remedies.chart import body, module_at, owners
 from unvanish.remedies.drafts import advice, listed, replaced
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.surgery import apply
-from unvanish.surgery.edits import Part
+from unvanish.surgery.calls import NOTHING
+from unvanish.surgery.edits import Edit, Part
 from unvanish.trace import Cut
 
 CARD = RemedyCard(
@@ -22,9 +24,9 @@ CARD = RemedyCard(
     title="a value that goes on together with its gradient",
     what="A value goes on and its gradient does not, where it was detached, left torch (numpy, "
     "item, a new tensor made of numbers) or was computed under no_grad. A module that does "
-    "nothing else than detach gives way to the identity: the loss stays the same to the last "
-    "bit, and the gradient passes. Of any other cut the place is named for its author to "
-    "remove.",
+    "nothing else than detach gives way to the identity, and the one call of detach in a forward "
+    "is left out: the loss stays the same to the last bit, and the gradient passes. Of any "
+    "other cut the place is named for its author to remove.",
     harms="Cuts that are meant: targets, statistics, the teacher of a student, straight-through "
     "estimators. What looks trained behind a cut is left as it is: without a gradient here, it was "
     "trained elsewhere.",
@@ -35,15 +37,29 @@ CARRYING = frozenset("detach detach_ data clone contiguous".split())
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """The identity where a module only detaches; the operation that cuts and the forward around it."""
+    """The value itself where a module or a call only detaches; else the cut and where it stands."""
     cuts = [cut for cut in patient.diagnosis.trace.cuts if cut.to_loss]
     concerned = [cut for cut in cuts if not set(cut.parameters).isdisjoint(finding.where)]
     paths = tuple(dict.fromkeys(c.module for c in concerned if _only_detaches(patient, c.module)))
-    edits = tuple(replaced(path, Part(type="torch.nn.Identity")) for path in paths)
+    whole = [replaced(path, Part(type="torch.nn.Identity")) for path in paths]
+    others = {cut.module: cut for cut in concerned if cut.module not in paths}
+    calls = [_without_call(patient, cut) for cut in others.values()]
+    edits = (*whole, *(edit for edit in calls if edit is not None))
     if edits and _are_fresh(patient, finding.where) and _same_loss(patient, edits):
         yield edits
     places = listed(dict.fromkeys(_place(cut) for cut in cuts)) or listed(finding.where)
     yield advice(f"Remove the cut between these parameters and the loss: {places}.", finding.where)
+
+
+def _without_call(patient: Patient, cut: Cut) -> Edit | None:
+    """The forward without its call of detach, where it ran one and no more of them."""
+    if cut.operation != "detach":
+        return None
+    for operation in patient.diagnosis.trace.operations:
+        if operation.inside and (operation.module, operation.function) == (cut.module, "detach"):
+            alone = len(calls_like(patient, operation)) == 1
+            return rewritten_call(patient, operation, NOTHING) if alone else None
+    return None
 
 
 def _place(cut: Cut) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unvanish.causes.cause import Finding
 from unvanish.causes.dataflow import VIEWS
 from unvanish.probe.flow import WEIGHTED
-from unvanish.remedies.chart import owners
+from unvanish.remedies.chart import module_at, owners
 from unvanish.remedies.drafts import initialise, inserted
+from unvanish.remedies.first_layers import read_by_first_layers
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.surgery.edits import Argument, Part
 from unvanish.trace import Operation
@@ -32,6 +33,9 @@ ALIKE = 3.0
 """Ratio of deviations, and distance of means in deviations, up to which one pair serves all."""
 
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """The layer of constants; where it is not allowed the first layer's own values.
 
@@ -40,7 +44,10 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """
     reader = first_reader(patient)
     inputs = float_inputs(patient)
-    if reader is None or not inputs:
+    if not inputs:
+        yield from _behind_a_join(patient)
+        return
+    if reader is None:
         return
     direct = bool(reader.input_shapes) and reader.input_shapes[0][1:] == inputs[0].shape[1:]
     part = standardising(inputs, _axis(reader, inputs[0]) if direct else None)
@@ -51,6 +58,22 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     places = owners(patient, [reader.module])
     if places and reader.module:
         yield (initialise(only=places),)
+
+
+def _behind_a_join(patient: Patient) -> Iterable[Plan]:
+    """The same where a batch has several inputs: for what its first layers read."""
+    parts: dict[str, Part] = {}
+    for name, read in read_by_first_layers(patient).items():
+        if isinstance(module_at(patient, name), CONVOLUTIONS):
+            part = standardising(read, 1)
+            loud = not is_standard(part)
+        else:
+            part, loud = standardising_loud(read)
+        if loud:
+            parts[name] = part
+    if parts:
+        yield tuple(inserted(name, part, before=True) for name, part in parts.items())
+        yield (initialise(only=parts),)
 
 
 def first_reader(patient: Patient) -> Operation | None:
@@ -101,6 +124,24 @@ def standardising(values: list[Tensor], axis: int | None, *, undo: bool = False)
     if undo:
         given["undo"] = True
     return Part(type="unvanish.nn.Standardize", arguments=given)
+
+
+def standardising_loud(values: list[Tensor]) -> tuple[Part, bool]:
+    """The constants of the features that are far above unit scale, and whether there are any.
+
+    The others stay as they are: what an embedding gives is mostly at unit scale or below, and is
+    about to be learned; constants of today are nothing for it.
+    """
+    rows = torch.cat([v.double().flatten(0, -2) for v in values])
+    means, deviations = rows.mean(0), rows.std(0, correction=0)
+    scale = rows.square().mean(0).sqrt()
+    loud = (scale > ALIKE) & (deviations > 1e-6 * scale) & scale.isfinite()
+    given: dict[str, Argument] = {
+        "mean": tuple(torch.where(loud, means, 0.0).tolist()),
+        "std": tuple(torch.where(loud, deviations, 1.0).tolist()),
+    }
+    part = Part(type="unvanish.nn.Standardize", arguments=given)
+    return part, bool(loud.any()) and len(loud) <= MANY
 
 
 def is_standard(part: Part) -> bool:

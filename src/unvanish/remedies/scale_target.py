@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unvanish.causes.cause import Finding
 from unvanish.causes.level import REGRESSION
@@ -29,14 +29,14 @@ CARD = RemedyCard(
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """Constants behind the model, the last bias alone, what to do with the data."""
-    targets, last = _targets(patient), _last_module(patient)
+    targets, last = float_targets(patient), _last_module(patient)
     if not targets:
         return
-    part = standardising(targets, None, undo=True)
-    mean, std = cast(float, part.arguments["mean"]), cast(float, part.arguments["std"])
+    whole = standardising(targets, None, undo=True)
+    mean, std = cast(float, whole.arguments["mean"]), cast(float, whole.arguments["std"])
     squash = finding.name == "unfit-loss"
     if last and not squash:
-        yield _behind(patient, last, part, std)
+        yield _behind(patient, last, _part(patient, last, targets))
     if last and not squash and isinstance(getattr(module_at(patient, last), "bias", None), Tensor):
         yield (Edit(action="fill", where=(f"{last}.bias",), options={"value": mean}),)
     yield advice(
@@ -46,15 +46,24 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     )
 
 
-def _behind(patient: Patient, last: str, part: Part, std: float) -> Plan:
+def _part(patient: Patient, last: str, targets: list[Tensor]) -> Part:
+    """The constants of the targets: one pair, or of a table's columns one each where they differ."""
+    table = all(t.dim() == 2 and t.shape[1] > 1 for t in targets)
+    columns = table and isinstance(module_at(patient, last), nn.Linear)
+    return standardising(targets, -1 if columns else None, undo=True)
+
+
+def _behind(patient: Patient, last: str, part: Part) -> Plan:
     behind = inserted(last, part, before=False)
+    given: Any = part.arguments["std"]
+    std = max(given) if isinstance(given, tuple) else given
     reading = optimizer_of(patient)
     if reading is not None and reading.name == "SGD" and std > 1:
         return behind, option(lr_factor=std**-2)
     return (behind,)
 
 
-def _targets(patient: Patient) -> list[Tensor]:
+def float_targets(patient: Patient) -> list[Tensor]:
     """The floating targets of all batches (inputs, targets)."""
     found: list[Tensor] = []
     for batch in patient.batches:

@@ -26,6 +26,12 @@ ACTIVATIONS = frozenset(
     """.split()
 )
 """The functions that count as activations, by their names in torch."""
+SHARES = frozenset(("softmax", "log_softmax", "softmin"))
+"""What makes shares of the entries along a dimension, and stands in an activation's place at times."""
+EXCHANGEABLE = ACTIVATIONS | SHARES | {"detach"}
+"""The functions whose calls can be exchanged."""
+NOTHING = "identity"
+"""What a call is exchanged for where its argument is to stand alone."""
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ def exchanged_calls(source: str, exchange: Exchange) -> str:
 def called_function(
     call: "libcst.Call", resolve: Resolve
 ) -> tuple[str, "libcst.BaseExpression"] | None:
-    """The torch name of the activation that is called, without ``_`` behind it, and its argument."""
+    """The torch name of the function that is called, without ``_`` behind it, and its argument."""
     text = libcst.Module([]).code_for_node(call.func)
     name = _meaning(text, resolve)
     if name is not None:
@@ -73,9 +79,17 @@ def called_function(
         method = call.func.attr.value
         plain = method.removesuffix("_")
         # A module of the user's may be called self.relu: with arguments it is no method of a tensor.
-        if plain in ACTIVATIONS and hasattr(torch.Tensor, method) and not call.args:
+        bare = not call.args or (plain in SHARES and _is_dimension(call.args[0].value))
+        if plain in EXCHANGEABLE and hasattr(torch.Tensor, method) and bare:
             return plain, call.func.value
     return None
+
+
+def alone(argument: str) -> str:
+    """The source of an argument where it stands without its call: in brackets where it needs them."""
+    node = libcst.parse_expression(argument)
+    whole = libcst.Name | libcst.Attribute | libcst.Call | libcst.Subscript
+    return argument if isinstance(node, whole) or node.lpar else f"({argument})"
 
 
 def writes_in_place(call: "libcst.Call") -> bool:
@@ -88,9 +102,9 @@ def writes_in_place(call: "libcst.Call") -> bool:
 
 
 def meanings() -> Mapping[int, str]:
-    """The torch functions that are activations, by identity."""
+    """The torch functions that can be exchanged, by identity."""
     found: dict[int, str] = {}
-    for name in ACTIVATIONS:
+    for name in EXCHANGEABLE:
         for home in (F, torch):
             for spelled in (name, f"{name}_"):
                 if callable(getattr(home, spelled, None)):
@@ -99,6 +113,13 @@ def meanings() -> Mapping[int, str]:
 
 
 _MEANINGS = meanings()
+
+
+def _is_dimension(value: "libcst.BaseExpression") -> bool:
+    """Whether this is the number of a dimension: a module called with a tensor has none."""
+    if isinstance(value, libcst.UnaryOperation):
+        value = value.expression
+    return isinstance(value, libcst.Integer)
 
 
 def _meaning(text: str, resolve: Resolve) -> str | None:

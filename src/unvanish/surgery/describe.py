@@ -2,6 +2,7 @@
 
 from unvanish.languages import figure, filled, marked, ngettext
 from unvanish.languages import gettext as _
+from unvanish.surgery.calls import NOTHING
 from unvanish.surgery.edits import Edit, Scalar
 
 _SENTENCES = {
@@ -10,6 +11,7 @@ _SENTENCES = {
     "fill": marked("set {places}: {rest}"),
     "replace": marked("replace {places} by {part}"),
     "rewrite": marked("in {places}, call {by} instead of {function}"),
+    "leave out": marked("in {places}, leave {function} out"),
     "before": marked("put {part} before {places}"),
     "behind": marked("put {part} behind {places}"),
     "wrap": marked("put a gated skip ({kind}) around {places}"),
@@ -29,12 +31,16 @@ def describe(edit: Edit) -> str:
     known = ("method", "factor", "by", "function", "kind", "text")
     words = {name: _shown(edit.options.get(name)) for name in known}
     rest = {n: v for n, v in edit.options.items() if n not in known and n != "before"}
+    if edit.action == "rewrite" and edit.part is not None:
+        words["by"] = edit.part.expression()
     if edit.action == "optimizer" and edit.where:
         said = filled(_("optimizer: add {places}"), places=_places(edit.where))
         return said + (f", {_listed(rest)}" if rest else "")
-    action = edit.action
+    action: str = edit.action
     if action == "insert":
         action = "before" if edit.options.get("before") else "behind"
+    if action == "rewrite" and edit.options.get("by") == NOTHING:
+        action = "leave out"
     return filled(
         _(_SENTENCES[action]),
         places=_places(edit.where),

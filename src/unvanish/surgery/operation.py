@@ -17,6 +17,7 @@ from unvanish.surgery.extending import Look, insert, with_shapes, wrap
 from unvanish.surgery.replacing import replace
 from unvanish.surgery.rewriting import rewrite
 from unvanish.surgery.values import Situation
+from unvanish.twins import carry_hooks
 
 
 def apply(
@@ -127,6 +128,7 @@ def copied(model: nn.Module) -> nn.Module:
     for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         for name, mark in vars(mine).items():  # torch leaves a parameter's own attributes behind
             vars(theirs).setdefault(name, mark)
+    carry_hooks(model, twin)
     return twin
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from unvanish.errors import BadInput, CannotCut
 from unvanish.nn.derived import derived_class
 from unvanish.nn.extended import inside_extension
-from unvanish.surgery.calls import Exchange, exchanged_calls
+from unvanish.surgery.calls import ACTIVATIONS, NOTHING, Exchange, alone, exchanged_calls
 from unvanish.surgery.edits import Edit, Scalar
 from unvanish.surgery.places import fitted, module_at, stop_shortcuts
 
@@ -33,9 +33,9 @@ def rewrite(model: nn.Module, edit: Edit) -> None:
     """Let the forward of each module at ``where`` call something else in the place of a function.
 
     Options: ``function`` (``"relu"``: any spelling of it), ``by`` (a function of
-    ``torch.nn.functional``; further options are its keywords) or a part of the edit, which
-    becomes a child; ``nth`` (only this call, from 0, in the order of the source), ``method`` (where
-    to look, ``"forward"``).
+    ``torch.nn.functional``; further options are its keywords; ``"identity"``: the argument stands
+    alone) or a part of the edit, which becomes a child; ``nth`` (only this call, from 0, in the
+    order of the source), ``method`` (where to look, ``"forward"``).
 
     Raises:
         CannotCut: the source cannot be had or does not call the function.
@@ -71,6 +71,15 @@ def rewrite(model: nn.Module, edit: Edit) -> None:
 
 def activations_called(module: nn.Module, method: str = "forward") -> tuple[str, ...]:
     """The activation functions that a method calls, in the order of its source.
+
+    Raises:
+        CannotCut: the source cannot be had.
+    """
+    return tuple(name for name in functions_called(module, method) if name in ACTIVATIONS)
+
+
+def functions_called(module: nn.Module, method: str = "forward") -> tuple[str, ...]:
+    """All functions that a method calls and that can be exchanged, in the order of its source.
 
     Raises:
         CannotCut: the source cannot be had.
@@ -123,14 +132,15 @@ def _rewritten_method(
     names = [by.removeprefix("self."), *(name for name, _ in keywords)]
     if not all(name.isidentifier() for name in names):  # they become source
         raise BadInput(f"{', '.join(names)}: these are no names of a function and its keywords.")
-    if not by.startswith("self.") and not callable(getattr(F, by, None)):
+    if not by.startswith("self.") and by != NOTHING and not callable(getattr(F, by, None)):
         raise BadInput(f"torch.nn.functional has no {by!r}: pass the name of a function of it.")
     original, source = method_source(base, method)
     given = "".join(f", {name}={value!r}" for name, value in keywords)
-    callee = by if by.startswith("self.") else f"{_ALIAS}.{by}"
+    own = next(iter(original.__code__.co_varnames), "self")  # whatever the method calls itself
+    callee = f"{own}.{by.removeprefix('self.')}" if by.startswith("self.") else f"{_ALIAS}.{by}"
     exchange = Exchange(
         function=function,
-        write=lambda argument: f"{callee}({argument}{given})",
+        write=alone if by == NOTHING else lambda argument: f"{callee}({argument}{given})",
         resolve=resolver(original),
         nth=nth,
     )

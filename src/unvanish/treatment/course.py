@@ -20,7 +20,7 @@ from unvanish.treatment.contender import (
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.need import Need
 from unvanish.treatment.playoff import MOST, PlayOff
-from unvanish.treatment.supposed import amiss, supposed
+from unvanish.treatment.supposed import amiss, left_to_author, supposed
 
 ROUNDS = 3
 """How many causes one on top of the other are looked for."""
@@ -81,13 +81,16 @@ class Course:
     def run_without_findings(self) -> bool:
         """One contest of what is usual, after plans for the findings have failed; whether it helps.
 
-        Not where a finding has no plan that ``keep`` allows, though there is one: that one cause is
-        known, and a way around it is no cure.
+        Not where a finding has no plan that ``keep`` allows, though there is one, nor where a fault
+        of the wiring is left to its author: that cause is known, and a way around it is no cure.
         """
         self.base, self.ranked = self.wired or self.base, []
-        if not self._may_be_treated() or self.clock.spent or not self.suppose():
+        if not self._may_be_treated() or self.clock.spent:
             return False
-        best = self.contest(self._supposed(self.diagnose(self.base)))
+        diagnosis = self.diagnose(self.base)
+        if left_to_author(self.patient, diagnosis) or not self.suppose():
+            return False
+        best = self.contest(self._supposed(diagnosis))
         self.base = best or self.base
         return best is not None
 

@@ -126,7 +126,13 @@ class Need:
         if zero is None or zero.metric is None or not self._task.split.unseen:
             return False
         least = zero.metric if self._task.yardstick.higher_is_better else -zero.metric
-        return run.score() <= least + tolerance(self._task, least)
+        if run.score() <= least + tolerance(self._task, least):
+            return True
+        # What a difference in a metric of the user's is worth nobody knows; in the loss it is known.
+        if self._task.yardstick.kind != "metric" or zero.loss is None or not zero.loss > 0:
+            return False
+        late = run.losses[-max(1, self._steps // 4) :]
+        return not math.fsum(late) / max(len(late), 1) < (1 - SHARE) * zero.loss
 
     def _reference(self, contender: Contender, unseen: Unseen = left_out) -> LinearSkill | None:
         if unseen not in self._known:

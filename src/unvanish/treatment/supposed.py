@@ -1,13 +1,18 @@
 """What is tried where a net learns badly and no finding says why."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import nn
 
+from unvanish.causes import CAUSES
 from unvanish.causes.cause import Finding
+from unvanish.diagnosis import Diagnosis
 from unvanish.init.fresh import looks_trained
+from unvanish.remedies.ordering import KEEPS, candidates
 from unvanish.remedies.remedy import Patient
 from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
+from unvanish.remedies.scale_target import float_targets
 from unvanish.trial.redraw import is_independent
 
 UNSCALED = "unscaled-input"
@@ -21,7 +26,7 @@ RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 def supposed(patient: Patient) -> tuple[Finding, ...]:
-    """Findings nobody made: step sizes over six decades, scaled inputs, other initial values.
+    """Findings nobody made: step sizes over six decades, scaled data, other initial values.
 
     What is frozen as it was drawn is supposed to have been meant to train. Beyond keep="function"
     also what else a depth or a time is treated with. They are no diagnosis, only names under which
@@ -33,6 +38,7 @@ def supposed(patient: Patient) -> tuple[Finding, ...]:
         _finding("step-too-small", ("step-size",), better_rate=1000.0),
         _finding("step-too-large", ("step-size",), better_rate=0.01),
         _finding(UNSCALED, ("scale-input",)),
+        *_far_targets(patient),
         _finding("depth-decay", ("reinitialize", "swap-activation", "insert-norm")),
         _finding("depth-decay", ("gated-residual",)),
         *_frozen(patient),
@@ -66,6 +72,14 @@ def amiss(patient: Patient) -> tuple[Finding, ...]:
     return (*found, *_frozen(patient))
 
 
+def left_to_author(patient: Patient, diagnosis: Diagnosis) -> bool:
+    """Whether a fault of the program itself is left for which there is only advice, for anybody."""
+    exact = {cause.card.name for cause in CAUSES if cause.exact}
+    left = {f.name for f in diagnosis.findings if f.severity != "note" and f.name in exact}
+    plans = candidates(replace(patient, diagnosis=diagnosis), KEEPS[-1]) if left else ()
+    return not left <= {name for c in plans if c.level != "advice" for name in c.findings}
+
+
 def _gains(module: nn.Module) -> Iterator[float]:
     """Of each fresh trained matrix of a layer, no more than a draw: its scale over that of its fan."""
     if not isinstance(module, WEIGHTED) or looks_trained(module) is not None:
@@ -88,6 +102,13 @@ def _frozen(patient: Patient) -> tuple[Finding, ...]:
         if not parameter.requires_grad and parameter.is_floating_point()
     ]
     return (_finding("nothing-trainable", ("unfreeze",), tuple(places)),) if places else ()
+
+
+def _far_targets(patient: Patient) -> tuple[Finding, ...]:
+    """Targets that are, taken all together, far from zero mean and unit scale."""
+    targets = float_targets(patient)
+    far = bool(targets) and not is_standard(standardising(targets, None))
+    return (_finding("unscaled-target", ("scale-target",)),) if far else ()
 
 
 def _recurrent(patient: Patient) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import Edit
 from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer
 from unvanish.trial.redraw import redraw
+from unvanish.twins import carry_hooks
 
 Control = Callable[[nn.Module, torch.optim.Optimizer], Any]
 """Called with model and optimizer before each step, when the gradients are there: clipping."""
@@ -118,4 +119,5 @@ def copied_model(
         ) from error
     for parameter in twin.parameters():
         parameter.grad = None
+    carry_hooks(model, twin)
     return twin

@@ -40,7 +40,8 @@ def linear_skill(
     Inputs are flattened and standardised; classes are asked for by their indicators, the largest
     answer is the class. There is such a model where each sample has floating-point inputs of one
     shape and one answer, a class or a number: of several answers some may stand among the inputs of
-    others (a series that is continued, pictures that are denoised), where copying is no skill.
+    others (a series that is continued, pictures that are denoised), where copying is no skill. Rows
+    of a table are asked for fewer numbers than they have, too.
 
     Args:
         yardstick: what scores are taken with.
@@ -58,9 +59,10 @@ def linear_skill(
         wanted = torch.cat([targets.detach().cpu() for _, targets in pairs])
         if len(inputs) < 3 or len(inputs) != len(wanted) or not bool(inputs.isfinite().all()):
             return None
-        scores = [
-            _judged(yardstick, said, batches) for said in _said(inputs, wanted, outputs, unseen)
-        ]
+        rows = all(t.dim() == 2 for given, _ in pairs for t in tensors_in(given))
+        most = inputs.shape[1] - 1 if rows else 1
+        answers = _said(inputs, wanted, outputs, unseen, max(most, 1))
+        scores = [_judged(yardstick, said, batches) for said in answers]
     except (UnvanishError, RuntimeError, TypeError, ValueError, IndexError, AttributeError):
         return None  # a reference that cannot be taken is left out, and stops nobody
     known = [score for score in scores if score is not None and score.metric is not None]
@@ -93,17 +95,21 @@ def _flat(inputs: Any) -> Tensor:
     return torch.cat([t.detach().cpu().float().flatten(1) for t in tensors], dim=1)
 
 
-def _said(inputs: Tensor, targets: Tensor, outputs: Any, unseen: Unseen) -> Iterable[Tensor]:
-    """Answers in the net's way, to be chosen from; none where a sample has several."""
-    if not isinstance(outputs, Tensor) or targets[0].numel() != 1:
+def _said(
+    inputs: Tensor, targets: Tensor, outputs: Any, unseen: Unseen, most: int
+) -> Iterable[Tensor]:
+    """Answers in the net's way, to be chosen from; none where a sample has more than ``most``."""
+    several = targets[0].numel()
+    if not isinstance(outputs, Tensor) or not 1 <= several <= most:
         return
-    if outputs.dim() == 2 and class_axis(outputs[:1].cpu(), targets[:1]) == 1:
+    if several == 1 and outputs.dim() == 2 and class_axis(outputs[:1].cpu(), targets[:1]) == 1:
         classes = torch.arange(outputs.shape[1])
         yield unseen(inputs, (targets[:, None] == classes).double()).to(outputs)
         return
-    if not targets.is_floating_point() or outputs[0].numel() != 1:
+    if not targets.is_floating_point() or outputs[0].numel() != several:
         return
-    found = unseen(inputs, targets.reshape(-1, 1)).reshape(-1, *outputs.shape[1:])
+    found = unseen(inputs, targets.flatten(1) if several > 1 else targets.reshape(-1, 1))
+    found = found.reshape(-1, *outputs.shape[1:])
     yield found.to(outputs)
     if float(targets.min()) >= 0 and float(targets.max()) <= 1:  # shares, or their logits
         yield found.clamp(_SURE, 1 - _SURE).to(outputs)

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from unvanish.errors import UnvanishError
-from unvanish.surgery.calls import Exchange, exchanged_calls
+from unvanish.surgery.calls import NOTHING, Exchange, alone, exchanged_calls
 from unvanish.surgery.edits import Edit, Part
 from unvanish.treatment.patch.births import Births, own
 from unvanish.treatment.patch.modules import Load
@@ -125,7 +125,10 @@ def _writer(
         for name, value in edit.options.items()
         if name not in ("function", "by", "nth", "method")
     }
-    called = f"self.{child_name(holder, edit.part)}" if edit.part is not None else ""
+    own = written.args.args[0].arg if written.args.args else "self"
+    if edit.options.get("by") == NOTHING:
+        return alone
+    called = f"{own}.{child_name(holder, edit.part)}" if edit.part is not None else ""
     function = FUNCTIONS.get(edit.part.type) if edit.part is not None else edit.options.get("by")
     if function is not None:
         keywords = {**keywords, **(edit.part.arguments if edit.part is not None else {})}
@@ -152,7 +155,8 @@ def _child(source: Source, names: Names, holder: ast.ClassDef, edit: Edit) -> bo
     init = _init(holder)
     assert init is not None
     made = names.expression(edit.part, init)
-    source.add_after(init.body[-1], [f"self.{child_name(holder, edit.part)} = {made}"])
+    own = init.args.args[0].arg if init.args.args else "self"
+    source.add_after(init.body[-1], [f"{own}.{child_name(holder, edit.part)} = {made}"])
     return True
 
 

@@ -1,0 +1,131 @@
+"""Remedies that exchange one call in a forward: which of its calls is meant, and when none can be."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from treated import findings, patient_of, treated
+
+from unvanish.lessons.data import clusters
+from unvanish.remedies.chart import hidden_activations
+from unvanish.remedies.ordering import candidates
+from unvanish.surgery.describe import describe
+from unvanish.surgery.edits import Edit, Part
+
+
+class Scored(nn.Module):
+    """Weighs its inputs by a softmax, and ends in another one in front of the cross entropy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares, self.hidden = nn.Linear(64, 64), nn.Linear(64, 32)
+        self.out = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * F.softmax(self.shares(x), dim=1)
+        return self.out(torch.relu(self.hidden(x))).softmax(-1)
+
+
+class Looped(nn.Module):
+    """One call in the source, many in a run, the last of them in front of the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(64, 10), nn.Linear(10, 10)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).softmax(dim=1)
+        return x
+
+
+class Between(nn.Module):
+    """A softmax where an activation should stand; with attention, in another place of the forward."""
+
+    def __init__(self, attends: bool) -> None:
+        super().__init__()
+        self.attends = attends
+        self.layers = nn.ModuleList([nn.Linear(64, 32), nn.Linear(32, 32)])
+        self.out = nn.Linear(32, 10)
+
+    def forward(this, x: Tensor) -> Tensor:  # noqa: N805 (a forward may call itself anything)
+        for layer in this.layers:
+            x = F.softmax(layer(x), dim=1)
+        if this.attends:
+            x = x * torch.softmax(x, 1)
+        return this.out(x)
+
+
+class Cut(nn.Module):
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+        self.first, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.first(x)
+        for _ in range(self.calls):
+            state = state.detach()
+        return self.head(state)
+
+
+def program(make: Any, *given: Any) -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {"model": make(*given), "data": clusters(0), "loss": nn.CrossEntropyLoss()}
+
+
+def planned(made: dict[str, Any], remedy: str) -> list[tuple[Edit, ...]]:
+    found = candidates(patient_of(made), "anything")
+    return [c.plan for c in found if c.remedy == remedy and c.level != "advice"]
+
+
+def test_only_the_softmax_in_front_of_the_loss_is_left_out() -> None:
+    made = program(Scored)
+    (plan,) = planned(made, "drop-softmax")
+    assert plan[0].options["nth"] == 1
+    after = treated(made, plan)
+    assert "double-softmax" not in findings(after)
+    inputs, _ = made["data"]
+    torch.testing.assert_close(after["model"](inputs).softmax(-1), made["model"](inputs))
+    assert describe(plan[0]) == "in the model, leave softmax out"
+
+
+def test_a_call_that_runs_at_several_places_is_left_to_its_author() -> None:
+    assert planned(program(Looped), "drop-softmax") == []
+
+
+@pytest.mark.parametrize(("attends", "count"), [(False, 2), (True, 0)])
+def test_a_softmax_between_layers_is_exchanged_where_all_calls_stand_so(
+    attends: bool, count: int
+) -> None:
+    patient = patient_of(program(Between, attends))
+    found = [a for a in hidden_activations(patient) if a.function == "softmax"]
+    assert len(found) == count
+
+
+def test_a_part_finds_the_model_by_whatever_name_the_forward_has_for_it() -> None:
+    edit = Edit(
+        action="rewrite",
+        where=("",),
+        part=Part(type="torch.nn.PReLU"),
+        options={"function": "softmax"},
+    )
+    made = program(Between, False)
+    after = treated(made, [edit])
+    assert [name for name, _ in after["model"].named_children()][-1] == "prelu"
+    assert describe(edit) == "in the model, call nn.PReLU() instead of softmax"
+
+
+def test_the_one_call_of_detach_is_left_out_and_the_loss_stays() -> None:
+    made = program(Cut, 1)
+    (plan,) = planned(made, "rewire")
+    after = treated(made, plan)
+    assert "detached" not in findings(after)
+    inputs, _ = made["data"]
+    assert torch.equal(after["model"](inputs), made["model"](inputs))
+
+
+def test_of_several_calls_of_detach_none_is_chosen() -> None:
+    assert planned(program(Cut, 2), "rewire") == []
