@@ -107,3 +107,47 @@ def test_torchs_own_recurrence_is_named_once() -> None:
     data = x, (x[:, 0, 0] > 0).long()
     diagnosis = unvanish.diagnose(Last(), data, F.cross_entropy)
     assert [(f.name, f.where) for f in diagnosis.findings] == [("time-decay", ("memory",))]
+
+
+class StateSpace(nn.Module):
+    """h = a h + x_t for every entry by itself, ``a`` made of a parameter."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.read, self.head = nn.Linear(4, 32), nn.Linear(32, 2)
+        self.keeping = nn.Parameter(torch.full((32,), logit))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, state = torch.sigmoid(self.keeping), x.new_zeros(len(x), 32)
+        for given in self.read(x).unbind(1):
+            state = kept * state + given
+        return self.head(state)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_state_of_which_each_step_keeps_a_part_forgets_or_does_not(seed: int) -> None:
+    given = program(seed, 1.0, "step by step", "tanh")
+    findings = unvanish.diagnose(**(given | {"model": StateSpace(-1.0)})).findings
+    assert (findings[0].name, findings[0].where) == ("time-decay", ("keeping",))
+    assert unvanish.diagnose(**(given | {"model": StateSpace(5.0)})).healthy
+
+
+class OneGain(nn.Module):
+    """Blocks that share the gain of their branches: depth, and none of it lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(32, 32) for _ in range(12))
+        self.enter, self.head = nn.Linear(4 * STEPS, 32), nn.Linear(32, 2)
+        self.gain = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.enter(x.flatten(1))
+        for block in self.blocks:
+            made = made + self.gain * torch.relu(block(made))
+        return self.head(made)
+
+
+def test_a_gain_that_blocks_share_is_no_forgetting() -> None:
+    given = program(0, 1.0, "step by step", "tanh") | {"model": OneGain()}
+    assert unvanish.diagnose(**given).healthy

@@ -7,6 +7,9 @@ from unvanish.probe.repeated_input import rereads
 from unvanish.probe.sight import Sight
 from unvanish.trace import Edge, Op, Profile
 
+STEPPING = frozenset(("weight", "product"))
+"""What a step may multiply the state by: a matrix, or one factor for each of its entries."""
+
 
 def profiles(sight: Sight, ops: Sequence[Op], index_of: dict[int, int]) -> tuple[Profile, ...]:
     """dL/dx_t of recurrent modules, of cells and weights used in a loop, and over positions."""
@@ -69,11 +72,12 @@ def _calls_of(ops: Sequence[Op], module: str) -> dict[int, int]:
 def _use_profiles(ops: Sequence[Op], told: set[str]) -> list[Profile]:
     """The gradient that arrives at each use of one weight, where step after step multiplies by it.
 
-    For recurrences written out with the weights themselves: no module is called step by step.
+    For recurrences written out with the weights themselves: no module is called step by step. What
+    keeps each entry of a state may be a product by entries with something made of a parameter.
     """
     uses: dict[str, list[Op]] = {}
     for op in ops:
-        behind = (_weight_behind(ops, edge) for edge in op.edges if op.role == "weight")
+        behind = (_weight_behind(ops, edge, op.role) for edge in op.edges if op.role in STEPPING)
         for name in {name for name in behind if name is not None}:
             uses.setdefault(name, []).append(op)
     found: list[Profile] = []
@@ -115,12 +119,13 @@ def _in_a_chain(ops: Sequence[Op], number: dict[int, int]) -> int:
     return len(steps)
 
 
-def _weight_behind(ops: Sequence[Op], edge: Edge) -> str | None:
-    """The parameter that an edge leads to, past views of it."""
+def _weight_behind(ops: Sequence[Op], edge: Edge, role: str) -> str | None:
+    """The parameter that an edge leads to, past views of it; of a product past what is made of it."""
     target = edge.target if edge.side == "parameter" else None
     while target is not None and ops[target].parameter is None:
         following = [e.target for e in ops[target].edges if e.target is not None]
-        target = following[0] if ops[target].role == "reshape" and len(following) == 1 else None
+        passed = role == "product" or ops[target].role == "reshape"
+        target = following[0] if passed and len(following) == 1 else None
     return ops[target].parameter if target is not None else None
 
 
