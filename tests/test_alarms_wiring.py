@@ -279,3 +279,19 @@ def test_what_began_earlier_or_is_unknown_explains_nothing() -> None:
 def test_a_unit_that_is_no_number_is_not_zero() -> None:
     outputs = torch.tensor([[0.0, float("nan"), 1.0], [-1.0, -1.0, -1.0]])
     assert units_alive(outputs, channels_first=False).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(("trained", "named"), [(False, ["not-in-optimizer"]), (True, [])])
+def test_a_layer_that_is_new_is_looked_at(trained: bool, named: list[str]) -> None:
+    """Of tied weights that come apart the old tensor goes on training: nothing else is to be seen."""
+
+    def loop(model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        if not step:
+            model.two.weight = model.one.weight
+        if step == 20:
+            model.two.weight = nn.Parameter(model.one.weight.detach().clone())
+            if trained:
+                optimizer.add_param_group({"params": [model.two.weight]})
+        cleared(model, optimizer, step)
+
+    assert [name for name, _ in serious(watched(loop, 40))] == named

@@ -28,9 +28,10 @@ class Gone:
             self._told = np.concatenate([self._told, more])
         run, had = columns["none_run"], columns["judged"]
         self._told &= run > 0
-        asked = (run > FEWEST) & (np.exp2(np.round(np.log2(run))) == run) & (had > 0) & ~self._told
+        asked = (run > FEWEST) & (had > 0) & ~self._told
         if not asked.any():
             return False
+        asked &= np.exp2(np.round(np.log2(run))) == run
         kinds = {(int(had[place]), int(run[place])) for place in np.flatnonzero(asked)}
         rare = {kind for kind in kinds if _chance(steps, *kind) <= RARELY / len(columns) / steps}
         for place in np.flatnonzero(asked):

@@ -184,6 +184,9 @@ class Steps:
             self._judging.look(self.number, diagnosis)
         if self._current is None:
             self._wanted = self._budget.wanted()
+            if "update" in self._wanted and self._watched.renewed():
+                self._readers_anew()
+                self._looks.arm()
             self._current = Pending(self.number, self._own.clock, len(self._watched))
             self._current.scalars |= self._facts.of_optimizer(optimizer)
         reader = self._readers[id(optimizer)]

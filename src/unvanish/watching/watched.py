@@ -68,6 +68,14 @@ class Watched:
         """Whether an optimizer holds other tensors than before."""
         return self._held != self._ids_held()
 
+    def renewed(self) -> bool:
+        """Whether the model trains a tensor that is not known: layers were added or exchanged.
+
+        Asks every parameter, so it is asked rarely.
+        """
+        own = (p for p in self._model.parameters() if p.requires_grad and id(p) not in self._column)
+        return any(_readable(parameter) for parameter in own)
+
     def columns_of(self, optimizer: torch.optim.Optimizer) -> list[int]:
         """The columns of what one optimizer holds, in their order."""
         held = (p for group in optimizer.param_groups for p in cast(list[Tensor], group["params"]))
