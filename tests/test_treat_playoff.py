@@ -8,9 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unvanish.remedies.remedy import Level
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
-from unvanish.treatment.contender import Contender
+from unvanish.treatment.contender import Contender, best_of_levels
+from unvanish.treatment.contest import leaders
 from unvanish.treatment.playoff import TURNS, PlayOff
 from unvanish.trial import Task, prepare
 
@@ -32,10 +34,10 @@ class Fixed:
         return self._score
 
 
-def contender(name: str, score: float, edits: int = 1) -> Contender:
+def contender(name: str, score: float, edits: int = 1, level: Level = "values") -> Contender:
     plan = tuple(Edit(action="scale", options={"factor": 0.5 + k}) for k in range(edits))
     optimizer = torch.optim.SGD(MODEL.parameters(), 0.1)
-    made = Contender((name,), "values", plan, MODEL, optimizer)
+    made = Contender((name,), level, plan, MODEL, optimizer)
     return replace(made, score=score)
 
 
@@ -144,3 +146,29 @@ def test_five_answers_more_tell_nothing_six_do(more: int, first: str) -> None:
     field = [contender("large", 1.0, edits=3), contender("small", 1 - more / 72)]
     later = {"large": 1.0, "small": 1 - more / 72}
     assert ordered(field, later, task=FEW)[0][0] == first
+
+
+def test_of_each_level_the_best_is_asked_again_however_many_larger_ones_are_ahead() -> None:
+    names = [f"another activation {k}" for k in range(8)]
+    field = [contender(name, 0.96, 3, "activation") for name in names]
+    field += [contender("values", 0.94, 1), contender("values at their own step size", 0.95, 2)]
+    later = {c.remedies[0]: c.score or 0.0 for c in field}
+    ordered_names, asked = ordered(field, later)
+    assert {"values", "values at their own step size"} <= {name for name, _ in asked}
+    assert len({name for name, _ in asked}) < len(field)
+    assert ordered_names[0] == "values at their own step size"
+
+
+def test_the_best_of_a_level_is_the_first_of_those_whose_gate_fails_least() -> None:
+    ill = replace(contender("only a part", 0.9), faults=1)
+    whole, other = contender("whole", 0.9), contender("another net", 0.9, 1, "activation")
+    assert best_of_levels([ill, other, whole]) == [whole, other]
+
+
+def test_a_smaller_change_is_tried_at_its_own_step_sizes_too_a_larger_one_only_as_a_leader() -> (
+    None
+):
+    small, large = contender("small", 0.9), contender("large", 0.9, 1, "activation")
+    skip = contender("largest", 0.9, 1, "skip")
+    assert leaders([large, skip, small], 1) == [large, small]
+    assert leaders([small, large, skip], 1) == [small]

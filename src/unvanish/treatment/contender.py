@@ -25,7 +25,8 @@ from unvanish.trial import Arm, Running
 class Contender:
     """Edits with their remedies, the treated model and optimizer, and its training so far.
 
-    ``behind``: a play-off has shown others to be better, by more than chance.
+    ``faults``: in how many parts the gate fails at the start, as one look saw; none where nobody
+    looked. ``behind``: a play-off has shown others to be better, by more than chance.
     """
 
     remedies: tuple[str, ...]
@@ -37,6 +38,7 @@ class Contender:
     losses: dict[int, float] = field(default_factory=dict[int, float])
     left: tuple[str, ...] | None = None
     score: float | None = None
+    faults: int = 0
     behind: bool = False
     out: str | None = None
 
@@ -75,6 +77,16 @@ class Contender:
             score=self.score,
             out=self.out,
         )
+
+
+def best_of_levels(ranked: Sequence[Contender]) -> list[Contender]:
+    """Of a field in order, of each level the first among those whose gate fails in the fewest parts."""
+    levels: dict[str, Contender] = {}
+    for contender in ranked:
+        best = levels.setdefault(contender.level, contender)
+        if contender.faults < best.faults:
+            levels[contender.level] = contender
+    return list(levels.values())
 
 
 def operate(

@@ -7,13 +7,15 @@ every comparison is paired.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unvanish.errors import UnvanishError
+from unvanish.remedies.ordering import LEVELS
 from unvanish.remedies.remedy import Patient
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
-from unvanish.treatment.contender import Contender, operate
+from unvanish.treatment.contender import Contender, best_of_levels, operate
 from unvanish.trial import Running
 
 RUNGS = (20, 50, 150)
@@ -52,7 +54,7 @@ class Contest:
                 going += self._second_chances(going, rung)
             going = self._survivors(going, control, rung)
             if rung in LEADERS and rung != self._rungs[-1]:
-                going += self._at_rates(going[: LEADERS[rung]], RATES, rung)
+                going += self._at_rates(leaders(going, LEADERS[rung]), RATES, rung)
         return going
 
     def _train(self, contender: Contender, rung: int) -> None:
@@ -87,9 +89,7 @@ class Contest:
         alive = _different([c for c in ranked if math.isfinite(c.loss_at(rung))])
         count = max(FEWEST, math.ceil(len(ranked) / 2)) if rung != self._steps else len(ranked)
         kept = alive[:count]
-        for level in {c.level for c in alive}:
-            best = next(c for c in alive if c.level == level)
-            kept += [best] if best not in kept else []
+        kept += [best for best in best_of_levels(alive) if best not in kept]
         for contender in ranked:
             if contender not in kept and contender.out is None:
                 fell = not math.isfinite(contender.loss_at(rung))
@@ -113,11 +113,24 @@ class Contest:
             for factor in factors:
                 plan = (*edits, Edit(action="optimizer", options={"lr_factor": own * factor}))
                 if own * factor != 1 and not any(c.edits == plan for c in (*self.seen, *made)):
-                    made.append(operate(self._patient, names, contender.level, plan))
+                    rated = operate(self._patient, names, contender.level, plan)
+                    made.append(replace(rated, faults=contender.faults))
         for contender in made:
             self._train(contender, rung)
         self.seen += made
         return made
+
+
+def leaders(going: Sequence[Contender], count: int) -> list[Contender]:
+    """The first of a field in order, and of each level below theirs the best.
+
+    A larger change has to be shown to be better than a smaller one at its own step size, not than
+    one that stands at a step size which suits the larger.
+    """
+    first = list(going[:count])
+    largest = max((LEVELS.index(c.level) for c in first), default=0)
+    smaller = [c for c in best_of_levels(going) if LEVELS.index(c.level) < largest]
+    return [*first, *(c for c in smaller if c not in first)]
 
 
 def _without_factor(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], float]:

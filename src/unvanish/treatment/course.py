@@ -208,18 +208,16 @@ class Course:
 
     def _with_a_chance(self, made: Sequence[Contender]) -> list[Contender]:
         """Without those whose gate fails in more parts than that of the others, on one look."""
-        faults: dict[int, int] = {}
-        for contender in made:
-            if not changes_the_start(contender):
-                continue
+        looked_at = [c for c in made if changes_the_start(c)]
+        for contender in looked_at:
             self.clock.tell(f"{' + '.join(contender.remedies)}: one look")
             try:
-                faults[id(contender)] = len(gate_faults(look(self.patient, contender.model)))
+                contender.faults = len(gate_faults(look(self.patient, contender.model)))
             except UnvanishError as error:
                 contender.out = str(error)
-        fewest = min(faults.values(), default=0)
-        for contender in made:
-            if contender.out is None and faults.get(id(contender), fewest) > fewest + 1:
+        fewest = min((c.faults for c in looked_at if c.out is None), default=0)
+        for contender in looked_at:
+            if contender.out is None and contender.faults > fewest + 1:
                 contender.out = "the gate fails in more parts than with others"
         self.seen += [c for c in made if c.out is not None]
         return [c for c in made if c.out is None]

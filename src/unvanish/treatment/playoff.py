@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from unvanish.errors import UnvanishError
 from unvanish.treatment.clock import Clock
-from unvanish.treatment.contender import Contender
+from unvanish.treatment.contender import Contender, best_of_levels
 from unvanish.treatment.need import tolerance
 from unvanish.trial import Running, Task
 from unvanish.trial.split import samples_in
@@ -19,7 +19,7 @@ from unvanish.trial.split import samples_in
 TURNS = 4
 """Under so many seeds, the contest's own among them; with parts of a quarter each sample is asked once."""
 FEWEST, MOST = 2, 6
-"""So many are asked again: the best of the contest, and of those within reach always the smallest."""
+"""So many are asked again: the best; within reach always the smallest, and of each level its best."""
 BEHIND = 2.0
 """Standard errors behind the best from which on a contender is not asked again."""
 TELLING = 6
@@ -83,12 +83,15 @@ class PlayOff:
         return racing, taken
 
     def _first(self, better: Sequence[Contender]) -> list[Contender]:
-        """Who may race: those not behind by more than chance, the smallest of them in any case."""
+        """Who may race: those not behind by more than chance.
+
+        In any case the smallest of them, and of each level its best.
+        """
         ranked = sorted(better, key=lambda c: -(c.score or 0.0))
         able = ranked[: max(FEWEST, len(self._within(better, BEHIND, 1)))]
-        chosen = able[:MOST]
-        smallest = min(able, key=lambda c: c.size, default=None)
-        return chosen if smallest is None or smallest in chosen else [*chosen[:-1], smallest]
+        sure = [*best_of_levels(able), *sorted(able, key=lambda c: c.size)[:1]]
+        others = [c for c in able if c not in sure][: max(MOST - len(sure), 0)]
+        return [c for c in able if c in sure or c in others]
 
     def _within(self, asked: Sequence[Contender], errors: float, turns: int) -> list[Contender]:
         """Those within so many standard errors of the best, or within too few answers to tell."""
