@@ -1,4 +1,4 @@
-"""register-modules, guard-operation, full-precision-weights, check-data: for their author to do."""
+"""guard-operation, full-precision-weights, check-data: for their author to do."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,16 +7,6 @@ from unvanish.remedies.chart import body
 from unvanish.remedies.drafts import advice, listed
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 
-REGISTER = RemedyCard(
-    name="register-modules",
-    title="layers that the model knows of",
-    what="Layers in a plain list or dictionary are no parameters of the model: nothing trains, "
-    "moves or saves them. nn.ModuleList, nn.ModuleDict and nn.Parameter register them. No "
-    "edit can do it: parameters that are registered get names, and an optimizer that was made "
-    "before does not hold them.",
-    harms="Saved files of the old model lack these weights.",
-    reference="torch.nn.ModuleList",
-)
 GUARD = RemedyCard(
     name="guard-operation",
     title="an operation kept inside its domain",
@@ -43,18 +33,6 @@ CHECK_DATA = RemedyCard(
     harms="Nothing.",
     reference="Karpathy, A recipe for training neural networks (become one with the data)",
 )
-
-
-def register(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """Which attribute to wrap in what."""
-    names = [s.name for s in patient.diagnosis.trace.strangers if s.name] or list(finding.where)
-    holders = list(dict.fromkeys(name.split(".")[0] for name in names))
-    what = ", ".join(f"self.{holder} = nn.ModuleList(...)" for holder in holders)
-    yield advice(
-        f"Keep {listed(names)} in modules that the model registers ({what}), and make the optimizer "
-        "after that.",
-        finding.where,
-    )
 
 
 def guard(patient: Patient, finding: Finding) -> Iterable[Plan]:
@@ -102,7 +80,6 @@ def _advice(
     )
 
 
-REGISTER_MODULES = _advice(REGISTER, ("unregistered-module",), register)
 GUARD_OPERATION = _advice(
     GUARD, ("nonfinite-forward", "nonfinite-backward", "loss-scale-collapse"), guard
 )

@@ -15,6 +15,7 @@ _SENTENCES = {
     "before": marked("put {part} before {places}"),
     "behind": marked("put {part} behind {places}"),
     "wrap": marked("put a gated skip ({kind}) around {places}"),
+    "register": marked("register {places} with the model"),
     "set": marked("set {rest} on {places}"),
     "optimizer": marked("optimizer: {rest}"),
     "step": marked("in each training step: {rest}"),

@@ -18,6 +18,7 @@ Action = Literal[
     "rewrite",  # a function called in the forward of the module at `where`: options {"function", "by"}
     "insert",  # `part` behind (or before) the module: options {"before": bool}
     "wrap",  # a gated skip around the module, or around children of a Sequential
+    "register",  # what an attribute holds in a list or dictionary becomes the module's own
     "set",  # an attribute of a module or parameter: options {"name": value}
     "optimizer",  # an option of the optimizer, or a missing parameter: options {"lr": 1e-3, ...}
     "step",  # something that the training step does: options {"clip_norm": 1.0, ...}
@@ -105,8 +106,9 @@ def _argument(value: Any) -> Argument:
 class Edit:
     """One change at one place.
 
-    ``where`` holds dotted module names (``""``: the model itself), or parameter names for
-    ``scale``, ``fill`` and ``optimizer``; of a stretch of a Sequential, its first and last child.
+    ``where`` holds dotted module names (``""``: the model itself), parameter names for ``scale``,
+    ``fill`` and ``optimizer``, names of attributes for ``register``; of a stretch of a Sequential,
+    its first and last child.
     """
 
     action: Action

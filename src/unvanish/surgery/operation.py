@@ -14,6 +14,7 @@ from unvanish.probe.shapes import Shapes, seen_shapes
 from unvanish.surgery import values
 from unvanish.surgery.edits import ARCHITECTURE, Edit
 from unvanish.surgery.extending import Look, insert, with_shapes, wrap
+from unvanish.surgery.registering import register
 from unvanish.surgery.replacing import replace
 from unvanish.surgery.rewriting import rewrite
 from unvanish.surgery.values import Situation
@@ -61,7 +62,7 @@ def apply(
         for edit in edits:
             treated = _said(treated, edit, situation)
     runs = batch is not None and (loss is not None or forward is not None)
-    if runs and any(edit.action in ARCHITECTURE for edit in edits):
+    if runs and any(edit.action in ARCHITECTURE | {"register"} for edit in edits):
         _try_once(model, treated, situation)
     return treated
 
@@ -157,6 +158,8 @@ def _applied(model: nn.Module, edit: Edit, situation: Situation) -> nn.Module:
             values.scale(model, edit)
         case "fill":
             values.fill(model, edit)
+        case "register":
+            register(model, edit)
         case "set":
             values.set_attributes(model, edit)
         case "optimizer" | "step" | "advice":

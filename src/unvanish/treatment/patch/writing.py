@@ -12,6 +12,7 @@ from torch import nn
 from unvanish.probe.observe import unwrapped
 from unvanish.surgery.describe import describe
 from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part, Scalar
+from unvanish.surgery.registering import register
 from unvanish.treatment.patch import loop, optimizers
 from unvanish.treatment.patch.births import Births, model_of, watch
 from unvanish.treatment.patch.freezing import thaw
@@ -21,6 +22,7 @@ from unvanish.treatment.patch.modules import Making
 from unvanish.treatment.patch.names import Names
 from unvanish.treatment.patch.places import owner_of
 from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.registering import Holding
 from unvanish.treatment.patch.source import Source
 
 
@@ -75,6 +77,7 @@ class Writing:
             "rewrite": self._rewrite,
             "insert": self._insert,
             "set": self._set,
+            "register": self._register,
             "advice": self._advise,
         }
         if edits[0].action == "replace":
@@ -134,6 +137,14 @@ class Writing:
             left = self._making.set_options(left, edit.options)
         self._rest(edit, left)
 
+    def _register(self, edit: Edit) -> None:
+        holding = Holding(self.model, self.load)
+        left = list(edit.where) if self.lined else holding.register(edit.where)
+        try:
+            self._rest(edit, left)
+        finally:
+            register(self.model, edit)  # later edits name what is inside
+
     def _rest(self, edit: Edit, left: list[str]) -> None:
         if left:
             self._line(
@@ -152,7 +163,7 @@ class Writing:
         if self.program.made_of("model") is not self.model and edit.action != "initialise":
             raise Uncut("the program wraps its model (torch.compile); use the script before that")
         Lines(self.model, self.births, self.program, self.seed).write(edit)
-        if edit.action in ARCHITECTURE | VALUES | {"set"}:
+        if edit.action in ARCHITECTURE | VALUES | {"set", "register"}:
             self.lined = True
 
     def _optimizer(self, edit: Edit) -> None:
