@@ -110,26 +110,28 @@ def test_torchs_own_recurrence_is_named_once() -> None:
 
 
 class StateSpace(nn.Module):
-    """h = a h + x_t for every entry by itself, ``a`` made of a parameter."""
+    """h = a h + x_t for every entry by itself, ``a`` made of a parameter; or an average of both."""
 
-    def __init__(self, logit: float) -> None:
+    def __init__(self, logit: float, average: bool = False) -> None:
         super().__init__()
+        self.average = average
         self.read, self.head = nn.Linear(4, 32), nn.Linear(32, 2)
         self.keeping = nn.Parameter(torch.full((32,), logit))
 
     def forward(self, x: Tensor) -> Tensor:
         kept, state = torch.sigmoid(self.keeping), x.new_zeros(len(x), 32)
         for given in self.read(x).unbind(1):
-            state = kept * state + given
+            state = kept * state + ((1 - kept) * given if self.average else given)
         return self.head(state)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_state_of_which_each_step_keeps_a_part_forgets_or_does_not(seed: int) -> None:
+@pytest.mark.parametrize("average", [False, True])
+def test_a_state_that_keeps_a_part_of_itself_forgets_or_does_not(seed: int, average: bool) -> None:
     given = program(seed, 1.0, "step by step", "tanh")
-    findings = unvanish.diagnose(**(given | {"model": StateSpace(-1.0)})).findings
+    findings = unvanish.diagnose(**(given | {"model": StateSpace(-1.0, average)})).findings
     assert (findings[0].name, findings[0].where) == ("time-decay", ("keeping",))
-    assert unvanish.diagnose(**(given | {"model": StateSpace(5.0)})).healthy
+    assert unvanish.diagnose(**(given | {"model": StateSpace(5.0, average)})).healthy
 
 
 class OneGain(nn.Module):

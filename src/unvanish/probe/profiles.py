@@ -81,7 +81,8 @@ def _use_profiles(ops: Sequence[Op], told: set[str]) -> list[Profile]:
         for name in {name for name in behind if name is not None}:
             uses.setdefault(name, []).append(op)
     found: list[Profile] = []
-    for name, users in uses.items():
+    for name, found_uses in uses.items():
+        users = _leading_on(ops, found_uses)
         norms = [op.norm for op in reversed(users) if op.norm is not None]
         number = {op.index: -place for place, op in enumerate(users)}
         module = name.rpartition(".")[0]
@@ -98,6 +99,18 @@ def _use_profiles(ops: Sequence[Op], told: set[str]) -> list[Profile]:
                 )
             )
     return found
+
+
+def _leading_on(ops: Sequence[Op], uses: list[Op]) -> list[Op]:
+    """Of products by entries those behind which there are more: the rest weigh what a step reads."""
+    if len(uses) < 3 or any(op.role != "product" for op in uses):
+        return uses
+    number, leading = {op.index for op in uses}, set[int]()
+    for op in reversed(ops):
+        behind = {edge.target for edge in op.edges if edge.side == "data"} - {None}
+        if behind & number or behind & leading:
+            leading.add(op.index)
+    return [op for op in uses if op.index in leading]
 
 
 def _in_a_chain(ops: Sequence[Op], number: dict[int, int]) -> int:
