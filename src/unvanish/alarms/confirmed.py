@@ -85,8 +85,10 @@ def _runs(name: str, columns: Columns) -> np.ndarray:
     if name == stuck_saddle.CARD.name:
         return columns["zero_run"]
     if name == not_in_optimizer.CARD.name:
-        # One that took the place of another bears its name; the old one has no gradient any more.
-        return np.where(columns["update_most"] == 0, columns["judged"], columns["none_run"])
+        # One that took the place of another bears its name, and the steps that moved that one.
+        stands = np.where(columns["update"] == 0, 1.0, 0.0)
+        replaced = np.maximum(columns["none_run"], stands)
+        return np.where(columns["update_most"] == 0, columns["judged"], replaced)
     return np.zeros(len(columns))
 
 
