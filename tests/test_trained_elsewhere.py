@@ -88,3 +88,51 @@ def test_step_with_an_optimizer_of_its_own_for_the_embedding(held: bool) -> None
     else:
         assert diagnosis.findings[0].name == "not-in-optimizer"
         assert diagnosis.findings[0].where == ("0.weight",)
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_actor_and_critic_each_with_an_optimizer_in_one_step(cleared: bool) -> None:
+    """The critic's optimizer is the step's own: it clears and steps the copy's critic too."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"actor": nn.Linear(4, 2), "critic": nn.Linear(4, 1)})
+    judge = torch.optim.SGD(model["critic"].parameters(), 0.01, momentum=0.9)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def step(nets: Any, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> None:
+        states, returns = batch
+        value = nets["critic"](states).squeeze(1)
+        optimizer.zero_grad()
+        chosen = nets["actor"](states).log_softmax(1)[:, 0]
+        (-chosen * (returns - value).detach()).mean().backward()
+        optimizer.step()
+        if cleared:
+            judge.zero_grad()
+        F.mse_loss(value, returns).backward()
+        judge.step()
+
+    states = torch.randn(64, 4)
+    diagnosis = unvanish.diagnose(
+        model,
+        [(states, states[:, 0])],
+        optimizer=torch.optim.Adam(model["actor"].parameters(), 1e-3),
+        step=step,
+        steps=5,
+    )
+    found = [f.name for f in diagnosis.findings if f.severity != "note"]
+    assert found == ([] if cleared else ["stale-gradients"]), diagnosis.findings
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert judge.param_groups[0]["params"][0] is model["critic"].weight
+    assert not judge.state
+
+
+def test_model_that_takes_its_batch_as_one_dictionary() -> None:
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, batch: dict[str, Tensor]) -> Tensor:
+            return self.head(batch["x"])
+
+    batch = {"x": torch.randn(32, 4)}, torch.randint(2, (32,))
+    assert unvanish.diagnose(Whole(), batch, nn.CrossEntropyLoss()).healthy

@@ -4,6 +4,7 @@ A tuple is always one batch; anything else that iterates is a sequence of batche
 be a tensor, a tuple (positional arguments) or a mapping (keyword arguments).
 """
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -55,12 +56,29 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
-    """The model on one batch of inputs: positional for a tuple, keywords for a mapping."""
+    """The model on one batch of inputs: positional for a tuple, keywords for a mapping.
+
+    A mapping whose keys are no keywords of ``forward`` is handed over whole, if that takes it.
+    """
     if isinstance(inputs, Mapping):
-        return model(**cast(Mapping[str, Any], inputs))
+        named = cast(Mapping[str, Any], inputs)
+        return model(named) if _takes_whole(model, named) else model(**named)
     if isinstance(inputs, tuple):
         return model(*cast(tuple[Any, ...], inputs))
     return model(inputs)
+
+
+def _takes_whole(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
+    """Whether ``forward`` can be called with the mapping, and not with its entries by keyword."""
+    return not _binds(model, **inputs) and _binds(model, inputs)
+
+
+def _binds(model: nn.Module, *arguments: Any, **named: Any) -> bool:
+    try:
+        inspect.signature(model.forward).bind(*arguments, **named)
+    except (TypeError, ValueError):  # it does not fit, or a compiled forward has no signature
+        return False
+    return True
 
 
 def compute_loss(

@@ -16,7 +16,7 @@ from unvanish.preserve import preserved
 from unvanish.probe.observe import eager, observe
 from unvanish.trace import Trace
 from unvanish.training.loss_of_step import Step
-from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer
+from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer, hand_over
 from unvanish.training.reached import kept, reached
 from unvanish.training.record import LoopRecord
 from unvanish.training.recorder import LoopRecorder
@@ -77,6 +77,14 @@ class Program:
         loss = self.loss if forward is None else None
         return observe(model, data, loss, forward or self.forward, self.seed)
 
+    @contextmanager
+    def _lent(self, twin: nn.Module) -> Generator[None]:
+        """What the training step reaches is put back; its other optimizers step the copy."""
+        with kept(self._reached):
+            for optimizer in self.beside:
+                hand_over(optimizer, self.model, twin)
+            yield
+
     def twin(self) -> tuple[nn.Module, torch.optim.Optimizer]:
         """A copy without gradients, and the optimizer's copy for it."""
         twin = twin_of(self.model)
@@ -114,7 +122,7 @@ class Program:
         def take(twin: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
             step(twin, optimizer, map_tensors(batch, Tensor.clone))
 
-        with LoopRecorder(twin, optimizer), kept(self._reached):
+        with LoopRecorder(twin, optimizer), self._lent(twin):
             return rehearse(twin, optimizer, batches, steps, self.loss_of, take, tracked=tracked)
 
     def looped(
@@ -127,7 +135,7 @@ class Program:
         twin, optimizer = self.twin()
         recorder = listening(twin, optimizer)
         least, calls = max(granted, FEWEST_CALLS), 0
-        with self.at_rest(), kept(self._reached):
+        with self.at_rest(), self._lent(twin):
             batches = self.batches(least)
             initial = mean_loss(twin, batches[:EVALUATED], self.loss_of)
             with recorder:

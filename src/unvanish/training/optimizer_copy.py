@@ -39,6 +39,22 @@ def copied_optimizer(
     return made
 
 
+def hand_over(optimizer: torch.optim.Optimizer, model: nn.Module, twin: nn.Module) -> None:
+    """Let an optimizer that a step reaches by itself hold the copy's parameters for the model's.
+
+    With copies of what it remembers of them. Only inside of :func:`unvanish.training.reached.kept`,
+    which gives it back as it was.
+    """
+    mates: dict[int, Tensor] = {
+        id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)
+    }
+    for group in optimizer.param_groups:
+        for tensor in cast(list[Tensor], group["params"]):
+            if id(tensor) in mates and tensor in optimizer.state:
+                optimizer.state[mates[id(tensor)]] = copy.deepcopy(optimizer.state.pop(tensor))
+        group["params"] = [mates.get(id(t), t) for t in cast(list[Tensor], group["params"])]
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Refuse what is neither an optimizer nor a factory of one.
 
