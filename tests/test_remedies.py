@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 NOTHING_TO_DO = ("blind-spot",)
 ADVICE_ALONE = frozenset(
-    """unregistered-module nonfinite-forward nonfinite-backward loss-scale-collapse detached
+    """nonfinite-forward nonfinite-backward loss-scale-collapse detached
     half-precision-weights clip-before-unscale wrong-sign nothing-to-learn""".split()
 )
 """Findings of lessons that only an author can mend: in the source, the data or the loop."""
