@@ -105,6 +105,29 @@ def test_a_softmax_between_layers_is_exchanged_where_all_calls_stand_so(
     assert len(found) == count
 
 
+class Pooled(nn.Module):
+    """A softmax of convolutions, pooled and flattened on its way to a layer or into a product."""
+
+    def __init__(self, weighs: bool) -> None:
+        super().__init__()
+        self.weighs = weighs
+        self.conv, self.pool, self.head = nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Linear(36, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x.unflatten(1, (1, 8, 8)))
+        shares = self.pool(F.softmax(x, dim=1))
+        return self.head((shares * self.pool(x) if self.weighs else shares).flatten(1))
+
+
+@pytest.mark.parametrize(("weighs", "count"), [(False, 1), (True, 0)])
+def test_pooling_and_reshaping_stand_between_a_softmax_and_the_layer_that_reads_it(
+    weighs: bool, count: int
+) -> None:
+    patient = patient_of(program(Pooled, weighs))
+    found = [a for a in hidden_activations(patient) if a.function == "softmax"]
+    assert len(found) == count
+
+
 def test_a_part_finds_the_model_by_whatever_name_the_forward_has_for_it() -> None:
     edit = Edit(
         action="rewrite",

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -116,14 +116,21 @@ def _stands_between(patient: Patient, index: int) -> bool:
     if not softmax and not _is_unusual(module_at(patient, operation.module), operation):
         return False
     fed = all(every[k].parameters for k in operation.inputs if k is not None)
-    readers = [reader for reader in every[index + 1 :] if index in reader.inputs]
-    read = all(r.parameters or (not softmax and _passes_on(r)) for r in readers)
-    return fed and bool(readers) and read
+    return fed and _read_by_layers(every, index)
 
 
-def _passes_on(operation: Operation) -> bool:
-    """Whether it only pools, drops or reshapes, on the way to the next layer."""
-    return operation.function in SPATIAL | DROPOUTS | VIEWS
+def _read_by_layers(every: Sequence[Operation], index: int) -> bool:
+    """Whether weighted layers alone read it, at once or behind what only pools, drops or reshapes."""
+    ends: list[Operation] = []
+    ways = {index}
+    for place, reader in enumerate(every):
+        if place <= index or not ways & {k for k in reader.inputs if k is not None}:
+            continue
+        if reader.parameters or reader.function not in SPATIAL | DROPOUTS | VIEWS:
+            ends.append(reader)
+        else:
+            ways.add(place)
+    return bool(ends) and all(end.parameters for end in ends)
 
 
 def _is_unusual(module: nn.Module | None, operation: Operation) -> bool:
