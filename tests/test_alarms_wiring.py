@@ -210,6 +210,36 @@ def test_a_look_is_asked_for_once_and_not_of_what_takes_turns() -> None:
     assert asked(lambda step: bool(chance[step])) == []
 
 
+# --- factors that hold each other at zero ---------------------------------------------------------
+
+
+class Adapted(nn.Module):
+    """A frozen layer with two factors beside it, both of them zero or one."""
+
+    def __init__(self, both: bool) -> None:
+        super().__init__()
+        self.base = nn.Linear(4, 6).requires_grad_(False)
+        self.down = nn.Parameter(torch.zeros(2, 4) if both else torch.randn(2, 4))
+        self.up = nn.Parameter(torch.zeros(6, 2))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(torch.relu(self.base(inputs) + inputs @ self.down.T @ self.up.T))
+
+
+@pytest.mark.parametrize(("both", "named"), [(True, ["stuck-saddle"]), (False, [])])
+def test_two_factors_at_zero_are_stuck_and_not_dead(both: bool, named: list[str]) -> None:
+    torch.manual_seed(0)
+    model = Adapted(both)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, 1e-2)
+    with unvanish.watch(model, optimizer, budget=None) as monitor:
+        for step in range(30):
+            cleared(model, optimizer, step)
+    assert [name for name, _ in serious(monitor)] == named
+    assert all(set(alarm.where) == {"down", "up"} for alarm in monitor.alarms)
+
+
 # --- a look in which a loss scaler was at work ----------------------------------------------------
 
 

@@ -38,6 +38,8 @@ class _Dead:
         if not _long(columns).any():
             return AWAY if not columns.zero.any() else UNSEEN
         dead = stopped(moment)
+        if held_at_zero(columns, dead):
+            return AWAY  # stuck-saddle: their own zeros hold them, no unit is dead
         if not dead.any():
             return UNSEEN if _all_zero(columns) and not _excused(moment) else AWAY
         if _all_zero(columns):
@@ -58,6 +60,12 @@ def stopped(moment: Moment) -> Mask:
         return _nothing_in(columns, long) | _nothing_back(columns, long)
     whole = not _excused(moment) and not (long != columns.reached).any()
     return long if whole else np.zeros_like(long)
+
+
+def held_at_zero(columns: Columns, stopped_at: Mask) -> bool:
+    """Whether the matrices among these, two or more, are themselves exactly zero."""
+    weights = columns["log_weight"][stopped_at & columns.matrix]
+    return len(weights) > 1 and bool(np.isneginf(weights).all())
 
 
 def _long(columns: Columns) -> Mask:

@@ -12,6 +12,7 @@ from unvanish.alarms import (
     stale_gradients,
     step_too_large,
     step_too_small,
+    stuck_saddle,
     weight_decay_dominates,
 )
 from unvanish.alarms.detector import Detector
@@ -24,6 +25,7 @@ DETECTORS: tuple[Detector, ...] = (
     nonfinite.BACKWARD,
     loss_scale_collapse.DETECTOR,
     half_precision_underflow.DETECTOR,
+    stuck_saddle.DETECTOR,
     dead_units.DETECTOR,
     depth_profile.DECAY,
     depth_profile.GROWTH,
