@@ -1,20 +1,16 @@
 """Known faults in other clothes: the name comes first in the sick program, none in its twin."""
 
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from patients import blobs, classify
-from patients_exam import adam, mlp, sequences, sgd
+from patients_exam import Pair, Program, adam, mlp, sequences, sgd
 from torch import Tensor, nn
 
 import unvanish
 
-Program = dict[str, Any]
-Pair = Callable[[int, bool], Program]
 SEEDS = (0, 1)
 
 
@@ -74,6 +70,17 @@ def adapters_on_a_loud_base(seed: int, broken: bool) -> Program:
     return classify(model, blobs(seed), optimizer=sgd(model, 0.05))
 
 
+def generator_of_normal_weights(seed: int, broken: bool) -> Program:
+    """Its tanh is at its ends for the weights' sake: the loss is not to blame."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(mlp(10, 256, 64, 20), nn.Tanh())
+    if broken:
+        for weight in (p for p in model.parameters() if p.dim() > 1):
+            nn.init.normal_(weight)
+    data = torch.randn(48, 10), torch.tanh(torch.randn(48, 20))
+    return {"model": model, "data": data, "loss": nn.MSELoss(), "optimizer": adam(model)}
+
+
 class SmallUNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -103,8 +110,7 @@ def unet_of_normal_kernels(seed: int, broken: bool) -> Program:
             nn.init.normal_(part.weight)
     images = torch.randn(6, 1, 16, 16)
     data = images, (F.avg_pool2d(images, 3, 1, 1) > 0).float()
-    loss = nn.BCEWithLogitsLoss()
-    return {"model": model, "data": data, "loss": loss, "optimizer": adam(model)}
+    return classify(model, data, optimizer=adam(model)) | {"loss": nn.BCEWithLogitsLoss()}
 
 
 def distilled(temperature: float) -> Pair:
@@ -153,6 +159,7 @@ PAIRS: dict[str, tuple[Pair, str, str]] = {
     "linear attention, standard normal": (linear_attention, "init-too-large", "blocks.0"),
     "adapters on a loud base": (adapters_on_a_loud_base, "init-too-large", "1.base"),
     "U-Net of standard normal kernels": (unet_of_normal_kernels, "init-too-large", "first"),
+    "generator of standard normal weights": (generator_of_normal_weights, "init-too-large", ""),
     "probabilities over a temperature": (distilled(2.0), "double-softmax", "0"),
     "one score times many features": (score_of_one, "single-unit-softmax", "score"),
 }

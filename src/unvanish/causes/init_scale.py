@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unvanish.causes.dataflow import SUMS, VIEWS, Dataflow
 from unvanish.causes.no_nonlinearity import data_of
+from unvanish.causes.saturated_activation import MOSTLY
 from unvanish.probe.flow import NORMALIZING
 from unvanish.stretch import Stretch
 from unvanish.theory import critical_weight_decades, mended_by_weights
@@ -106,6 +107,23 @@ def loud_evidence(loud: Mapping[str, float], stretch: Stretch | None) -> dict[st
         "elasticity_decades": stretch.elasticity if stretch is not None else None,
         "signal_decades": stretch.forward if stretch is not None else None,
     }
+
+
+LOUD_DECADES = 1.0
+"""The step that the last layer bears falls with the square of its input's scale: a hundredfold."""
+
+
+def shut_by_weights(trace: Trace) -> bool:
+    """Whether the output's own squashing is saturated, and loud weights made most of what it reads.
+
+    Then another loss would meet scores that are as far off.
+    """
+    above = decades_above(loud_weights(trace))
+    return above >= LOUD_DECADES and any(
+        math.log10(max(activation.input_rms, 1.0)) <= 2 * above
+        for activation in trace.activations
+        if activation.feeds_loss and (activation.saturated_share or 0.0) >= MOSTLY
+    )
 
 
 def _normalized(flow: Dataflow, index: int) -> bool:

@@ -6,12 +6,15 @@ from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.depth_decay import named
 from unvanish.causes.init_scale import (
+    LOUD_DECADES,
     decades_above,
     deviation,
     evidence,
     loud_evidence,
     loud_weights,
+    shut_by_weights,
 )
+from unvanish.causes.level import converged, squashed_output
 from unvanish.causes.step_too_large import thrown
 from unvanish.stretch import Stretch, worst_rise
 
@@ -38,8 +41,6 @@ CARD = Card(
     "arXiv:1611.01232",
 )
 
-LOUD_DECADES = 1.0
-"""The step that the last layer bears falls with the square of its input's scale: a hundredfold."""
 REMEDIES = ("reinitialize", "insert-norm")
 
 
@@ -57,7 +58,9 @@ def find(case: Case) -> Iterable[Finding]:
     loud = loud_weights(case.trace)
     above = decades_above(loud)
     grown = _grown(above, rise) and rise is not None and not rise.repeats_one_module
-    if (above >= HARMFUL_DECADES and grown) or _mended(case):
+    squashed = squashed_output(case.trace) is not None
+    shut = squashed and shut_by_weights(case.trace) and not converged(case)
+    if (above >= HARMFUL_DECADES and grown) or shut or _mended(case):
         yield found(CARD, severity, list(loud), loud_evidence(loud, rise), REMEDIES)
 
 

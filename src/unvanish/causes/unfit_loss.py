@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.init_scale import shut_by_weights
 from unvanish.causes.level import converged, is_given, squashed_output
 from unvanish.causes.saturated_activation import MOSTLY
 from unvanish.trace import Operation
@@ -64,7 +65,7 @@ def find(case: Case) -> Iterable[Finding]:
         for a in case.trace.activations
         if a.feeds_loss and a.saturated_share is not None and a.saturated_share >= MOSTLY
     ]
-    if flat and not converged(case):
+    if flat and not shut_by_weights(case.trace) and not converged(case):
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
