@@ -56,3 +56,23 @@ def test_maximizing(objective: Objective, severity: str) -> None:
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, maximize=True)
     diagnosis = unvanish.diagnose(model, [batch], forward=objective, optimizer=optimizer)
     assert [(f.name, f.severity) for f in diagnosis.findings] == [("wrong-sign", severity)]
+
+
+def test_a_multiplier_goes_up_while_the_rest_goes_down() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"net": nn.Linear(6, 1), "price": nn.Linear(1, 1, bias=False)})
+    batch = torch.randn(64, 6), torch.randn(64, 1)
+
+    def forward(parts: nn.ModuleDict, given: tuple[Tensor, Tensor]) -> Tensor:
+        outputs = parts["net"](given[0])
+        excess = outputs.square().mean() - 0.1
+        return F.mse_loss(outputs, given[1]) + parts["price"](excess.reshape(1)).sum()
+
+    optimizer = torch.optim.Adam(
+        [
+            {"params": model["net"].parameters()},
+            {"params": model["price"].parameters(), "maximize": True},
+        ]
+    )
+    diagnosis = unvanish.diagnose(model, [batch], forward=forward, optimizer=optimizer)
+    assert [(f.name, f.severity) for f in diagnosis.findings] == [("wrong-sign", "note")]

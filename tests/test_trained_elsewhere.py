@@ -136,3 +136,41 @@ def test_model_that_takes_its_batch_as_one_dictionary() -> None:
 
     batch = {"x": torch.randn(32, 4)}, torch.randint(2, (32,))
     assert unvanish.diagnose(Whole(), batch, nn.CrossEntropyLoss()).healthy
+
+
+@pytest.mark.parametrize("placed", ["joined", "added"])
+def test_a_tensor_that_is_worked_into_the_batch_of_a_frozen_net(placed: str) -> None:
+    """A soft prompt before the embeddings, a disturbance on the inputs: made outside, then given."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2)).requires_grad_(False)
+    fitted = torch.randn(8, 4, requires_grad=True)
+
+    def forward(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        inputs = torch.cat([fitted, batch[0]]) if placed == "joined" else batch[0] + fitted
+        return F.cross_entropy(model(inputs).unflatten(0, (-1, 8)).mean(0), batch[1])
+
+    batch = torch.randn(8, 4), torch.randint(2, (8,))
+    diagnosis = unvanish.diagnose(net, [batch], forward=forward)
+    assert diagnosis.healthy, diagnosis.findings
+
+
+def test_step_that_gives_backward_a_gradient() -> None:
+    """As gradient caching does: the loss is taken on the outputs, its gradient handed back to them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+
+    def step(
+        net: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]
+    ) -> None:
+        optimizer.zero_grad()
+        outputs = net(batch[0])
+        kept = outputs.detach().requires_grad_()
+        F.cross_entropy(kept, batch[1]).backward()
+        outputs.backward(kept.grad)
+        optimizer.step()
+
+    batch = torch.randn(64, 6), torch.randint(3, (64,))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    diagnosis = unvanish.diagnose(model, batch, optimizer=optimizer, step=step)
+    assert diagnosis.healthy, diagnosis.findings
+    assert all(p.state == "reached" for p in diagnosis.trace.parameters), diagnosis.trace.parameters

@@ -8,6 +8,7 @@ from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.objective import loss_term
 from unvanish.causes.written_likelihood import likelihood_went_up
 from unvanish.trace import Op, Trace
+from unvanish.training.optimizer import ParameterGroup
 
 CARD = Card(
     code="UV711",
@@ -20,7 +21,9 @@ CARD = Card(
     apart="From the real step of a copy: the angle between the change of the weights and the "
     "gradient; and from the graph: a minus sign right behind a loss function that is "
     "bounded below, or a negative loss made of nothing but logarithms of probabilities of labels. "
-    "Other losses that are negative by nature (a density written out) are not named.",
+    "Other losses that are negative by nature (a density written out) are not named. Maximizing "
+    "is a fault where a term that is never negative enters the loss with a plus; of a reward, a "
+    "likelihood, a critic's gap, or of some groups only (a multiplier), it is a note.",
     do="Take the minus sign away, or maximize=True.",
     reference="torch.optim documentation: maximize",
 )
@@ -52,10 +55,7 @@ def find(case: Case) -> Iterable[Finding]:
     if upward:
         said = "the optimizer is set to maximize"
         names = [name for group in upward for name in group.parameters[:8]]
-        # A reward, a likelihood, a critic's gap is to be climbed; a loss is not.
-        backwards = any(g.lr is not None and g.lr < 0 for g in upward) or loss_term(case.trace)
-        severity = "broken" if backwards else "note"
-        yield found(CARD, severity, names or ["(model)"], {}, REMEDIES, detail=said)
+        yield found(CARD, _severity(case, upward), names or ["(model)"], {}, REMEDIES, detail=said)
         return
     base = case.laboratory.rehearsal()
     if base is None:
@@ -66,6 +66,18 @@ def find(case: Case) -> Iterable[Finding]:
         names = [m.name for m in base.weights[:8]]
         said = "the optimizer's change of the weights points up the gradient"
         yield found(CARD, "broken", names, evidence, REMEDIES, detail=said)
+
+
+def _severity(case: Case, upward: list[ParameterGroup]) -> str:
+    """A loss is not to be climbed; a reward, a likelihood, a critic's gap is.
+
+    One optimizer that goes both ways, a multiplier up and the rest down, was told so on purpose.
+    """
+    if any(g.lr is not None and g.lr < 0 for g in upward):
+        return "broken"
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    both = any(g.parameters and not g.maximize for g in groups)
+    return "note" if both or loss_term(case.trace) is None else "broken"
 
 
 def negated_loss(trace: Trace) -> Op | None:

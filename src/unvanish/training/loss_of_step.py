@@ -46,7 +46,8 @@ class LossOfStep:
                 loss, _ = scalers.behind(tensors)
                 if not _reaches(loss, own):  # a critic's own turn, for one, before the model's
                     return original(tensors, *arguments, **options)
-                raise _LossReached(loss)
+                given = arguments[0] if arguments else options.get("grad_tensors")
+                raise _LossReached(_weighed(loss, given))
 
             return backward
 
@@ -73,6 +74,13 @@ class LossOfStep:
             "step(model, optimizer, batch) came to its end without calling backward on a loss: it must "
             "be one whole training step (loss, backward, optimizer step)."
         )
+
+
+def _weighed(root: Tensor, given: Any) -> Tensor:
+    """The scalar with the same gradient as a backward call that was given one (cached, chunked)."""
+    if not isinstance(given, Tensor) or given.shape != root.shape:
+        return root
+    return (root * given.detach()).sum()
 
 
 def _reaches(root: Tensor, own: set[int]) -> bool:
