@@ -71,8 +71,9 @@ class LossOfStep:
         finally:
             scalers.give_back()
         raise BadInput(
-            "step(model, optimizer, batch) came to its end without calling backward on a loss: it must "
-            "be one whole training step (loss, backward, optimizer step)."
+            "step(model, optimizer, batch) came to its end without calling backward on a loss of "
+            "this model: it must be one whole training step (loss, backward, optimizer step). If it "
+            "fills .grad by hand, pass loss= or forward= too."
         )
 
 
