@@ -1,5 +1,6 @@
 """Remedies that exchange one call in a forward: which of its calls is meant, and when none can be."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from treated import findings, patient_of, treated
 from unvanish.lessons.data import clusters
 from unvanish.remedies.chart import hidden_activations
 from unvanish.remedies.ordering import candidates
+from unvanish.surgery import apply
 from unvanish.surgery.describe import describe
 from unvanish.surgery.edits import Edit, Part
+from unvanish.treatment.supposed import left_to_author
+from unvanish.trial.arm import copied_model
 
 
 class Scored(nn.Module):
@@ -152,3 +156,23 @@ def test_the_one_call_of_detach_is_left_out_and_the_loss_stays() -> None:
 
 def test_of_several_calls_of_detach_none_is_chosen() -> None:
     assert planned(program(Cut, 2), "rewire") == []
+
+
+@pytest.mark.parametrize(("calls", "left"), [(1, False), (2, True)])
+def test_what_is_left_to_its_author_is_not_gone_around(calls: int, left: bool) -> None:
+    patient = patient_of(program(Cut, calls))
+    assert left_to_author(patient, patient.diagnosis) is left
+
+
+@pytest.mark.parametrize("copy", [copied_model, lambda model: apply(model, ())])
+def test_a_copy_keeps_the_hooks_on_its_gradients(copy: Callable[[nn.Module], nn.Module]) -> None:
+    model = nn.Linear(4, 2)
+    model.weight.register_hook(lambda grad: grad.clamp(-1e-4, 1e-4))
+    twin = copy(copy(model))
+    twin(torch.ones(3, 4)).sum().backward()
+    assert model.weight.grad is None
+    (weight, bias) = twin.parameters()
+    assert weight.grad is not None
+    assert float(weight.grad.max()) == pytest.approx(1e-4)
+    assert bias.grad is not None
+    assert float(bias.grad.max()) == 3

@@ -26,6 +26,7 @@ from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Patient, Plan
 from unvanish.surgery import apply
 from unvanish.surgery.edits import Edit, Part
+from unvanish.treatment.supposed import supposed
 
 BY_NAME = {remedy.card.name: remedy for remedy in REMEDIES}
 
@@ -158,6 +159,27 @@ def test_images_are_scaled_by_channel() -> None:
     assert edit.part is not None
     assert edit.part.arguments["axis"] == 1
     assert edit.part.build()(images).std((0, 2, 3)).tolist() == pytest.approx([1, 1], rel=1e-2)
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_columns_of_targets_get_constants_of_their_own(far: bool) -> None:
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(64, 5), torch.randn(64, 2)
+    if far:
+        targets = targets * torch.tensor([2000.0, 30.0]) + torch.tensor([9000.0, 0.0])
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))
+    program = {"model": model, "data": (inputs, targets), "loss": nn.MSELoss()}
+    patient = patient_of(program)
+    assert any(f.name == "unscaled-target" for f in supposed(patient)) is far
+    (edit,) = plans("scale-target", patient, finding("unscaled-target"))[0]
+    assert edit.part is not None
+    if far:
+        torch.testing.assert_close(
+            torch.tensor(edit.part.arguments["std"]),
+            targets.std(0, correction=0),
+            rtol=1e-4,
+            atol=0,
+        )
 
 
 def test_target_constants_stand_behind_the_model_and_sgd_is_slowed_by_their_square() -> None:
@@ -344,6 +366,48 @@ def test_the_kind_of_norm_follows_shape_and_batch(count: int, kinds: list[str]) 
     assert [e[0].part.type.rpartition(".")[2] for e in made[::2] if e[0].part] == kinds
     for plan in made:
         apply(model, plan, batch=data, loss=nn.CrossEntropyLoss())
+
+
+class Widening(nn.Module):
+    """Two calls of one function in one forward, on signals of different width."""
+
+    def __init__(self, normed: bool = False) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 24), nn.Linear(24, 40)
+        self.norms = nn.ModuleList([nn.BatchNorm1d(24), nn.BatchNorm1d(40)] if normed else [])
+        self.out = nn.Linear(40, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = F.relu(self.norms[0](x) if self.norms else x)
+        x = self.second(x)
+        return self.out(F.relu(self.norms[1](x) if self.norms else x))
+
+
+def test_each_call_of_a_function_gets_a_norm_of_its_own_width() -> None:
+    torch.manual_seed(0)
+    program = {"model": Widening(), "data": clusters(0), "loss": nn.CrossEntropyLoss()}
+    edits = plans("insert-norm", patient_of(program), finding("depth-decay"))[0]
+    widths = [edit.part.arguments["num_features"] for edit in edits if edit.part is not None]
+    assert [edit.where for edit in edits] == [("first",), ("second",)]
+    assert widths == [24, 40]
+
+
+@pytest.mark.parametrize("count", [4, 64])
+def test_batch_norms_of_few_values_give_way_and_others_stay(count: int) -> None:
+    torch.manual_seed(0)
+    inputs, labels = clusters(0)
+    data = inputs[:count], labels[:count]
+    program = {"model": Widening(normed=True), "data": data, "loss": nn.CrossEntropyLoss()}
+    found = plans("insert-norm", patient_of(program), finding("depth-decay"))
+    if count == 64:
+        assert found == []
+        return
+    assert [(e.action, e.where) for e in found[0]] == [
+        ("replace", ("norms.0",)),
+        ("replace", ("norms.1",)),
+    ]
+    assert {e.part.type for e in found[0] if e.part is not None} == {"torch.nn.LayerNorm"}
 
 
 def test_sequences_get_layer_norm_and_vectors_batch_norm() -> None:
