@@ -274,6 +274,20 @@ def test_a_gradient_that_no_scale_makes_finite_is() -> None:
     assert "nonfinite-backward" in names
 
 
+def test_an_alarm_of_the_last_steps_leaves_no_look_behind() -> None:
+    """The last steps are judged when the watch is closed: who asks for a look then gets none."""
+    from torch.nn.modules import module as global_hooks
+
+    model = Two()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    before = len(global_hooks._global_forward_pre_hooks)
+    with unvanish.watch(model, optimizer) as monitor:
+        for step in range(6):
+            never_cleared(model, optimizer, step)
+    assert [name for name, _ in serious(monitor)] == ["stale-gradients"]
+    assert len(global_hooks._global_forward_pre_hooks) == before
+
+
 # --- one alarm for one fault ----------------------------------------------------------------------
 
 

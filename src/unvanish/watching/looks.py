@@ -37,6 +37,7 @@ class Looks:
         self._model, self._optimizer = model, optimizer
         self._budget = Budget(share, ())
         self._live: LiveLook | None = None
+        self._closed = False
         self._waited = 0
         self._scale = 1.0
         self._cost = 0.0
@@ -66,7 +67,7 @@ class Looks:
 
     def arm(self, locating: bool = False) -> None:
         """Look at the next forward and backward pass; ``locating`` the op that made NaN or Inf."""
-        if self._live is not None or self.reason is not None:
+        if self._live is not None or self.reason is not None or self._closed:
             return
         with self._booked():
             self._live = LiveLook(self._model, locating=locating)
@@ -125,7 +126,8 @@ class Looks:
             self.arm()
 
     def close(self) -> None:
-        """Take everything off."""
+        """Take everything off, for good: what is judged after that may still ask for a look."""
+        self._closed = True
         if self._live is not None:
             self._live.abandon()
             self._live = None
