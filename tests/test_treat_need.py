@@ -192,6 +192,23 @@ def test_where_no_line_tells_anything_the_nearest_samples_do(rate: float, lacks:
     assert ("nearest other samples" in str(need.of(base))) == lacks
 
 
+@pytest.mark.parametrize(("rate", "lacks"), [(1e-2, False), (1e-7, True)])
+def test_under_a_metric_of_unknown_unit_the_loss_tells_what_was_learned(
+    rate: float, lacks: bool
+) -> None:
+    # A share of the variance that is explained is zero for a constant: no part of that is a margin.
+    def explained(outputs: Tensor, targets: Tensor) -> float:
+        return 0.01 + 1 - float((outputs - targets).square().mean() / targets.var(correction=0))
+
+    inputs = torch.randn(320, 6, generator=torch.Generator().manual_seed(0))
+    data = inputs, inputs[:, :1] * inputs[:, 1:2]
+    model = stack(6, 32, 1)
+    task = prepare(model, data, F.mse_loss, metric=explained, steps=150, validation=True)
+    base = Contender((), "wiring", (), model, torch.optim.Adam(model.parameters(), rate))
+    need = Need(task, lambda c, seed: Running(c.arm, task, seed), 150, 5, Clock(None, None))
+    assert ("teach this net nothing" in str(need.of(base))) == lacks
+
+
 def test_a_rate_between_two_decades_is_found() -> None:
     # Of a loss w² gradient descent at rate r keeps 1 - 2r of w a step: 0.5 is best, 1 too much.
     inputs, targets = torch.ones(64, 1), torch.zeros(64, 1)
