@@ -1,8 +1,7 @@
-"""The record as readable tables: every judge on the same programs, with Wilson's intervals."""
+"""The record as readable tables: every judge beside ours on the same programs, with Wilson's intervals."""
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -108,6 +107,17 @@ def well_line(judge: str, lines: list[Line]) -> list[str]:
     ]
 
 
+OURS = "unvanish"
+
+
+def beside_ours(rows: Rows, known: Rows, judge: str) -> list[str]:
+    """A judge's line, and how many of the same programs ours brings to the twin's metric."""
+    line = sick_line(judge, lines_of(rows, known, judge, "sick"))
+    same = {name: row for name, row in rows.items() if judge in row}
+    ours = share(near_twin(a, k) for a, k in lines_of(same, known, OURS, "sick"))
+    return [*line[:2], "" if judge == OURS else ours, *line[2:]]
+
+
 def grouped(rows: Rows, known: Rows, judges: list[str], group: Callable[[str], str]) -> str:
     """The share with the twin's metric, by what a program's name says."""
     names = [n for n in rows if known.get(n, {}).get("label") == "sick"]
@@ -180,12 +190,14 @@ def report(record: dict[str, Any], known: dict[str, Any], judges: list[str]) -> 
     labelled: Rows = known["rows"]
     every: Rows = {n: r for n, r in record["rows"].items() if labelled.get(n, {}).get("label")}
     judges = [j for j in judges if any(j in row for row in every.values())]
-    rows = {n: row for n, row in every.items() if all(j in row for j in judges)}
-    by_intent = {n: row for n, row in rows.items() if n.startswith("h")}
-    harmless = {n: row for n, row in rows.items() if not n.startswith("h")}
+    by_intent = {n: row for n, row in every.items() if n.startswith("h")}
+    harmless = {n: row for n, row in every.items() if not n.startswith("h")}
     text = [
-        *head(record, known, rows),
-        markdown(SICK_HEAD, [sick_line(j, lines_of(rows, labelled, j, "sick")) for j in judges]),
+        *head(record, known),
+        markdown(
+            (*SICK_HEAD[:2], f"{OURS} on the same programs", *SICK_HEAD[2:]),
+            [beside_ours(every, labelled, judge) for judge in judges],
+        ),
         "## Healthy by intent, many of which look ill\n",
         markdown(
             WELL_HEAD, [well_line(j, lines_of(by_intent, labelled, j, "well")) for j in judges]
@@ -195,25 +207,23 @@ def report(record: dict[str, Any], known: dict[str, Any], judges: list[str]) -> 
             WELL_HEAD, [well_line(j, lines_of(harmless, labelled, j, "well")) for j in judges]
         ),
         "## Metric of the twin, by kind of fault and by net\n",
-        grouped(rows, labelled, judges, kind_of),
-        grouped(rows, labelled, judges, family_of),
+        grouped(every, labelled, judges, kind_of),
+        grouped(every, labelled, judges, family_of),
     ]
     for judge in (j for j in judges if j.startswith("unvanish")):
         text += in_detail(every, labelled, judge)
     return "\n".join(text) + "\n"
 
 
-def head(record: dict[str, Any], known: dict[str, Any], rows: Rows) -> list[str]:
+def head(record: dict[str, Any], known: dict[str, Any]) -> list[str]:
     """How the record was made, and how to read it."""
     facts = record.get("facts", {})
-    kinds = Counter(kind_of(n) for n in rows if known["rows"][n]["label"] == "sick")
     return [
         "# Treatment on the repair corpus\n",
         *(f"    {command}" for command in record["commands"]),
         f"\nunvanish {facts.get('unvanish')}, torch {facts.get('torch')}, {facts.get('device')}.\n",
         f"Labelled by training so far: {labels.summary(known['rows'])}.\n",
-        f"Below: the {len(rows)} programs that all of these judges have answered; sick ones by "
-        f"kind: {dict(sorted(kinds.items()))}.\n",
+        "Below every judge on the programs that it has answered, and ours on the same ones.\n",
         "*Metric of the twin*: held-out metric within 2 points of the mean of the known-good "
         "twin's on all but one of the seeds. *The gate holds*: signal, gradient, angles and singular "
         "values keep their scale at the start, on all but one. *Got worse*: the mean over the "
