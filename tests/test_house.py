@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "unvanish"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_PRINT = ("cli", "report")
-MAY_HOOK = ("probe", "training", "watching")
+MAY_HOOK = ("probe", "training", "twins", "watching")  # twins: the user's own, onto a copy
 PRINTS = {"print", "echo", "secho"}
 SHAPELESS = {"utils", "util", "helpers", "core", "base", "common", "types", "manager"}
 

@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,9 +143,12 @@ def _restore_values(tensor: Tensor, values: Tensor) -> None:
             tensor.copy_(values)
 
 
+_FUNCTORCH: Any = cast(Any, torch._C)._functorch  # no stub names it
+
+
 def in_transform(tensor: Tensor) -> bool:
     """Whether a tensor lives only inside of ``torch.vmap`` or another transform, as one of its slices."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+    return bool(_FUNCTORCH.is_functorch_wrapped_tensor(tensor))
 
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -192,7 +195,7 @@ class ParameterKeeper:
     def before_write(self, tensor: Tensor) -> None:
         """Remember the values of the parameters that share this tensor's memory, if some do."""
         while in_transform(tensor):  # its memory is that of what it wraps
-            tensor = torch._C._functorch.get_unwrapped(tensor)
+            tensor = _FUNCTORCH.get_unwrapped(tensor)
         if tensor.layout != torch.strided:
             return
         key = tensor.untyped_storage()._cdata

@@ -1,16 +1,14 @@
 """What the first weighted layers read where a batch has several inputs: tables beside categories."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unvanish.batches import compute_loss, map_tensors, split_batch, tensors_in
 from unvanish.errors import UnvanishError
 from unvanish.preserve import preserved
 from unvanish.probe.flow import WEIGHTED
 from unvanish.probe.observe import eager
+from unvanish.probe.values_read import values_read
 from unvanish.remedies.chart import body, module_at
 from unvanish.remedies.remedy import Patient
 from unvanish.surgery.operation import copied
@@ -24,15 +22,13 @@ def read_by_first_layers(patient: Patient) -> dict[str, list[Tensor]]:
     """
     if not _has_several(patient):
         return {}
-    names = _first(patient)
-    read: dict[str, list[Tensor]] = {name: [] for name in names}
     twin = copied(body(patient))
-    for name in names:
-        twin.get_submodule(name).register_forward_pre_hook(_note(read[name]))
     try:
-        for batch in patient.batches:
-            with preserved(twin, patient.seed), eager(), torch.no_grad():
-                compute_loss(twin, map_tensors(batch, Tensor.clone), patient.loss, patient.forward)
+        with values_read(twin, _first(patient)) as read, torch.no_grad():
+            for batch in patient.batches:
+                own = map_tensors(batch, Tensor.clone)
+                with preserved(twin, patient.seed), eager():
+                    compute_loss(twin, own, patient.loss, patient.forward)
     except (UnvanishError, RuntimeError, TypeError, ValueError):
         return {}  # what cannot run without a graph has other remedies
     return {name: found for name, found in read.items() if _alike(found)}
@@ -62,15 +58,6 @@ def _first(patient: Patient) -> tuple[str, ...]:
         for name, module in zip(found, own, strict=True)
         if name and module is not None and found.count(name) == 1
     )
-
-
-def _note(read: list[Tensor]) -> Callable[[nn.Module, Any], None]:
-    def hook(module: nn.Module, given: Any) -> None:
-        floats = [t for t in tensors_in(given) if t.is_floating_point()]
-        if floats:
-            read.append(floats[0].detach())
-
-    return hook
 
 
 def _alike(found: list[Tensor]) -> bool:
