@@ -248,6 +248,48 @@ def test_what_takes_more_than_an_assignment_is_left_to_surgery(project: Project)
     check(project, Edit(action="fill", where=("2.bias",), options={"value": 0.0}))
 
 
+BLOCKS = """import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = x + block(x).relu()
+        return self.head(x)
+
+
+def program():
+    model = Net()
+    batches = [(torch.randn(16, 8), torch.randint(3, (16,))) for _ in range(3)]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return model, batches, nn.CrossEntropyLoss(), optimizer
+"""
+
+
+def test_many_skips_of_one_kind_are_one_loop(project: Project) -> None:
+    project.write(BLOCKS)
+    options = {"kind": "rezero", "projection": "none"}
+    wraps = [Edit(action="wrap", where=(f"blocks.{k}",), options=options) for k in range(5)]
+    patch, made = check(project, *wraps)
+    assert "        model = unvanish.surgery.apply(model, [edit])" in changed(patch)[1]
+    assert len(changed(patch)[1]) < 20
+    assert not patch.cannot
+    held = {id(p) for p in made["optimizer"].param_groups[0]["params"]}
+    assert {id(p) for p in made["model"].parameters()} == held
+
+
+def test_skips_of_unknown_shapes_leave_nothing_half_written(project: Project) -> None:
+    project.write(BLOCKS)
+    patch = project.patch(Edit(action="wrap", where=("blocks.0",), options={"kind": "rezero"}))
+    assert (patch.diff, len(patch.cannot)) == ("", 1)
+
+
 def test_same_for_double_precision_in_eval_mode(project: Project) -> None:
     text = PROGRAM.replace("{optimizer}", "torch.optim.Adam(model.parameters())")
     text = text.replace("torch.randn(16, 8)", "torch.randn(16, 8).double()")

@@ -7,7 +7,8 @@ from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Keep, Patient
-from unvanish.surgery import apply
+from unvanish.surgery import apply, resolved
+from unvanish.surgery.edits import Edit
 from unvanish.surgery.optimizers import carried
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender
@@ -164,7 +165,7 @@ class Visit:
         return Treatment(
             model=base.model,
             optimizer=base.optimizer,
-            edits=base.edits,
+            edits=_replayable(patient, base.edits),
             verdict=verdict,
             trials=tuple(c.tried() for c in course.seen),
             before=patient.diagnosis,
@@ -176,3 +177,17 @@ class Visit:
             seconds=self._clock.seconds,
             original=patient.model,
         )
+
+
+def _replayable(patient: Patient, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """The same edits with the shapes around each skip written down: a patch has no batch to ask."""
+    if not any(edit.action == "wrap" for edit in edits):
+        return edits
+    return resolved(
+        patient.model,
+        edits,
+        batch=patient.batches[0],
+        loss=patient.loss,
+        forward=patient.forward,
+        seed=patient.seed,
+    )

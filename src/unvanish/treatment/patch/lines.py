@@ -13,7 +13,7 @@ from unvanish.treatment.patch.places import parameters_in, place
 from unvanish.treatment.patch.program import Program, Uncut
 from unvanish.treatment.patch.spelling import written_edit, written_range, written_tuple
 
-_MANY = 3  # lines of the same kind, before a loop says it more briefly
+MANY = 3  # lines of the same kind, before a loop says it more briefly
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Lines:
         model, made = self.program.read("model"), self._expression(part)
         parent = {name.rpartition(".")[0] for name in where}
         lines = [f"{place(model, self.model, name)} = {made}" for name in where]
-        if len(where) > _MANY:
+        if len(where) > MANY:
             lasts = [name.rpartition(".")[2] for name in where]
             owner = place(model, self.model, min(parent))
             if len(parent) == 1 and all(line.startswith(f"{owner}[") for line in lines):
@@ -95,7 +95,7 @@ class Lines:
         rest = f'{self._expression(part)}, "{side}", "{"norm" if "Norm" in kind else kind.lower()}"'
         model = self.program.read("model")
         lines = [f"{called}({place(model, self.model, name)}, {rest})" for name in edit.where]
-        if len(lines) > _MANY:
+        if len(lines) > MANY:
             body = f"{self.program.unit}{called}({model}.get_submodule(name), {rest})"
             lines = [f"for name in {written_tuple(edit.where)}:", body]
         self._add_structure(lines)
@@ -106,7 +106,7 @@ class Lines:
         change = f".mul_({edit.options['factor']!r})"
         names = _once(self.model, parameters_in(self.model, edit.where))
         lines = [f"{unit}{place(model, self.model, name)}{change}" for name in names]
-        if len(lines) > _MANY:
+        if len(lines) > MANY:
             lines = [
                 f"{unit}for name in {written_tuple(names)}:",
                 f"{unit}{unit}{model}.get_parameter(name){change}",
@@ -121,7 +121,7 @@ class Lines:
         model, value = self.program.read("model"), edit.options["value"]
         names = _once(self.model, parameters_in(self.model, edit.where))
         lines = [f"{called}({place(model, self.model, name)}, {value!r})" for name in names]
-        if len(lines) > _MANY:
+        if len(lines) > MANY:
             lines = [
                 f"for name in {written_tuple(names)}:",
                 f"{self.program.unit}{called}({model}.get_parameter(name), {value!r})",
@@ -163,6 +163,22 @@ class Lines:
         if run:
             self.program.add(lines, ("model", "data", "loss"))
             return
+        self._add_structure(lines)
+
+    def write_alike(self, edits: Sequence[Edit]) -> None:
+        """Skips around one module each that lead x on as it is: alike but for their places.
+
+        Raises:
+            Uncut: the program cannot take them.
+        """
+        called = self.program.names.called("unvanish.surgery", self.program.function)
+        model, unit = self.program.read("model"), self.program.unit
+        names = [edit.where[0] for edit in edits]
+        lines = [
+            f"for name in {written_tuple(names)}:",
+            f"{unit}edit = {written_edit(edits[0], called, '(name,)')}",
+            f"{unit}{model} = {called}.apply({model}, [edit])",
+        ]
         self._add_structure(lines)
 
     def _add_structure(self, lines: list[str]) -> None:

@@ -75,9 +75,17 @@ def grouped(edits: Iterable[Edit]) -> Iterator[tuple[Edit, ...]]:
             continue
         for _, alike in groupby(group, key=lambda e: (e.part, dict(e.options))):
             same = tuple(alike)
-            one = action in ("rewrite", "insert", "set", "scale", "fill")
-            where = tuple(name for edit in same for name in edit.where)
-            yield from [(replace(same[0], where=where),)] if one else ((edit,) for edit in same)
+            if action in ("rewrite", "insert", "set", "scale", "fill"):
+                where = tuple(name for edit in same for name in edit.where)
+                yield (replace(same[0], where=where),)
+            elif same[0].options.get("projection") == "none" and _single(same):
+                yield same
+            else:
+                yield from ((edit,) for edit in same)
+
+
+def _single(edits: Sequence[Edit]) -> bool:
+    return all(len(edit.where) == 1 for edit in edits)
 
 
 def _root(

@@ -23,9 +23,9 @@ def written_range(numbers: list[int]) -> str:
     return repr(tuple(numbers))
 
 
-def written_edit(edit: Edit, surgery: str) -> str:
-    """An edit as the call that makes it."""
-    given = [f'action="{edit.action}"', f"where={written_tuple(edit.where)}"]
+def written_edit(edit: Edit, surgery: str, where: str | None = None) -> str:
+    """An edit as the call that makes it; ``where``: source to write in the place of its names."""
+    given = [f'action="{edit.action}"', f"where={where or written_tuple(edit.where)}"]
     if edit.part is not None:
         given.append(f"part={_written_part(edit.part, surgery)}")
     if edit.options:

@@ -17,7 +17,7 @@ from unvanish.treatment.patch import loop, optimizers
 from unvanish.treatment.patch.births import Births, model_of, watch
 from unvanish.treatment.patch.freezing import thaw
 from unvanish.treatment.patch.functions import Forwards
-from unvanish.treatment.patch.lines import Lines
+from unvanish.treatment.patch.lines import MANY, Lines
 from unvanish.treatment.patch.modules import Making
 from unvanish.treatment.patch.names import Names
 from unvanish.treatment.patch.places import owner_of
@@ -83,6 +83,9 @@ class Writing:
         if edits[0].action == "replace":
             self._replace(edits)
             return
+        if len(edits) > MANY:
+            self._alike(edits)
+            return
         for edit in edits:
             try:
                 handlers.get(edit.action, self._line)(edit)
@@ -94,7 +97,8 @@ class Writing:
         if self.program is not None:
             self.program.finish()
         for source, names in list(self.files.values()):
-            names.write_imports()
+            if source.after != source.before:  # a line that could not be written leaves no import
+                names.write_imports()
             if not source.parses():
                 self.give_up(f"{source.path} would no longer be Python")
 
@@ -145,6 +149,14 @@ class Writing:
         finally:
             register(self.model, edit)  # later edits name what is inside
 
+    def _alike(self, edits: tuple[Edit, ...]) -> None:
+        """Many skips of one kind in one loop."""
+        try:
+            self._lines("wrap").write_alike(edits)
+            self.lined = True
+        except Uncut as error:
+            self.cannot += [f"{describe(edit)}: {error}." for edit in edits]
+
     def _rest(self, edit: Edit, left: list[str]) -> None:
         if left:
             self._line(
@@ -157,12 +169,15 @@ class Writing:
         except Uncut as error:
             self.cannot.append(f"{describe(edit)}: {error}.")
 
-    def _line(self, edit: Edit) -> None:
+    def _lines(self, action: str) -> Lines:
         if self.program is None:
             raise Uncut(f"{self.reason}; use the script")
-        if self.program.made_of("model") is not self.model and edit.action != "initialise":
+        if self.program.made_of("model") is not self.model and action != "initialise":
             raise Uncut("the program wraps its model (torch.compile); use the script before that")
-        Lines(self.model, self.births, self.program, self.seed).write(edit)
+        return Lines(self.model, self.births, self.program, self.seed)
+
+    def _line(self, edit: Edit) -> None:
+        self._lines(edit.action).write(edit)
         if edit.action in ARCHITECTURE | VALUES | {"set", "register"}:
             self.lined = True
 
