@@ -12,7 +12,7 @@ from unvanish.remedies.remedy import Level
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, best_of_levels
-from unvanish.treatment.contest import leaders
+from unvanish.treatment.contest import RATES, leaders, outward
 from unvanish.treatment.playoff import TURNS, PlayOff
 from unvanish.trial import Task, prepare
 
@@ -172,3 +172,24 @@ def test_a_smaller_change_is_tried_at_its_own_step_sizes_too_a_larger_one_only_a
     skip = contender("largest", 0.9, 1, "skip")
     assert leaders([large, skip, small], 1) == [large, small]
     assert leaders([small, large, skip], 1) == [small]
+
+
+def at(factor: float) -> Contender:
+    step = (Edit(action="optimizer", options={"lr_factor": factor}),) if factor != 1 else ()
+    return replace(contender("a step size", 0.9), edits=step)
+
+
+@pytest.mark.parametrize(
+    ("best", "others", "further"),
+    [
+        (900, (100, 300, 900), (RATES[1],)),
+        (1 / 9, (1, 1 / 3, 1 / 9), (RATES[0],)),
+        (300, (100, 300, 900), ()),
+        (1, (1,), ()),
+    ],
+)
+def test_step_sizes_go_on_where_the_best_is_the_last_one(
+    best: float, others: tuple[float, ...], further: tuple[float, ...]
+) -> None:
+    other_edits = contender("another net", 0.9, 1, "activation")
+    assert outward(at(best), [*map(at, others), other_edits]) == further

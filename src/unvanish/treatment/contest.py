@@ -27,6 +27,8 @@ RATES = (1 / 3, 3.0)
 """Other step sizes that the leaders are tried at: every contender deserves its own."""
 LEADERS = {RUNGS[1]: FEWEST, RUNGS[2]: 1}
 """How many are tried at other step sizes behind a rung: at the second time those around the first."""
+FURTHER = 4
+"""So many more where the best step size is the last one that was tried: two decades."""
 BRAKE = 0.1
 """The step size that a contender which diverges at once is given a second chance at."""
 
@@ -55,7 +57,18 @@ class Contest:
             going = self._survivors(going, control, rung)
             if rung in LEADERS and rung != self._rungs[-1]:
                 going += self._at_rates(leaders(going, LEADERS[rung]), RATES, rung)
-        return going
+        return [*going, *self._beyond(going)]
+
+    def _beyond(self, going: Sequence[Contender]) -> list[Contender]:
+        """Where the best stands at the end of its step sizes: further ones, as long as they help."""
+        made: list[Contender] = []
+        best = min(going, key=lambda c: c.loss_at(self._steps), default=None)
+        while best is not None and best.out is None and len(made) < FURTHER:
+            further = self._at_rates([best], outward(best, self.seen), self._steps)
+            made += further
+            better = [c for c in further if c.loss_at(self._steps) < best.loss_at(self._steps)]
+            best = better[0] if better else None
+        return made
 
     def _train(self, contender: Contender, rung: int) -> None:
         """Bring a contender to this rung; without time left, it stays where it is."""
@@ -131,6 +144,15 @@ def leaders(going: Sequence[Contender], count: int) -> list[Contender]:
     largest = max((LEVELS.index(c.level) for c in first), default=0)
     smaller = [c for c in best_of_levels(going) if LEVELS.index(c.level) < largest]
     return [*first, *(c for c in smaller if c not in first)]
+
+
+def outward(best: Contender, seen: Iterable[Contender]) -> tuple[float, ...]:
+    """The factor that leads past the step sizes that these edits were tried at, from the last one."""
+    edits, own = _without_factor(best.edits)
+    others = [factor for core, factor in (_without_factor(c.edits) for c in seen) if core == edits]
+    if len(set(others)) < 2 or min(others) < own < max(others):
+        return ()
+    return (RATES[1],) if own >= max(others) else (RATES[0],)
 
 
 def _without_factor(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], float]:
