@@ -37,6 +37,8 @@ root of n times their size has been replaced where that reaches its own size. Be
 before is still the larger part, and a rise of the loss may be one that training recovers from."""
 SETTLED = 20
 """After fewer steps a run whose loss falls may still be the slower one by the chance of its start."""
+LONGER = 3
+"""How many times as long a run is that is asked before a loss which only rose is held against it."""
 RATES = (0.1, 0.01, 1e-4)
 
 
@@ -51,6 +53,8 @@ def find(case: Case) -> Iterable[Finding]:
     for rate in RATES:
         smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
         if smaller is not None and smaller.fell > 0 and clearly_better(smaller, base):
+            if goes_by(case, base, rate):
+                return
             yield _finding(base, smaller, rate, moved)
             return
 
@@ -63,6 +67,20 @@ def thrown(base: Rehearsal) -> bool:
 def replaced(movement: Movement) -> bool:
     """Whether steps like the largest one, in any directions, add up to the tensor's own size."""
     return largest(movement) * math.sqrt(len(movement.update)) >= LARGE
+
+
+def goes_by(case: Case, base: Rehearsal, rate: float) -> bool:
+    """Whether longer runs no longer tell the two apart: a rise at the start that training leaves behind.
+
+    A net with batch norm and momentum often begins so. What blew up is not asked again.
+    """
+    if not base.finite or blew_up(base) or len(base.losses) >= LONGER * SETTLED:
+        return False
+    longer = case.laboratory.rehearsal(share=LONGER)
+    smaller = case.laboratory.rehearsal(rate=rate, share=LONGER / 2)
+    if longer is None or smaller is None:
+        return False
+    return longer.finite and not (smaller.fell > 0 and clearly_better(smaller, longer))
 
 
 def _decayed(case: Case, base: Rehearsal) -> bool:
