@@ -10,16 +10,20 @@ from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.flat_functions import behind
 from unvanish.trace import Op, Trace
 
-LIMITS = {
-    "Clamp": "clamp clip",
-    "ClampMin": "clamp_min clamp clip",
-    "ClampMax": "clamp_max clamp clip",
-    "Threshold": "threshold",
-    "Maximum": "maximum max",
-    "Minimum": "minimum min",
-}
-"""What autograd calls them, and what the program calls."""
-CHOICES = {"Where": "where", "Mul": "mul multiply", "MaskedFill": "masked_fill"}
+LIMITS = dict[str, frozenset[str]](
+    Clamp=frozenset(("clamp", "clip")),
+    ClampMin=frozenset(("clamp_min", "clamp", "clip")),
+    ClampMax=frozenset(("clamp_max", "clamp", "clip")),
+    Threshold=frozenset(("threshold",)),
+    Maximum=frozenset(("maximum", "max")),
+    Minimum=frozenset(("minimum", "min")),
+)
+"""What the program calls, by what autograd calls it."""
+CHOICES = dict[str, frozenset[str]](
+    Where=frozenset(("where",)),
+    Mul=frozenset(("mul", "multiply")),
+    MaskedFill=frozenset(("masked_fill",)),
+)
 """Limits at zero, where what is chosen by is a comparison of the very values that are chosen."""
 COMPARISONS = frozenset("gt ge lt le greater greater_equal less less_equal".split())
 
@@ -42,27 +46,34 @@ class ClosedLimit:
 def closed_limits(trace: Trace) -> list[ClosedLimit]:
     """Those that a gradient arrived at and none left, though something that trains is behind.
 
-    Without a weight between it and the loss it is part of the loss: a hinge that is solved, or an
-    output that is cut to its range.
+    Without a weight between it and the loss it is part of the loss: a hinge that is solved, boxes
+    that do not overlap, or an output that is cut to its range.
     """
     flow = Dataflow(trace)
+    hidden = _hidden(flow)
     zero = {p.name for p in trace.parameters if p.state == "zero"}
     limits: dict[int, ClosedLimit] = {}
     for op in trace.ops:
         if op.kind not in LIMITS | CHOICES or not op.norm or op.left != 0:
             continue
         lost = zero & behind(trace, op.index)
-        called = next((i for i in _called(flow, op) if lost & flow.leaves(i)), None)
+        called = next((i for i in _called(flow, op, hidden) if lost & flow.leaves(i)), None)
         if called is not None:
             limits.setdefault(called, _limit(flow, called))
     return [limits[index] for index in sorted(limits)]
 
 
-def _called(flow: Dataflow, op: Op) -> list[int]:
+def _hidden(flow: Dataflow) -> list[int]:
+    """The operations that a layer with weights of its own reads, on its way to the loss."""
+    layers = [i for i in flow.to_loss if flow[i].parameters]
+    return sorted(flow.ancestors(m for i in layers for m in flow[i].inputs if m is not None))
+
+
+def _called(flow: Dataflow, op: Op, hidden: list[int]) -> list[int]:
     """The calls in the program that may have made this op."""
     return [
         i
-        for i in sorted(flow.to_loss - flow.near_loss)
+        for i in hidden
         if flow[i].inside
         and (flow[i].module, flow[i].call) == (op.module, op.call)
         and (op.output_rms is None or op.output_rms == flow[i].output_rms)
@@ -73,8 +84,8 @@ def _called(flow: Dataflow, op: Op) -> list[int]:
 def _made(flow: Dataflow, index: int, kind: str) -> bool:
     function = flow[index].function.strip("_")
     if kind in LIMITS:
-        return function in LIMITS[kind].split()
-    if function not in CHOICES[kind].split() or not flow.is_zero(index):
+        return function in LIMITS[kind]
+    if function not in CHOICES[kind] or not flow.is_zero(index):
         return False
     makers = {flow.before(m) for m in flow[index].inputs if m is not None} - {None}
     compared = [m for m in makers if m is not None and flow[m].function in COMPARISONS]

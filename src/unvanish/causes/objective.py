@@ -8,7 +8,7 @@ NEVER_NEGATIVE = frozenset(
 )
 NEVER_POSITIVE = frozenset(("LogSoftmax", "LogSigmoid"))
 _PASSING = frozenset("Mean Sum Add Gather Index Squeeze Unsqueeze".split())
-_FLIPPED = {"Neg": (True,), "Sub": (False, True), "Rsub": (True, False)}
+_FLIPPED = dict[str, tuple[bool, ...]](Neg=(True,), Sub=(False, True), Rsub=(True, False))
 
 
 def loss_term(trace: Trace) -> Op | None:
