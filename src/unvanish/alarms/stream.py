@@ -60,7 +60,9 @@ class Alarms:
     def active(self) -> tuple[Event, ...]:
         """The alarms that were raised and are not over, the earliest onset first."""
         raised = [watch.alarm for watch in self._watches if watch.alarm is not None]
-        return tuple(sorted([*raised, *self._confirmed.alarms.values()], key=_onset))
+        return tuple(
+            sorted([*raised, *self._confirmed.alarms.values()], key=lambda event: event.since)
+        )
 
     def add_tensors(self, entries: Sequence[TensorEntry]) -> None:
         """More columns, after the known ones, from the next reading on."""
@@ -115,7 +117,7 @@ class Alarms:
                         raised.append((watch, sign))
                 elif watch.alarm is not None and watch.over(sign):
                     cleared.append(_cleared(watch.alarm, reading))
-                    self._over_since[watch.name] = reading.step, _onset(watch.alarm)
+                    self._over_since[watch.name] = reading.step, watch.alarm.since
                     watch.alarm = None
             hinted = self._take_hints(reading)
             cleared += [_cleared(alarm, reading) for alarm in self._confirmed.over(self._columns)]
@@ -162,17 +164,17 @@ class Alarms:
             for name, (over, onset) in self._over_since.items()
             if step - over <= 2 * PATIENCE
         }
-        return lately | {event.name: _onset(event) for event in self.active}
+        return lately | {event.name: event.since for event in self.active}
 
     def _fold_under(self, cause: Event) -> None:
         """Alarms that were raised before their cause was proven, but did not begin before it."""
         for watch in self._watches:
             alarm = watch.alarm
-            if alarm is None or "because_onset" in alarm.evidence or _onset(alarm) < _onset(cause):
+            if alarm is None or "because_onset" in alarm.evidence or alarm.since < cause.since:
                 continue
             explains = self._consequences.explains
             if explains(cause.name, alarm.name) and not explains(alarm.name, cause.name):
-                watch.alarm = self._consequences.follow(alarm, cause.name, _onset(cause))
+                watch.alarm = self._consequences.follow(alarm, cause.name, cause.since)
 
     def _event(self, name: str, sign: Sign, reading: StepReading, known: dict[str, int]) -> Event:
         changed, sentence = changes_before(sign.onset, self._course, self._columns)
@@ -211,10 +213,6 @@ class Alarms:
                 "because of" not in alarm.detail
             ):
                 watch.alarm = replace(alarm, detail=f"because of {name}: {alarm.detail}")
-
-
-def _onset(event: Event) -> int:
-    return int(event.evidence.get("onset", event.step))
 
 
 def _cleared(alarm: Event, reading: StepReading) -> Event:

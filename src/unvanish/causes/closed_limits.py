@@ -49,18 +49,23 @@ def closed_limits(trace: Trace) -> list[ClosedLimit]:
     Without a weight between it and the loss it is part of the loss: a hinge that is solved, boxes
     that do not overlap, or an output that is cut to its range.
     """
+    shut = [op for op in trace.ops if _may_limit(op) and op.norm and op.left == 0]
+    if not shut:
+        return []
     flow = Dataflow(trace)
     hidden = _hidden(flow)
     zero = {p.name for p in trace.parameters if p.state == "zero"}
     limits: dict[int, ClosedLimit] = {}
-    for op in trace.ops:
-        if op.kind not in LIMITS | CHOICES or not op.norm or op.left != 0:
-            continue
+    for op in shut:
         lost = zero & behind(trace, op.index)
         called = next((i for i in _called(flow, op, hidden) if lost & flow.leaves(i)), None)
         if called is not None:
             limits.setdefault(called, _limit(flow, called))
     return [limits[index] for index in sorted(limits)]
+
+
+def _may_limit(op: Op) -> bool:
+    return op.kind in LIMITS or op.kind in CHOICES
 
 
 def _hidden(flow: Dataflow) -> list[int]:

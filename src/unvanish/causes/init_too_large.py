@@ -1,6 +1,6 @@
 """UV103 init-too-large: the weights amplify signal and gradient, or drive units into saturation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
@@ -50,23 +50,23 @@ def find(case: Case) -> Iterable[Finding]:
     off = deviation(case.trace, layers)
     rise = worst_rise(case.trace)
     severity = "broken" if rise is not None and rise.decades >= BROKEN_DECADES else "harmful"
-    if off is not None and off.per_layer > 0:
-        plain = _grown(off.decades, rise) or off.saturated >= 0.5
-        if (off.decades >= HARMFUL_DECADES and plain) or _mended(case):
-            yield found(CARD, severity, named(off.layers), evidence(off, rise), REMEDIES)
-            return
     loud = loud_weights(case.trace)
     above = decades_above(loud)
+    amplify = off is not None and off.per_layer > 0
+    if off is not None and amplify:
+        shows = _grown(off.decades, rise) or off.saturated >= 0.5
+        if (off.decades >= HARMFUL_DECADES and shows) or _mended(case, loud):
+            yield found(CARD, severity, named(off.layers), evidence(off, rise), REMEDIES)
+            return
     grown = _grown(above, rise) and rise is not None and not rise.repeats_one_module
     squashed = squashed_output(case.trace) is not None
     shut = squashed and shut_by_weights(case.trace) and not converged(case)
-    if (above >= HARMFUL_DECADES and grown) or shut or _mended(case):
+    if (above >= HARMFUL_DECADES and grown) or shut or (not amplify and _mended(case, loud)):
         yield found(CARD, severity, list(loud), loud_evidence(loud, rise), REMEDIES)
 
 
-def _mended(case: Case) -> bool:
+def _mended(case: Case, loud: Mapping[str, float]) -> bool:
     """Whether steps that go up the loss go well at the same rate from critical weights."""
-    loud = loud_weights(case.trace)
     if decades_above(loud) < LOUD_DECADES:
         return False
     base = case.laboratory.rehearsal()

@@ -7,7 +7,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
 from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
 from unvanish.probe.flow import NORMALIZING, WEIGHTED
-from unvanish.trace import Parameter, Trace
+from unvanish.trace import Operation, Parameter, Trace
 
 CARD = Card(
     code="UV605",
@@ -82,6 +82,11 @@ def _zeros(trace: Trace) -> list[Parameter]:
     return [p for p in trace.parameters if p.state == "zero"]
 
 
+def _adds_bias(operation: Operation) -> bool:
+    """Whether one of its parameters may be a bias, which multiplies nothing."""
+    return operation.function not in SCALINGS | UNBIASED
+
+
 def factors(flow: Dataflow, index: int) -> set[str]:
     """The parameters that the signal is multiplied by here, or zeros made of them; no biases."""
     operation = flow[index]
@@ -89,7 +94,7 @@ def factors(flow: Dataflow, index: int) -> set[str]:
         return set(operation.parameters[:1])
     if operation.function not in SCALINGS | WEIGHTED:
         return set()
-    biased = operation.function not in SCALINGS | UNBIASED
+    biased = _adds_bias(operation)
     names = {n for n in operation.parameters if not biased or flow.dimensions.get(n, 0) >= 2}
     made = operation.inputs[:2] if biased else operation.inputs
     blank = (m for m in made if m is not None and not flow[m].from_data and flow.is_zero(m))
@@ -128,7 +133,7 @@ def _empty_operands(
             found.append(_factors_behind(flow, maker, holders) if blank else set())
         else:
             found.append(empty & flow.leaves(maker) if blank else set())
-    biased = operation.function not in SCALINGS | UNBIASED
+    biased = _adds_bias(operation)
     direct = [n for n in operation.parameters if not biased or flow.dimensions.get(n, 0) != 1]
     found += [{name} & empty for name in direct[: 2 - len(found)]]
     return found

@@ -183,8 +183,7 @@ def _verdict(monitor: "Monitor") -> str:
     name = f"{found[0].code} {found[0].name}"
     alarm = next((alarm for alarm in monitor.active if alarm.name == found[0].name), None)
     if alarm is not None:
-        since = int(alarm.evidence.get("onset", alarm.step))
-        name = filled(_("{name} since step {step}"), name=name, step=since)
+        name = filled(_("{name} since step {step}"), name=name, step=alarm.since)
     said = filled("{steps}; {name}: {said}", steps=steps, name=name, said=sentence(found[0]))
     if len(found) == 1:
         return said

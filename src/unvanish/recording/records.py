@@ -50,6 +50,11 @@ class StepReading:
     scalars: dict[str, float] = field(default_factory=dict[str, float])
 
 
+def begun(evidence: Mapping[str, float], step: int) -> int:
+    """The step that an alarm began at, as far as that was told; it was raised some steps later."""
+    return int(evidence.get("onset", step))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened at a step.
@@ -68,6 +73,11 @@ class Event:
     where: tuple[str, ...] = ()
     evidence: Mapping[str, float] = field(default_factory=dict[str, float])
     detail: str = ""
+
+    @property
+    def since(self) -> int:
+        """The step that it began at, see :func:`begun`."""
+        return begun(self.evidence, self.step)
 
     def plain(self) -> dict[str, Any]:
         """The event as what JSON can hold."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from unvanish.recording.endings import Ending
-from unvanish.recording.records import Event
+from unvanish.recording.records import Event, begun
 
 SEVERITIES: Final = ("broken", "harmful", "note", "")
 """The worst first; an alarm may have none."""
@@ -25,8 +25,8 @@ class Alarm:
 
     @property
     def since(self) -> int:
-        """The step that it began at, as far as that was told; it was raised some steps later."""
-        return int(self.evidence.get("onset", self.step))
+        """The step that it began at, see :func:`unvanish.recording.records.begun`."""
+        return begun(self.evidence, self.step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

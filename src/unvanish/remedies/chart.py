@@ -104,8 +104,7 @@ def _in_the_place_of_one(patient: Patient) -> Iterable[Activation]:
     for index in standing:
         operation = every[index]
         if operation.function != "softmax" or operation.module not in elsewhere:
-            makers = [every[k].module for k in operation.inputs if k is not None]
-            yield _as_activation(operation, makers[0] if makers else None)
+            yield _as_activation(operation, next(iter(makers(patient, operation)), None))
 
 
 def _stands_between(patient: Patient, index: int) -> bool:
@@ -190,7 +189,7 @@ def operation_of(patient: Patient, activation: Activation) -> Operation | None:
     places = [place for place, one in enumerate(alike) if one is activation]
     if places and len(alike) == len(ran):
         return ran[places[0]]
-    fed = [o for o in ran if activation.fed_by in _makers(patient, o)]
+    fed = [o for o in ran if activation.fed_by in makers(patient, o)]
     return next(iter(fed or ran), None)
 
 
@@ -198,7 +197,8 @@ def _named(operation: Operation) -> str:
     return activation_name(operation.function) or operation.function
 
 
-def _makers(patient: Patient, operation: Operation) -> list[str]:
+def makers(patient: Patient, operation: Operation) -> list[str]:
+    """The modules that ran the operations whose outputs this one reads."""
     every = patient.diagnosis.trace.operations
     return [every[k].module for k in operation.inputs if k is not None]
 

@@ -10,6 +10,7 @@ from unvanish.remedies.chart import (
     body,
     hidden_activations,
     is_own_module,
+    makers,
     module_at,
     operation_of,
     samples,
@@ -94,8 +95,7 @@ def _norm_for(patient: Patient, activation: Activation, position: int) -> Edit |
         return None
     shape = operation.input_shapes[0]
     feeder = module_at(patient, activation.fed_by)
-    makers = [patient.diagnosis.trace.operations[k] for k in operation.inputs if k is not None]
-    path = makers[0].module if makers else activation.fed_by
+    path = next(iter(makers(patient, operation)), activation.fed_by)
     norm = module_at(patient, path)
     starved = isinstance(norm, BATCH_NORMS) and math.prod(shape) < BATCH * norm.num_features
     if isinstance(norm, NORMS) and not starved:

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
+from unvanish.batches import Forward, Loss
 from unvanish.errors import UnvanishError
 from unvanish.init.report import Readings
 from unvanish.probe.observe import observe
 from unvanish.remedies.ordering import LEVELS
 from unvanish.remedies.remedy import Level, Patient
-from unvanish.surgery import apply
+from unvanish.surgery import apply, resolved
 from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit
 from unvanish.surgery.optimizers import carried
@@ -99,18 +101,32 @@ def operate(
     """
     edits = tuple(edits)
     try:
-        model = apply(
-            patient.model,
-            edits,
-            batch=patient.batches[0],
-            loss=patient.loss,
-            forward=patient.forward,
-            seed=patient.seed,
-        )
+        model = apply(patient.model, edits, **_looking(patient))
         optimizer = carried(patient.optimizer, patient.model, model, edits)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         raise UnvanishError(f"the edits could not be made: {error}") from error
     return Contender(tuple(remedies), level, edits, model, optimizer)
+
+
+def replayable(patient: Patient, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """The same edits with the shapes around each skip written down: a patch has no batch to ask."""
+    if not any(edit.action == "wrap" for edit in edits):
+        return edits
+    return resolved(patient.model, edits, **_looking(patient))
+
+
+class _Looking(TypedDict):
+    batch: Any
+    loss: Loss | None
+    forward: Forward | None
+    seed: int
+
+
+def _looking(patient: Patient) -> _Looking:
+    """What surgery looks at a patient with."""
+    return _Looking(
+        batch=patient.batches[0], loss=patient.loss, forward=patient.forward, seed=patient.seed
+    )
 
 
 def look(patient: Patient, model: nn.Module) -> Trace:

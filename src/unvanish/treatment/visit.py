@@ -7,11 +7,10 @@ from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Keep, Patient
-from unvanish.surgery import apply, resolved
-from unvanish.surgery.edits import Edit
+from unvanish.surgery import apply
 from unvanish.surgery.optimizers import carried
 from unvanish.treatment.clock import Clock
-from unvanish.treatment.contender import Contender
+from unvanish.treatment.contender import Contender, replayable
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.course import Course, advice, harmful
 from unvanish.treatment.need import Need
@@ -165,7 +164,7 @@ class Visit:
         return Treatment(
             model=base.model,
             optimizer=base.optimizer,
-            edits=_replayable(patient, base.edits),
+            edits=replayable(patient, base.edits),
             verdict=verdict,
             trials=tuple(c.tried() for c in course.seen),
             before=patient.diagnosis,
@@ -177,17 +176,3 @@ class Visit:
             seconds=self._clock.seconds,
             original=patient.model,
         )
-
-
-def _replayable(patient: Patient, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """The same edits with the shapes around each skip written down: a patch has no batch to ask."""
-    if not any(edit.action == "wrap" for edit in edits):
-        return edits
-    return resolved(
-        patient.model,
-        edits,
-        batch=patient.batches[0],
-        loss=patient.loss,
-        forward=patient.forward,
-        seed=patient.seed,
-    )

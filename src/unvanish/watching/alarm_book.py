@@ -7,6 +7,7 @@ from unvanish.causes import CAUSES
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event
+from unvanish.recording.records import begun
 from unvanish.remedies import REMEDIES
 from unvanish.watching.alarm_said import sentence_said
 
@@ -21,6 +22,11 @@ class Alarm(Finding):
 
     step: int
     over: int | None = None
+
+    @property
+    def since(self) -> int:
+        """The step that it began at, see :func:`unvanish.recording.records.begun`."""
+        return begun(self.evidence, self.step)
 
 
 class AlarmBook:

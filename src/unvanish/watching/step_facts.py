@@ -60,14 +60,15 @@ class StepFacts:
         """It is over; whether it counts, because it reached a watched tensor."""
         loss: Tensor | None = getattr(self._thread, "loss", None)
         self._thread.loss = None
-        if failed or loss is None or self._versions() == self._thread.versions:
+        versions = self._versions()
+        if failed or loss is None or versions == self._thread.versions:
             return False
         here = None if self.continued else known_here(loss)
         if here is not None:
             value = here.sum() if here.dim() else here
             self._loss = value.clone() if self._loss is None else self._loss + value
         self._backwards += 1
-        self._left = self._versions()
+        self._left = versions
         self._scale = self._thread.scale if self._thread.scale is not None else self._scale
         return True
 

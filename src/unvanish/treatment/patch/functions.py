@@ -125,10 +125,9 @@ def _writer(
         for name, value in edit.options.items()
         if name not in ("function", "by", "nth", "method")
     }
-    own = written.args.args[0].arg if written.args.args else "self"
     if edit.options.get("by") == NOTHING:
         return alone
-    called = f"{own}.{child_name(holder, edit.part)}" if edit.part is not None else ""
+    called = f"{own_name(written)}.{child_name(holder, edit.part)}" if edit.part is not None else ""
     function = FUNCTIONS.get(edit.part.type) if edit.part is not None else edit.options.get("by")
     if function is not None:
         keywords = {**keywords, **(edit.part.arguments if edit.part is not None else {})}
@@ -137,6 +136,11 @@ def _writer(
         return None
     given = "".join(f", {name}={value!r}" for name, value in keywords.items())
     return lambda argument: f"{called}({argument}{given})"
+
+
+def own_name(method: ast.FunctionDef) -> str:
+    """What a method calls the object that it is called on."""
+    return method.args.args[0].arg if method.args.args else "self"
 
 
 def child_name(holder: ast.ClassDef, part: Part) -> str:
@@ -155,8 +159,7 @@ def _child(source: Source, names: Names, holder: ast.ClassDef, edit: Edit) -> bo
     init = _init(holder)
     assert init is not None
     made = names.expression(edit.part, init)
-    own = init.args.args[0].arg if init.args.args else "self"
-    source.add_after(init.body[-1], [f"{own}.{child_name(holder, edit.part)} = {made}"])
+    source.add_after(init.body[-1], [f"{own_name(init)}.{child_name(holder, edit.part)} = {made}"])
     return True
 
 

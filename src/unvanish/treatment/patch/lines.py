@@ -148,10 +148,7 @@ class Lines:
 
     def _apply(self, edit: Edit) -> None:
         """The general way: a treated copy takes the model's name."""
-        if not self.program.local("model"):
-            raise Uncut("the model is made outside of the program's function")
-        called = self.program.names.called("unvanish.surgery", self.program.function)
-        model = self.program.read("model")
+        called, model = self._surgery()
         looks = edit.action == "wrap" and "projection" not in edit.options
         run = ["batch=" + self.program.read("data")] if looks and self._tuple() else []
         run += [f"loss={self.program.read('loss')}"] if run else []
@@ -165,14 +162,21 @@ class Lines:
             return
         self._add_structure(lines)
 
+    def _surgery(self) -> tuple[str, str]:
+        """The names of unvanish.surgery and of the model that is to become its own treated copy."""
+        if not self.program.local("model"):
+            raise Uncut("the model is made outside of the program's function")
+        called = self.program.names.called("unvanish.surgery", self.program.function)
+        return called, self.program.read("model")
+
     def write_alike(self, edits: Sequence[Edit]) -> None:
         """Skips around one module each that lead x on as it is: alike but for their places.
 
         Raises:
             Uncut: the program cannot take them.
         """
-        called = self.program.names.called("unvanish.surgery", self.program.function)
-        model, unit = self.program.read("model"), self.program.unit
+        called, model = self._surgery()
+        unit = self.program.unit
         names = [edit.where[0] for edit in edits]
         lines = [
             f"for name in {written_tuple(names)}:",

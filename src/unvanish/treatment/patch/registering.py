@@ -11,7 +11,7 @@ from torch import nn
 from unvanish.surgery.places import parent_of
 from unvanish.surgery.registering import kind_of, registered
 from unvanish.treatment.patch.births import own
-from unvanish.treatment.patch.functions import function_at
+from unvanish.treatment.patch.functions import function_at, own_name
 from unvanish.treatment.patch.modules import Load
 
 
@@ -45,7 +45,7 @@ class Holding:
         begins = function_at(source, code.co_name, code.co_firstlineno)
         if begins is None or not begins.args.args or not source.compiles_to(code):
             return False
-        target = f"{begins.args.args[0].arg}.{name}"
+        target = f"{own_name(begins)}.{name}"
         values = [
             node.value
             for node in ast.walk(begins)
