@@ -41,6 +41,8 @@ def _correction(
     part: Part, scale: float, shift: float, centred: bool, found: dict[str, float]
 ) -> Callable[[Tensor], Tensor]:
     def correct(output: Tensor) -> Tensor:
+        if part.module in found:  # another call of the same weight: the first one has spoken
+            return output
         signal = output.detach().double() - shift
         if centred and part.bias is not None:
             mean = _mean(part, signal)

@@ -1,6 +1,6 @@
 """The operations of one forward pass as a graph: who reads whom, and what the activations are."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,17 @@ class Graph:
                     seen.add(maker)
                     pending.append(maker)
         return seen
+
+    def side_by_side(self, calls: Collection[int]) -> bool:
+        """Whether the value of none of these operations flows into another one of them."""
+        reached: set[int] = set()
+        for index in range(min(calls), max(calls) + 1):
+            fed = any(maker in reached for maker in self.operations[index].inputs)
+            if fed and index in calls:
+                return False
+            if fed or index in calls:
+                reached.add(index)
+        return True
 
     def before(self, index: int, through: frozenset[str]) -> int | None:
         """The nearest operation at or before ``index`` that is none of ``through``."""

@@ -1,6 +1,6 @@
 """Which layers write and read the signal in which form: decided for the whole graph at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,10 +60,15 @@ def make_plan(
             refused[index] = "no pairs" if shape is not None else "no shape"
         else:
             shapes[index] = shape
+    calls: dict[int, list[int]] = {}
+    for index, part in parts.items():
+        calls.setdefault(id(part.weight), []).append(index)
     for _ in range(_PATIENCE):
         state = _State(graph, parts, shapes, writers, readers)
         state.propagate()
-        unread = state.unread
+        for alike in calls.values():
+            state.compare(alike)
+        unread = {call for index in state.unread for call in calls[id(parts[index].weight)]}
         if not unread:
             writes = {i: shape for i, shape in shapes.items() if i not in state.passes}
             return Plan(writes, state.reads, frozenset(state.passes), refused)
@@ -109,6 +114,13 @@ class _State:
             else:
                 self._carry(index, held)
 
+    def compare(self, calls: Sequence[int]) -> None:
+        """A weight that is applied several times has to read the same layout each time."""
+        found = [self.reads.get(index) for index in calls]
+        first = found[0]
+        if any(layout is not first and not _same(layout, first) for layout in found):
+            self.unread |= {w for layout in found if layout is not None for w in layout.writers}
+
     def _weigh(self, index: int, held: list[Layout]) -> None:
         part = self.parts[index]
         for layout in held:
@@ -130,7 +142,7 @@ class _State:
         if part.operation in self.writers:
             bends.append(self.writers[part.operation].function)
         depthwise = part.groups == part.inputs == part.outputs > 1
-        return depthwise and all(bend.sides == (0.0, 1.0) for bend in bends)
+        return depthwise and part.calls == 1 and all(bend.sides == (0.0, 1.0) for bend in bends)
 
     def _activate(self, bend: Bend) -> None:
         makers = [m for m in self.graph[bend.start].inputs if m is not None and m in self.layouts]
@@ -155,6 +167,17 @@ class _State:
             self.layouts[index] = layout
             if not self.graph.readers.get(index) and not layout.active:
                 self.unread |= layout.writers
+
+
+def _same(one: Layout | None, other: Layout | None) -> bool:
+    """Whether entries mean the same numbers in both."""
+    if one is None or other is None:
+        return False
+    return (
+        np.array_equal(one.number, other.number)
+        and np.array_equal(one.weight, other.weight)
+        and np.array_equal(one.offset, other.offset)
+    )
 
 
 def _breaks(layout: Layout, function: str, shapes: Mapping[int, Shape]) -> bool:

@@ -43,9 +43,23 @@ class Situation:
     aims: dict[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]])
     notes: dict[str, str] = field(default_factory=dict[str, str])
     changes: list[Change] = field(default_factory=list[Change])
+    _calls: dict[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
+
+    def calls_of(self, part: Part) -> frozenset[int]:
+        """Every operation that applies this part's weight, where none feeds another; else none.
+
+        Two pictures through one net, a reading at each time step: the values that are right for
+        one call are right for all. A weight that its own output comes back to is another matter.
+        """
+        key = id(part.weight)
+        if key not in self._calls:
+            calls = frozenset(i for i, other in self.parts.items() if other.weight is part.weight)
+            known = len(calls) == part.calls and self.graph.side_by_side(calls)
+            self._calls[key] = calls if known else frozenset()
+        return self._calls[key]
 
     def may_change(self, part: Part) -> bool:
-        """Whether weight and bias of this part may get new values, and one call uses them."""
+        """Whether weight and bias of this part may get new values."""
         return self.permitted.reason(part.names) is None
 
     @property

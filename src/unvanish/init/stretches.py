@@ -60,20 +60,18 @@ class Stretches:
 
     def _plan(self, situation: Situation) -> Plan:
         depth = situation.depth()
-        writers: dict[int, Bend] = {}
-        for index, part in situation.parts.items():
-            bends = situation.bends_behind(index)
-            alike = bool(bends) and all(b.function is bends[0].function for b in bends)
-            once = part.calls == 1 and situation.may_change(part)
-            plainly = depth > self.shallow and not situation.in_short_branch(index)
-            if alike and once and plainly and index not in situation.gains:
-                writers[index] = bends[0]
-        readers = frozenset(
-            index
+        readers = {
+            index: part
             for index, part in situation.parts.items()
-            if part.calls == 1 and situation.may_change(part)
-        )
-        return make_plan(situation.graph, situation.parts, writers, readers, self.choice, depth)
+            if situation.calls_of(part) and situation.may_change(part)
+        }
+        writers: dict[int, Bend] = {}
+        for index, part in readers.items() if depth > self.shallow else ():
+            bends = [_bend_behind(situation, call) for call in sorted(situation.calls_of(part))]
+            if bends[0] is not None and all(b and b.function is bends[0].function for b in bends):
+                writers[index] = bends[0]
+        graph, parts = situation.graph, situation.parts
+        return make_plan(graph, parts, writers, frozenset(readers), self.choice, depth)
 
     def _write(self, situation: Situation, plan: Plan, index: int, part: Part) -> None:
         shape, reads = plan.writes.get(index), plan.reads.get(index)
@@ -95,7 +93,7 @@ class Stretches:
                 numbers=numbers,
             )
         )
-        if part.calls == 1 and index not in plan.passes:
+        if situation.calls_of(part) and index not in plan.passes:
             scale, shift = (1.0, 0.0) if shape is None else (shape.scale, shape.shift)
             situation.aims[index] = (scale * situation.sizes.get(index, 1.0), shift)
 
@@ -113,6 +111,14 @@ class Stretches:
             return True
         deep = situation.depth() > self.shallow and not situation.in_short_branch(index)
         return deep and situation.graph.source(index)[0] != "batch"
+
+
+def _bend_behind(situation: Situation, index: int) -> Bend | None:
+    """The activation that a part feeds along a plain stretch; of several alike the first."""
+    bends = situation.bends_behind(index)
+    plainly = index not in situation.gains and not situation.in_short_branch(index)
+    alike = bool(bends) and all(b.function is bends[0].function for b in bends)
+    return bends[0] if plainly and alike else None
 
 
 def gain_after(situation: Situation, index: int) -> float:
