@@ -36,14 +36,22 @@ class Pictures(nn.Module):
 
 
 class Pair(nn.Module):
-    """Two convolutions with batch norm, with or without the skip around them."""
+    """Two convolutions, with or without batch norm, with or without the skip around them.
 
-    def __init__(self, skip: bool) -> None:
+    Without norms the branch starts at zero, as without that no such net of 56 layers trains
+    (Zhang et al. 2019, Fixup).
+    """
+
+    def __init__(self, skip: bool, norm: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
-        self.norm1, self.norm2 = nn.BatchNorm2d(CHANNELS), nn.BatchNorm2d(CHANNELS)
+        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=not norm)
+        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=not norm)
+        made = nn.BatchNorm2d if norm else nn.Identity
+        self.norm1, self.norm2 = made(CHANNELS), made(CHANNELS)
         self.relu, self.skip = nn.ReLU(), skip
+        if not norm:
+            nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
+            nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
@@ -59,9 +67,10 @@ def plain_cnn(depth: int, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, classes))
 
 
-def normed_cnn(depth: int, classes: int, skip: bool) -> nn.Sequential:
+def paired_cnn(depth: int, classes: int, skip: bool, norm: bool = True) -> nn.Sequential:
     """The same number of convolutions with batch norm; with ``skip`` the residual twin."""
-    stem = [nn.Conv2d(1, CHANNELS, 3, padding=1, bias=False), nn.BatchNorm2d(CHANNELS), nn.ReLU()]
-    pairs = [Pair(skip) for _ in range((depth - 1) // 2)]
+    first = nn.BatchNorm2d(CHANNELS) if norm else nn.Identity()
+    stem = [nn.Conv2d(1, CHANNELS, 3, padding=1, bias=not norm), first, nn.ReLU()]
+    pairs = [Pair(skip, norm) for _ in range((depth - 1) // 2)]
     tail = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, classes)]
     return nn.Sequential(Pictures(), *stem, *pairs, *tail)

@@ -61,7 +61,11 @@ def convolution_cells(options: argparse.Namespace) -> Iterator[Cell]:
         plain = lambda task, depth=depth: nets.plain_cnn(depth, task.classes)  # noqa: E731
         for name in ("torch's default", "He", OURS) if depth < 110 else (OURS,):
             yield supervised(f"plain, {name}", "digits", depth, "adam", plain, CONTESTANTS[name])
-        for label, skip in (("plain with batch norm", False), ("residual twin", True)):
-            build = lambda task, d=depth, s=skip: nets.normed_cnn(d, task.classes, s)  # noqa: E731
+        for label, skip, norm in (
+            ("plain with batch norm", False, True),
+            ("residual twin", True, True),
+            ("residual without norm", True, False),
+        ):
+            build = lambda task, d=depth, s=skip, n=norm: nets.paired_cnn(d, task.classes, s, n)  # noqa: E731
             default = CONTESTANTS["torch's default"]
             yield supervised(label, "digits", depth, "adam", build, default)

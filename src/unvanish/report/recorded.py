@@ -6,6 +6,7 @@ from unvanish.causes import explain
 from unvanish.errors import UnvanishError
 from unvanish.languages import figure, filled, marked, ngettext, recognised
 from unvanish.languages import gettext as _
+from unvanish.recording import Event
 from unvanish.recording.endings import Ending
 from unvanish.recording.summary import Actions, Alarm, Summary
 from unvanish.report.evidence import numbers
@@ -104,7 +105,7 @@ def _ending(ending: Ending) -> str:
     return filled(said, values)
 
 
-def sentence_of(alarm: Alarm) -> str:
+def sentence_of(alarm: Alarm | Event) -> str:
     """The card's sentence with this alarm's numbers; empty where some of them were not measured.
 
     Empty as well for a consequence: its own words say what it follows from.
