@@ -3,6 +3,7 @@
 import pytest
 import torch
 from patients_cuts import HEALTHY_CUTS, SICK_CUTS, Adversary, generators_turn
+from torch import Tensor, nn
 
 import unvanish
 from unvanish.experiments.laboratory import Laboratory
@@ -137,3 +138,26 @@ def test_watch_does_not_take_constants_for_numbers_that_came_back() -> None:
 
     assert looked_at(HEALTHY_CUTS["a head whose output is logged"](0), "detached") == []
     assert looked_at(SICK_CUTS["features as floats"][0](0), "detached") == ["detached"]
+
+
+class Scaled(nn.Module):
+    """A learned factor, read as a number: into the output, or for a log alone."""
+
+    def __init__(self, into_output: bool) -> None:
+        super().__init__()
+        self.layer, self.factor = nn.Linear(6, 3), nn.Parameter(torch.tensor(1.5))
+        self.into_output, self.log = into_output, 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        number = self.factor.item()
+        self.log = number
+        return self.layer(x) * (number if self.into_output else 1.0)
+
+
+@pytest.mark.parametrize("into_output", [True, False])
+def test_a_parameter_read_as_a_number_is_cut_where_the_loss_follows_it(into_output: bool) -> None:
+    torch.manual_seed(0)
+    data = torch.randn(32, 6), torch.arange(32) % 3
+    found = unvanish.diagnose(Scaled(into_output), data, nn.functional.cross_entropy)
+    named = [(f.name, f.where) for f in found.findings]
+    assert named == ([("detached", ("(model)", "factor"))] if into_output else [])

@@ -5,6 +5,7 @@ import io
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -438,7 +439,7 @@ def test_settings_of_modules_and_parameters() -> None:
 
 def _uncopyable() -> nn.Module:
     model = nn.Linear(2, 2)
-    model.held = (model.weight * 2,)  # pyright: ignore[reportAttributeAccessIssue]
+    model.held = threading.Lock()  # pyright: ignore[reportAttributeAccessIssue]
     return model
 
 

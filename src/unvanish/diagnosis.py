@@ -1,6 +1,5 @@
 """diagnose: from a trace to ranked findings, the benign look-alikes, and what was not seen."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from unvanish.trace import Trace
 from unvanish.training.loss_of_step import LossOfStep, Step
 from unvanish.training.optimizer import OptimizerReading, read_optimizer
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
+from unvanish.twins import twin_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ def _read(
     if isinstance(optimizer, torch.optim.Optimizer):
         return read_optimizer(optimizer, model, bench.beside)
     try:
-        twin = copy.deepcopy(model)
+        twin = twin_of(model)
         return read_optimizer(copied_optimizer(optimizer, twin, twin), twin)
     except (RuntimeError, TypeError, ValueError) as error:
         bench.failures.append(f"the optimizer could not be read: {error}")
@@ -239,7 +239,7 @@ def _observe_unfrozen(
     batches: int,
 ) -> Trace:
     """Of a model that is frozen as a whole: its trace as if it were not, with what is so noted."""
-    twin = copy.deepcopy(unwrapped(model)[0])
+    twin = twin_of(unwrapped(model)[0])
     for parameter in twin.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     trace = observe(twin, data, loss, forward, seed, batches=batches)

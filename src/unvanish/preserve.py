@@ -13,16 +13,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unvanish.attributes import Attributes
+
 
 @contextlib.contextmanager
 def preserved(model: nn.Module, seed: int) -> Generator["Guard"]:
     """Seed all generators with ``seed`` inside; restore model and random state outside.
 
-    Restored whatever happens: training modes, buffers (values, and which exist), ``.grad`` and
-    ``requires_grad`` of every parameter, post-accumulate hooks (silenced inside, so that an
-    optimizer living in the backward pass does not step), grad mode, and the random state of
-    Python, numpy and torch on CPU and initialised accelerators. The guard it yields takes in
-    more modules and leaf tensors as they turn up (a loss with weights and buffers of its own).
+    Restored whatever happens: training modes, buffers (values, and which exist), plain attributes
+    (:mod:`unvanish.attributes`), ``.grad`` and ``requires_grad`` of every parameter,
+    post-accumulate hooks (silenced inside, so that an optimizer living in the backward pass does
+    not step), grad mode, and the random state of Python, numpy and torch on CPU and initialised
+    accelerators. The guard it yields takes in more modules and leaf tensors as they turn up (a
+    loss with weights and buffers of its own).
     """
     with (
         torch.inference_mode(False),
@@ -71,6 +74,7 @@ class Guard:
         self._modules: dict[int, nn.Module] = {}
         self._modes: list[tuple[nn.Module, bool]] = []
         self._buffers: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._attributes: list[Attributes] = []
         self._values: list[tuple[Tensor, Tensor, bool]] = []
         self._leaves: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
         self._hooks: list[tuple[Tensor, dict[int, Any]]] = []
@@ -87,7 +91,8 @@ class Guard:
             # One by one: train(mode) would also flip a part that the user froze in eval mode.
             self._modes.append((part, part.training))
             self._buffers.append((part, dict(part._buffers)))  # named_buffers hides None and shared
-            for buffer in part._buffers.values():
+            self._attributes.append(Attributes(part))
+            for buffer in (*part._buffers.values(), *_plain_tensors(part)):
                 if buffer is not None and not in_transform(buffer):
                     plain = buffer.grad_fn is None
                     self._values.append((buffer, buffer.detach().clone(), plain))
@@ -118,6 +123,8 @@ class Guard:
             for name in set(module._buffers) - set(buffers):
                 del module._buffers[name]
             module._buffers.update(buffers)
+        for attributes in self._attributes:
+            attributes.restore()
         for buffer, values, plain in self._values:
             if plain and buffer.grad_fn is not None:
                 buffer.detach_()  # written to outside no_grad: it would carry our graph along
@@ -131,7 +138,14 @@ class Guard:
         # Whatever still points here must not keep a batch or its gradients alive.
         for kept in (self._modules, self._leaves, self._modes, self._buffers, self._values):
             kept.clear()
+        self._attributes.clear()
         self._hooks.clear()
+
+
+def _plain_tensors(module: nn.Module) -> list[Tensor]:
+    """Tensors that it keeps without having registered them: a mean of its own, what it saw last."""
+    kept = [value for value in vars(module).values() if isinstance(value, Tensor)]
+    return [tensor for tensor in kept if not tensor.is_leaf or not tensor.requires_grad]
 
 
 def _restore_values(tensor: Tensor, values: Tensor) -> None:

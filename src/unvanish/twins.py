@@ -8,10 +8,11 @@ attribute anyway, as nearly all are, can be made directly; the rest goes through
 import copy
 import copyreg
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -19,8 +20,15 @@ _EMPTY: Final = (dict, OrderedDict, set)
 _ATOMS: Final = (type(None), bool, int, float, str)
 
 
-def twin_of(model: Model) -> Model:
+def twin_of(model: Model, known: dict[int, Any] | None = None) -> Model:
     """A deep copy of a model; tied parts stay tied in it.
+
+    A result of a computation that the model keeps as an attribute (its last features, the weight
+    that an old ``weight_norm`` makes) is a plain value in the copy.
+
+    Args:
+        model: the model.
+        known: filled with what became of each object, by its id, as in ``copy.deepcopy``.
 
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
@@ -28,7 +36,18 @@ def twin_of(model: Model) -> Model:
     >>> twin[0].weight is net[0].weight, bool((twin[0].weight == net[0].weight).all())
     (False, True)
     """
-    known: dict[int, Any] = {}
+    given = {} if known is None else known
+    before = dict(given)
+    try:
+        return _copied(model, given)
+    except RuntimeError:  # torch copies leaves only, and says so late
+        given.clear()
+        given.update(before)
+        with _WithoutGraph():
+            return _copied(model, given)
+
+
+def _copied(model: Model, known: dict[int, Any]) -> Model:
     modules = list(model.modules())
     if all(_is_plain(kind) for kind in {type(module) for module in modules}):
         for module in modules:
@@ -36,6 +55,23 @@ def twin_of(model: Model) -> Model:
         for module in reversed(modules):  # what is inside first
             _fill(known[id(module)], module, known)
     return copy.deepcopy(model, known)
+
+
+class _WithoutGraph(TorchFunctionMode):
+    """Copies the value of a tensor that has a graph behind it, which ``copy.deepcopy`` refuses."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and args[0].grad_fn is not None:
+            tensor, known = args
+            known[id(tensor)] = made = tensor.detach().clone()
+            return made
+        return func(*args, **(kwargs or {}))
 
 
 def carry_hooks(model: nn.Module, twin: nn.Module) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.half_precision_weights import RESOLUTIONS
 from unvanish.causes.level import converged
 from unvanish.experiments.rehearsal import Movement, Rehearsal
 
@@ -32,6 +33,9 @@ CARD = Card(
 REMEDIES = ("step-size",)
 SMALL = 1e-5
 """A hundredth of the customary update to weight: a hundred thousand steps to turn a weight over."""
+TIMES, MOST_TIMES = 100.0, 1e20
+"""The larger rate that is tried, as a factor; and how far it goes where steps are rounded away."""
+_FASTER = 10
 CUSTOMARY = 1e-3
 """Update to weight where nets learn: a hundredfold rate would throw such a layer away."""
 
@@ -42,17 +46,19 @@ def find(case: Case) -> Iterable[Finding]:
     if base is None or not base.finite or not _pushed(base):
         return
     typical = update_to_weight(base) * _held_back(case)
-    if not 0 < typical < SMALL:
+    if typical >= SMALL:
         return
     # The rate is right for some layer: others get less gradient, not smaller steps.
     if _fastest(base) >= CUSTOMARY or converged(case):
         return
-    larger = case.laboratory.rehearsal(rate=100.0, share=0.5)
+    rate, larger = _at_a_larger_rate(case, base)
     if larger is None or larger.fell <= 0:
         return
-    pace = larger.fell / len(larger.losses)
-    before = max(base.fell, 0.0) / len(base.losses)
-    if pace < 10 * before:
+    typical = typical or update_to_weight(larger) / rate * _held_back(case)
+    if not 0 < typical < SMALL:
+        return
+    pace, before = _pace(larger), max(_pace(base), 0.0)
+    if pace < _FASTER * before:
         return
     slow = sorted(_pushed(base), key=lambda m: statistics.median(m.update_to_weight))
     yield found(
@@ -63,11 +69,41 @@ def find(case: Case) -> Iterable[Finding]:
             "update_to_weight": typical,
             "steps_needed": 1 / typical,
             "learning_rate": slow[0].rate,
-            "better_rate": 100.0,
+            "better_rate": rate,
             "better": min(pace / before, 1e6) if before > 0 else 1e6,
         },
         REMEDIES,
     )
+
+
+def _at_a_larger_rate(case: Case, base: Rehearsal) -> tuple[float, Rehearsal | None]:
+    """A hundred times the rate; where steps are rounded away, the first such power that is felt.
+
+    A weight w of 24 bits does not feel a step below w / 2^24: its update is zero, and that of a
+    hundredfold rate may be. Weights of 16 bits are another finding's.
+    """
+    rate = TIMES
+    larger = case.laboratory.rehearsal(rate=rate, share=0.5)
+    if not any(m.rate for m in _pushed(base)) or _of_16_bits(case):
+        return rate, larger if update_to_weight(base) else None
+    while larger is not None and _unfelt(larger, base) and rate < MOST_TIMES:
+        rate *= TIMES
+        larger = case.laboratory.rehearsal(rate=rate, share=0.5)
+    return rate, larger
+
+
+def _unfelt(larger: Rehearsal, base: Rehearsal) -> bool:
+    """Whether its steps are too small as well, and what rounding leaves of them leads nowhere."""
+    return update_to_weight(larger) < SMALL and _pace(larger) <= _FASTER * max(_pace(base), 0.0)
+
+
+def _pace(rehearsal: Rehearsal) -> float:
+    """By how much the loss falls a step."""
+    return rehearsal.fell / len(rehearsal.losses)
+
+
+def _of_16_bits(case: Case) -> bool:
+    return any(p.dtype in RESOLUTIONS and p.state != "frozen" for p in case.trace.parameters)
 
 
 def _pushed(rehearsal: Rehearsal) -> list[Movement]:

@@ -86,6 +86,8 @@ class Flow:
     exits: list[Exit] = field(default_factory=list[Exit])
     bad_leaves: list[str] = field(default_factory=list[str])
     """Parameters, and tensors of the batch, that were not finite when they were read."""
+    read_out: list[str] = field(default_factory=list[str])
+    """Parameters whose own values were handed out of torch."""
     loss_call: int | None = None
 
     def ancestors(self, start: Iterable[int]) -> set[int]:

@@ -105,6 +105,8 @@ class ForwardRecorder(TorchFunctionMode):
         elif call.name in EXITS and call.sources[0]:
             values = call.inputs[0].numel()
             self.flow.exits.append(Exit(call.name, self._spans.path, call.sources[0][0], values))
+        elif call.name in EXITS:
+            self.flow.read_out += call.sources[1]
 
     def came_with(self, tensors: Iterable[Tensor]) -> None:
         """Count these tensors as the batch, for the calls that read them already as well."""

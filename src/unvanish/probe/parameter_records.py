@@ -25,7 +25,7 @@ def parameter_records(
             continue  # a step of a weight's own making is no use of it
         for name in {name for edge in op.edges for name in parameters_behind(ops, edge)}:
             uses[name] = uses.get(name, 0) + 1
-    used = {leaf for call in sight.flow.calls for leaf in call.leaves}
+    used = {leaf for call in sight.flow.calls for leaf in call.leaves} | {*sight.flow.read_out}
     flowing: set[str] = set()
     if sight.flow.loss_call is not None:
         for index in sight.flow.ancestors([sight.flow.loss_call]):

@@ -1,6 +1,5 @@
 """What remedies read from a patient's trace and model: depth, activations, shapes, optimizer."""
 
-import copy
 import math
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +16,7 @@ from unvanish.remedies.remedy import Patient
 from unvanish.trace import Activation, Operation
 from unvanish.training.optimizer import OptimizerReading, read_optimizer
 from unvanish.training.optimizer_copy import copied_optimizer
+from unvanish.twins import twin_of
 
 ISOMETRIC_ADAM = 0.03
 """Rate times depth up to which nets of 30 to 10,000 layers learned with Adam (docs/init.md)."""
@@ -214,7 +214,7 @@ def optimizer_of(patient: Patient) -> OptimizerReading | None:
         return None
     if isinstance(patient.optimizer, torch.optim.Optimizer):
         return read_optimizer(patient.optimizer, body(patient))
-    twin = copy.deepcopy(body(patient))
+    twin = twin_of(body(patient))
     return read_optimizer(copied_optimizer(patient.optimizer, twin, twin), twin)
 
 

@@ -1,6 +1,5 @@
 """clip: a bound on the gradient's norm, at a measured percentile, or layer by layer."""
 
-import copy
 import math
 import statistics
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from unvanish.preserve import seeded
 from unvanish.remedies.chart import body, gradient_scale
 from unvanish.remedies.drafts import in_step
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
+from unvanish.twins import twin_of
 
 CARD = RemedyCard(
     name="clip",
@@ -64,7 +64,7 @@ def gradient_norms(patient: Patient) -> list[float]:
     if patient.loss is None and patient.forward is None:
         return []
     with torch.inference_mode(False), torch.enable_grad(), seeded(patient.seed):
-        twin = copy.deepcopy(body(patient))
+        twin = twin_of(body(patient))
         trained = [p for p in twin.parameters() if p.requires_grad]
         norms: list[float] = []
         for batch in patient.batches:

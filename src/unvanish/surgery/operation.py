@@ -1,6 +1,5 @@
 """Edits applied to a copy of a model, in order: the model that was given stays as it is."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from unvanish.surgery.registering import register
 from unvanish.surgery.replacing import replace
 from unvanish.surgery.rewriting import rewrite
 from unvanish.surgery.values import Situation
-from unvanish.twins import carry_hooks
+from unvanish.twins import carry_hooks, twin_of
 
 
 def apply(
@@ -120,11 +119,10 @@ def copied(model: nn.Module) -> nn.Module:
     """
     model, _ = unwrapped(model)
     try:
-        twin = copy.deepcopy(model)
+        twin = twin_of(model)
     except Exception as error:
         raise CannotCut(
-            f"the model cannot be copied ({error}): keep tensors with a graph, locks and open "
-            "files out of its attributes, or copy it before its first forward pass."
+            f"the model cannot be copied ({error}): keep locks and open files out of its attributes."
         ) from error
     for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         for name, mark in vars(mine).items():  # torch leaves a parameter's own attributes behind

@@ -1,6 +1,5 @@
 """treat: find the smallest change that measurably helps, prove it, hand it back."""
 
-import copy
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from unvanish.treatment.clock import Clock, Progress
 from unvanish.treatment.record import Treatment
 from unvanish.treatment.visit import Visit
 from unvanish.trial.yardstick import Metric
+from unvanish.twins import twin_of
 
 
 def treat(
@@ -112,11 +112,11 @@ def _admit(
     inner = unwrapped(model)[0]
     diagnosis = diagnose(inner, data, loss, optimizer, forward, looked, seed)
     try:
-        copy.deepcopy(inner)
+        twin_of(inner)
     except Exception as error:
         raise BadInput(
             f"the model cannot be copied ({error}), and only copies are treated: make it work "
-            "with copy.deepcopy (no open files, no tensors that are results of a computation)."
+            "with copy.deepcopy (no locks, no open files)."
         ) from error
     return Patient(
         model=inner,

@@ -1,6 +1,5 @@
 """Arm: one side of a comparison, and copies of it for every seed."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import Edit
 from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer
 from unvanish.trial.redraw import redraw
-from unvanish.twins import carry_hooks
+from unvanish.twins import carry_hooks, twin_of
 
 Control = Callable[[nn.Module, torch.optim.Optimizer], Any]
 """Called with model and optimizer before each step, when the gradients are there: clipping."""
@@ -107,15 +106,15 @@ def copied_model(
     """A copy without gradients; ``mates`` is filled with what became of each object, by its id.
 
     Raises:
-        BadInput: copy.deepcopy refuses it.
+        BadInput: copy.deepcopy refuses what it holds.
     """
     try:
-        twin = copy.deepcopy(model, mates)
+        twin = twin_of(model, mates)
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise BadInput(
             f"{label or 'the model'} cannot be copied: {said[0].rstrip('.')}: a trial works on copies; "
-            "keep tensors with a graph, locks and open files out of its attributes."
+            "keep locks and open files out of its attributes."
         ) from error
     for parameter in twin.parameters():
         parameter.grad = None
