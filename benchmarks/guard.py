@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 import unvanish
 from unvanish import guard
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 from unvanish.recording import Event, StepReading, TensorEntry
 
 RECORD = Path(__file__).parent / "records" / "guard.json"

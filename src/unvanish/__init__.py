@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unvanish import guard as guard
     from unvanish import init as init
     from unvanish import nn as nn
+    from unvanish import surgery as surgery
     from unvanish import theory as theory
     from unvanish.causes import explain as explain
     from unvanish.diagnosis import Diagnosis as Diagnosis
@@ -53,6 +54,7 @@ _HOME = {
     "observe": "unvanish.probe.observe",
     "predict": "unvanish.prediction",
     "sinks": "unvanish.recording",
+    "surgery": "unvanish.surgery",
     "teach": "unvanish.lessons.teach",
     "theory": "unvanish.theory",
     "treat": "unvanish.treatment.treat",
@@ -77,6 +79,7 @@ __all__ = [
     "observe",
     "predict",
     "sinks",
+    "surgery",
     "teach",
     "theory",
     "treat",

@@ -4,9 +4,10 @@ A tuple is always one batch; anything else that iterates is a sequence of batche
 be a tensor, a tuple (positional arguments) or a mapping (keyword arguments).
 """
 
+import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from unvanish.errors import BadInput
+from unvanish.randomness import random_state_kept
 from unvanish.shards import divides, is_part
 
 Loss = Callable[[Any, Any], Tensor]
@@ -21,7 +23,7 @@ Forward = Callable[[nn.Module, Any], Tensor]
 
 
 def take_batches(data: Any, most: int) -> list[Any]:
-    """The first ``most`` batches of ``data``.
+    """The first ``most`` batches of ``data``; random numbers that are drawn for it are given back.
 
     Raises:
         BadInput: data is no batch and cannot be iterated, or holds no batch.
@@ -33,10 +35,24 @@ def take_batches(data: Any, most: int) -> list[Any]:
             f"data must be one batch, a tuple (inputs, targets), or an iterable of batches; "
             f"got {type(data).__name__}."
         )
-    batches = list(itertools.islice(cast(Iterable[Any], data), most))
+    with random_state_kept(), _own_generators_kept(data):
+        batches = list(itertools.islice(cast(Iterable[Any], data), most))
     if not batches:
         raise BadInput("data is empty: it yielded no batch; pass a tuple (inputs, targets).")
     return batches
+
+
+@contextlib.contextmanager
+def _own_generators_kept(data: Any) -> Generator[None]:
+    """The generators that a loader, or what samples for it, was given by the user."""
+    holders = (data, getattr(data, "sampler", None))
+    given = [getattr(holder, "generator", None) for holder in holders]
+    states = [(g, g.get_state()) for g in given if isinstance(g, torch.Generator)]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.set_state(state)
 
 
 def split_batch(batch: Any) -> tuple[Any, Any]:
@@ -206,9 +222,13 @@ def check_batch(model: nn.Module, batch: Any, index: int) -> None:
     """Say in one sentence what torch would say from deep inside: wrong device, NaN in the input.
 
     Raises:
-        BadInput: a tensor of the batch is on another device than the model, or holds NaN or Inf.
+        BadInput: a tensor of the batch is on another device than the model, or holds NaN or Inf, or
+            there is nothing in any of them.
     """
     devices = {p.device for p in model.parameters()}
+    sizes = [tensor.numel() for tensor in tensors_in(batch) if tensor.dim()]
+    if sizes and not any(sizes):
+        raise BadInput(f"data: batch {index} has no samples; leave empty batches out.")
     for tensor in tensors_in(batch):
         if len(devices) == 1 and tensor.device not in devices and tensor.dim() > 0:
             (device,) = devices

@@ -4,8 +4,6 @@ One context manager, :func:`preserved`, around every look at a user's model.
 """
 
 import contextlib
-import random
-import sys
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, cast
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.attributes import Attributes
+from unvanish.randomness import seeded
 
 
 @contextlib.contextmanager
@@ -35,36 +34,6 @@ def preserved(model: nn.Module, seed: int) -> Generator["Guard"]:
     ):
         guard.keep_module(model)
         yield guard
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Generator[None]:
-    """Seed Python, numpy and torch inside; put their states back outside."""
-    numpy_random = getattr(
-        sys.modules.get("numpy"), "random", None
-    )  # not imported: nothing to keep
-    python_state = random.getstate()
-    numpy_state: Any = numpy_random.get_state() if numpy_random is not None else None
-    mps: Any = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    # Seeding an uninitialised CUDA would be queued and change its first numbers later on.
-    cuda = torch.cuda.is_initialized()
-    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if cuda else []):
-        try:
-            torch.default_generator.manual_seed(seed)
-            if cuda:
-                torch.cuda.manual_seed_all(seed)
-            if mps is not None:
-                torch.mps.manual_seed(seed)
-            random.seed(seed)
-            if numpy_random is not None:
-                numpy_random.seed(seed % 2**32)
-            yield
-        finally:
-            random.setstate(python_state)
-            if numpy_random is not None:
-                numpy_random.set_state(numpy_state)
-            if mps is not None:
-                torch.mps.set_rng_state(mps)
 
 
 class Guard:

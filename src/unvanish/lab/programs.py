@@ -10,7 +10,7 @@ from unvanish.languages import speaking
 from unvanish.lessons import lesson
 from unvanish.lessons.lesson import Maker
 from unvanish.lessons.practice import Practice, compared, practise
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 from unvanish.report.sections import verdict
 from unvanish.report.sentences import sentence
 

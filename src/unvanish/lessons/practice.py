@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unvanish.languages import figure, filled
 from unvanish.languages import gettext as _
 from unvanish.lessons.lesson import Maker, Program
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 
 STEPS = 100
 RATE = 1e-3

@@ -14,7 +14,7 @@ from unvanish.lessons.lesson import Lesson, Maker
 from unvanish.lessons.practice import Practice, compared, practise
 from unvanish.lessons.question import Question
 from unvanish.lessons.reading import source, told
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 
 WIDTH = 88
 

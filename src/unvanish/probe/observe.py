@@ -23,7 +23,7 @@ from unvanish.batches import (
     tensors_in,
 )
 from unvanish.errors import BadInput, ModelFailed, NothingTrains, UnvanishError
-from unvanish.preserve import Guard, ParameterKeeper, preserved, seeded
+from unvanish.preserve import Guard, ParameterKeeper, preserved
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.assemble import assemble
 from unvanish.probe.checkpoints import seeing_through_checkpoints
@@ -32,6 +32,7 @@ from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.probe.inputs import Leaves
 from unvanish.probe.instruments import Instruments
 from unvanish.probe.sight import Sight
+from unvanish.randomness import seeded
 from unvanish.trace import Trace
 
 

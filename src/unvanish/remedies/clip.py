@@ -8,7 +8,7 @@ import torch
 
 from unvanish.batches import compute_loss
 from unvanish.causes.cause import Finding
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 from unvanish.remedies.chart import body, gradient_scale
 from unvanish.remedies.drafts import in_step
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard

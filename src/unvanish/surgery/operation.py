@@ -7,9 +7,10 @@ from torch import nn
 
 from unvanish.batches import Forward, Loss, compute_loss
 from unvanish.errors import BadInput, CannotCut, UnvanishError
-from unvanish.preserve import preserved, seeded
+from unvanish.preserve import preserved
 from unvanish.probe.observe import unwrapped
 from unvanish.probe.shapes import Shapes, seen_shapes
+from unvanish.randomness import seeded
 from unvanish.surgery import values
 from unvanish.surgery.edits import ARCHITECTURE, Edit
 from unvanish.surgery.extending import Look, insert, with_shapes, wrap

@@ -31,6 +31,7 @@ FURTHER = 4
 """So many more where the best step size is the last one that was tried: two decades."""
 BRAKE = 0.1
 """The step size that a contender which diverges at once is given a second chance at."""
+NO_TIME = "no time was left"
 
 Begin = Callable[[Contender], Running]
 
@@ -59,6 +60,25 @@ class Contest:
                 going += self._at_rates(leaders(going, LEADERS[rung]), RATES, rung)
         return [*going, *self._beyond(going)]
 
+    def stopped(self, control: Contender) -> list[Contender]:
+        """Those that the end of the time stopped below the control's loss, the best first.
+
+        By the loss behind as many steps as all of them, and the control, have taken.
+        """
+        ended = {id(c): c for c in self.seen if c.out == NO_TIME and c.losses}
+        courses = {key: c.running.losses for key, c in ended.items() if c.running is not None}
+        if control.running is None or not courses:
+            return []
+        steps = min(len(course) for course in (control.running.losses, *courses.values()))
+        losses = {key: _recent(course[:steps]) for key, course in courses.items()}
+        floor = _recent(control.running.losses[:steps])
+        better = [
+            ended[key] for key in sorted(losses, key=losses.__getitem__) if losses[key] < floor
+        ]
+        for contender in better:
+            contender.out = None
+        return better
+
     def _beyond(self, going: Sequence[Contender]) -> list[Contender]:
         """Where the best stands at the end of its step sizes: further ones, as long as they help."""
         made: list[Contender] = []
@@ -75,7 +95,7 @@ class Contest:
         if contender.out is not None or rung in contender.losses:
             return
         if self._clock.spent:
-            contender.out = "no time was left"
+            contender.out = NO_TIME
             return
         self._clock.tell(f"{' + '.join(contender.remedies) or 'control'}: {rung} steps")
         try:
@@ -85,8 +105,7 @@ class Contest:
         except (RuntimeError, TypeError, ValueError, UnvanishError) as error:
             contender.out = f"training failed: {error}"
             return
-        recent = contender.running.losses[-max(1, rung // 4) :]
-        contender.losses[rung] = math.fsum(recent) / len(recent)
+        contender.losses[rung] = _recent(contender.running.losses)
         if contender.running.diverged:
             contender.losses[rung] = math.inf
         if rung == self._steps:
@@ -132,6 +151,12 @@ class Contest:
             self._train(contender, rung)
         self.seen += made
         return made
+
+
+def _recent(losses: Sequence[float]) -> float:
+    """The mean of the last quarter."""
+    recent = losses[-max(1, len(losses) // 4) :]
+    return math.fsum(recent) / len(recent)
 
 
 def leaders(going: Sequence[Contender], count: int) -> list[Contender]:

@@ -61,6 +61,8 @@ class Course:
             if best is None:
                 return
             self.base = best
+            if self.clock.spent:
+                return
             diagnosis = self.diagnose(best)
 
     def suppose(self) -> bool:
@@ -106,7 +108,12 @@ class Course:
         patient = replace(self.patient, model=self.base.model)
         return replace(diagnosis, findings=self.amiss or supposed(patient))
 
-    def diagnose(self, contender: Contender) -> Diagnosis:
+    def left_in(self, contender: Contender, diagnosis: Diagnosis) -> tuple[str, ...]:
+        """What is harmful still, in its diagnosis or in one that takes no steps, as users ask first."""
+        at_once = self.diagnose(contender, looked=0) if self.looked else diagnosis
+        return tuple(dict.fromkeys((*harmful(diagnosis), *harmful(at_once))))
+
+    def diagnose(self, contender: Contender, looked: int | None = None) -> Diagnosis:
         """The whole diagnosis of a treated copy, as the patient's own was made."""
         patient = self.patient
         return diagnose(
@@ -115,7 +122,7 @@ class Course:
             patient.loss,
             contender.optimizer if patient.optimizer is not None else None,
             patient.forward,
-            self.looked,
+            self.looked if looked is None else looked,
             patient.seed,
         )
 
@@ -159,7 +166,7 @@ class Course:
         self.seen += [c for c in contest.seen if c not in self.seen]
         treated = {name for candidate in found for name in candidate.findings}
         ordered = self.play_off.order(finalists, control)
-        self.ranked = self._cures_first(ordered, treated)
+        self.ranked = self._cures_first(ordered, treated) or contest.stopped(control)
         return self.ranked[0] if self.ranked else None
 
     def _settled(self, diagnosis: Diagnosis) -> tuple[Level, ...]:
@@ -175,7 +182,7 @@ class Course:
         first = ordered[:MOST]
         for contender in first:
             diagnosis = self.diagnose(contender)
-            contender.left = harmful(diagnosis)
+            contender.left = self.left_in(contender, diagnosis)
             stays = bool(treated & set(contender.left))
             leaves.append((stays, contender.behind, bool(gate_faults(diagnosis.trace))))
         places = sorted(range(len(first)), key=leaves.__getitem__)

@@ -15,6 +15,7 @@ from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.treatment.clock import Clock, Progress
 from unvanish.treatment.record import Treatment
 from unvanish.treatment.visit import Visit
+from unvanish.trial.schedule import check_jobs
 from unvanish.trial.yardstick import Metric
 from unvanish.twins import twin_of
 
@@ -71,6 +72,7 @@ def treat(
     """
     clock = Clock(budget_s, progress)
     _check(model, loss, forward, optimizer, steps, seeds, keep, seed)
+    check_jobs(jobs)
     batches = data if isinstance(data, tuple) else take_batches(data, max(4, 2 * steps))
     patient = _admit(model, batches, loss, forward, optimizer, seed, min(steps, 20), clock)
     visit = Visit(patient, batches, steps, seeds, keep, metric, jobs, clock)

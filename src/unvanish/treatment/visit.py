@@ -5,14 +5,14 @@ from typing import Any
 
 from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import candidates
+from unvanish.remedies.ordering import KEEPS, Candidate, candidates
 from unvanish.remedies.remedy import Keep, Patient
 from unvanish.surgery import apply
 from unvanish.surgery.optimizers import carried
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, replayable
 from unvanish.treatment.contest import Contest
-from unvanish.treatment.course import Course, advice, harmful
+from unvanish.treatment.course import Course, advice
 from unvanish.treatment.need import Need
 from unvanish.treatment.playoff import PlayOff
 from unvanish.treatment.record import Treatment, helps
@@ -99,6 +99,8 @@ class Visit:
         """The finalists on trial, one after the other, until one is shown to help."""
         finalists = [course.base, *(c for c in course.ranked if c is not course.base)]
         for contender in [c for c in finalists if c.edits][:PROOFS]:
+            if self._clock.left == 0.0:
+                break
             verdict = self._compare(contender)
             self._verdicts.append(verdict)
             # Without a finding only unseen samples can say that there was anything to cure.
@@ -110,10 +112,24 @@ class Visit:
     def _unproved(self, course: Course) -> Treatment:
         course.base = self._unchanged()
         said = "no cure was found among the changes that keep= allows; the model is unchanged."
-        if self._verdicts:
+        if self._clock.left == 0.0 or (self._clock.spent and not self._verdicts):
+            said = "the budget ended before anything was shown to help; the model is unchanged."
+        elif self._verdicts:
             said = "nothing that was tried measurably helps; the model is unchanged."
+        elif wider := self._allowed_further():
+            names = " + ".join(dict.fromkeys(c.remedy for c in wider[1]))
+            said = f"no cure was found that keep= allows; keep={wider[0]!r} would allow {names}."
         verdict = self._verdicts[0] if self._verdicts else None
         return self._finish(course, verdict, self._patient.diagnosis, said)
+
+    def _allowed_further(self) -> tuple[Keep, list[Candidate]] | None:
+        """The next freedom that would allow a plan for what was found, and these plans."""
+        now = _plans(self._patient, self._keep)
+        for keep in KEEPS[KEEPS.index(self._keep) + 1 :]:
+            further = [c for c in _plans(self._patient, keep) if c not in now]
+            if further:
+                return keep, further
+        return None
 
     def _compare(self, contender: Contender) -> Verdict:
         patient, clock = self._patient, self._clock
@@ -134,7 +150,7 @@ class Visit:
 
     def _cured(self, course: Course, contender: Contender, verdict: Verdict) -> Treatment:
         course.base, after = contender, course.diagnose(contender)
-        left = harmful(after)
+        left = course.left_in(contender, after)
         by = " + ".join(contender.remedies)
         said = f"cured by {by}; nothing harmful is left."
         if left:
@@ -176,3 +192,8 @@ class Visit:
             seconds=self._clock.seconds,
             original=patient.model,
         )
+
+
+def _plans(patient: Patient, keep: Keep) -> list[Candidate]:
+    """What is more than advice, for what was found."""
+    return [c for c in candidates(patient, keep) if c.level != "advice"]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from unvanish.errors import BadInput, UnvanishError
-from unvanish.preserve import seeded
 from unvanish.probe.observe import unwrapped
+from unvanish.randomness import seeded
 from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import Edit
 from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer

@@ -17,7 +17,7 @@ from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.trial.arm import Arm
 from unvanish.trial.counting import SIDES
 from unvanish.trial.judge import Plan, judge
-from unvanish.trial.schedule import Job, Outcome, Progress, Workers, perform_all
+from unvanish.trial.schedule import Job, Outcome, Progress, Workers, check_jobs, perform_all
 from unvanish.trial.task import Task, prepare
 from unvanish.trial.verdict import Verdict
 from unvanish.trial.yardstick import Metric
@@ -225,8 +225,7 @@ def _check(
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise BadInput(f"{name} must be a whole number of 1 or more, got {value!r}.")
-    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs == 0):
-        raise BadInput(f"jobs must be a whole number other than 0 (-1: one a core), got {jobs!r}.")
+    check_jobs(jobs)
     if workers not in ("processes", "threads"):
         raise BadInput(f"workers must be 'processes' or 'threads', got {workers!r}.")
     limits = {"margin": margin, "budget_s": budget_s}

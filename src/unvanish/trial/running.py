@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.errors import ModelFailed, UnvanishError
-from unvanish.preserve import preserved, seeded
+from unvanish.preserve import preserved
 from unvanish.probe.observe import eager
+from unvanish.randomness import seeded
 from unvanish.surgery.controls import Controls
 from unvanish.training.optimizer_copy import set_options
 from unvanish.training.reached import kept
@@ -226,7 +227,7 @@ def _finite(model: nn.Module) -> bool:
 
 
 def _reseed(seed: int) -> None:
-    """Every generator that :func:`unvanish.preserve.seeded` gives back afterwards."""
+    """Every generator that :func:`unvanish.randomness.seeded` gives back afterwards."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)

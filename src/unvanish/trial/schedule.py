@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from unvanish.errors import MissingExtra
+from unvanish.errors import BadInput, MissingExtra
 from unvanish.trial.arm import Arm
 from unvanish.trial.running import Run, Running
 from unvanish.trial.task import Task
@@ -64,6 +64,16 @@ def perform(job: Job) -> tuple[Key, Run | None]:
         running.advance(job.steps, job.until)
         ended = running.diverged or len(running.losses) == job.steps
         return job.key, running.run() if ended else None
+
+
+def check_jobs(jobs: Any) -> None:
+    """Say in one sentence that this is no number of runs at a time.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs == 0):
+        raise BadInput(f"jobs must be a whole number other than 0 (-1: one a core), got {jobs!r}.")
 
 
 def perform_all(

@@ -18,8 +18,9 @@ from unvanish.batches import (
     split_batch,
 )
 from unvanish.errors import BadInput, UnvanishError
-from unvanish.preserve import preserved, seeded
+from unvanish.preserve import preserved
 from unvanish.probe.observe import eager, unwrapped
+from unvanish.randomness import seeded
 from unvanish.surgery.edits import Edit
 from unvanish.surgery.operation import apply
 from unvanish.training.reached import reached
