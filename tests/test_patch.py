@@ -301,6 +301,39 @@ def test_functions_in_a_forward_are_changed_there(project: Project) -> None:
     ]
 
 
+HELPED = (
+    HEAD
+    + """
+class Siamese(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tower, self.head = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def embed(self, view):
+        return self.tower(view).detach()  # both views
+
+    def forward(self, x):
+        left, right = x.chunk(2, 1)
+        return self.head(self.embed(left) - self.embed(right))
+
+
+def program():
+    torch.manual_seed(0)
+    return Siamese(), (torch.randn(32, 8), torch.randint(3, (32,))), nn.CrossEntropyLoss()
+"""
+)
+
+
+def test_a_call_in_a_helper_of_the_forward_is_changed_there(project: Project) -> None:
+    project.write(HELPED)
+    options = {"function": "detach", "by": "identity", "method": "embed"}
+    patch, made = check(project, Edit(action="rewrite", where=("",), options=options))
+    assert changed(patch)[1] == ["        return self.tower(view)  # both views"]
+    inputs, labels = made["data"]
+    made["loss"](made["model"](inputs), labels).backward()
+    assert all(p.grad is not None for p in made["model"].parameters())
+
+
 OWN_CUT = (
     HEAD
     + """

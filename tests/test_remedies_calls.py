@@ -75,6 +75,54 @@ class Cut(nn.Module):
         return self.head(state)
 
 
+class CutTwice(Cut):
+    """Two calls in the source: one of them may be meant."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.first(x.detach())
+        return self.head(state.detach())
+
+
+class Siamese(nn.Module):
+    """Both of two views through one helper, which detaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower, self.head = nn.Linear(32, 16), nn.Linear(16, 10)
+
+    def features(self, view: Tensor) -> Tensor:
+        return torch.relu(self.embed(view))
+
+    def embed(self, view: Tensor) -> Tensor:
+        return self.tower(view).detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, 1)
+        return self.head(self.features(left) - self.features(right))
+
+
+class SiameseTwice(Siamese):
+    def again(self, view: Tensor) -> Tensor:
+        return view.tanh().detach()
+
+    def features(self, view: Tensor) -> Tensor:
+        return self.again(self.embed(view))
+
+
+class Helped(nn.Module):
+    """The last function of a classifier in a helper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.out = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def shares(self, x: Tensor) -> Tensor:
+        return F.softmax(self.out(x), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shares(torch.relu(self.first(x)))
+
+
 def program(make: Any, *given: Any) -> dict[str, Any]:
     torch.manual_seed(0)
     return {"model": make(*given), "data": clusters(0), "loss": nn.CrossEntropyLoss()}
@@ -145,22 +193,41 @@ def test_a_part_finds_the_model_by_whatever_name_the_forward_has_for_it() -> Non
     assert describe(edit) == "in the model, call nn.PReLU() instead of softmax"
 
 
-def test_the_one_call_of_detach_is_left_out_and_the_loss_stays() -> None:
-    made = program(Cut, 1)
+@pytest.mark.parametrize("given", [(Cut, 1), (Cut, 2), (Siamese,)])
+def test_the_one_call_of_detach_is_left_out_and_the_loss_stays(given: Any) -> None:
+    made = program(*given)
     (plan,) = planned(made, "rewire")
     after = treated(made, plan)
     assert "detached" not in findings(after)
     inputs, _ = made["data"]
     assert torch.equal(after["model"](inputs), made["model"](inputs))
+    after["model"](inputs).sum().backward()
+    assert all(p.grad is not None for p in after["model"].parameters())
 
 
-def test_of_several_calls_of_detach_none_is_chosen() -> None:
-    assert planned(program(Cut, 2), "rewire") == []
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [((CutTwice, 1), "the forward of"), ((SiameseTwice,), "the again and embed of")],
+)
+def test_of_several_calls_of_detach_none_is_chosen(given: Any, method: str) -> None:
+    made = program(*given)
+    assert planned(made, "rewire") == []
+    (said,) = [c for c in candidates(patient_of(made), "anything") if c.remedy == "rewire"]
+    assert f"detach in {method} the model" in str(said.plan[0].options["text"])
 
 
-@pytest.mark.parametrize(("calls", "left"), [(1, False), (2, True)])
-def test_what_is_left_to_its_author_is_not_gone_around(calls: int, left: bool) -> None:
-    patient = patient_of(program(Cut, calls))
+def test_a_softmax_in_a_helper_is_left_out_there() -> None:
+    made = program(Helped)
+    (plan,) = planned(made, "drop-softmax")
+    assert plan[0].options["method"] == "shares"
+    after = treated(made, plan)
+    inputs, _ = made["data"]
+    torch.testing.assert_close(after["model"](inputs).softmax(-1), made["model"](inputs))
+
+
+@pytest.mark.parametrize(("given", "left"), [((Cut, 1), False), ((CutTwice, 1), True)])
+def test_what_is_left_to_its_author_is_not_gone_around(given: Any, left: bool) -> None:
+    patient = patient_of(program(*given))
     assert left_to_author(patient, patient.diagnosis) is left
 
 

@@ -26,7 +26,7 @@ from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Patient, Plan
 from unvanish.surgery import apply
 from unvanish.surgery.edits import Edit, Part
-from unvanish.treatment.supposed import supposed
+from unvanish.treatment.supposed import amiss, supposed
 
 BY_NAME = {remedy.card.name: remedy for remedy in REMEDIES}
 
@@ -149,6 +149,23 @@ def test_numbers_beside_categories_are_scaled_behind_their_join(loud: bool) -> N
         assert mean[1:] == (0.0, 0.0, 0.0, 0.0)
 
 
+def test_constants_are_put_before_a_model_once() -> None:
+    far = classifier(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+    inputs, labels = far["data"]
+    far["data"] = (inputs * torch.logspace(0, 3, 64) + 7, labels)
+    torch.manual_seed(0)
+    numbers = torch.randn(64, 2) * torch.tensor([9000.0, 1.0]) + torch.tensor([50000.0, 0.0])
+    both = [((numbers, torch.randint(5, (64,))), torch.randint(4, (64,)))]
+    joined = {"model": Joined(), "data": both, "loss": nn.CrossEntropyLoss()}
+    for program in (far, joined):
+        of = finding("unscaled-input")
+        first = plans("scale-input", patient_of(program), of)[0]
+        patient = patient_of(treated(program, first))
+        assert plans("scale-input", patient, of) == []
+        assert "unscaled-input" not in {f.name for f in amiss(patient)}
+    assert "unscaled-input" in {f.name for f in amiss(patient_of(far))}
+
+
 def test_images_are_scaled_by_channel() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
@@ -262,6 +279,37 @@ def test_an_epsilon_and_a_loss_scale_give_adam_the_same_steps() -> None:
     factor = 1e-8 / float(str(same.options["eps"]))
     assert math.log2(factor) == round(math.log2(factor))
     assert f"{factor:g}" in str(advised[0].options["text"])
+
+
+def test_what_joins_a_group_that_rests_does_not_rest_with_it() -> None:
+    program = classifier(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    program["optimizer"] = torch.optim.SGD(program["model"][0].parameters(), 0.0)
+    plan = plans("complete-optimizer", patient_of(program), finding("not-in-optimizer"))[0]
+    after = treated(program, plan)
+    (group,) = after["optimizer"].param_groups
+    assert {id(p) for p in group["params"]} == {id(p) for p in after["model"].parameters()}
+    assert group["lr"] > 0
+
+
+@pytest.mark.parametrize("factory", [False, True])
+@pytest.mark.parametrize(("quiet", "usual"), [(1.0, True), (1e-9, False)])
+def test_the_usual_epsilon_is_taken_where_it_is_small_enough(
+    quiet: float, usual: bool, factory: bool
+) -> None:
+    program = classifier(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    loss = program["loss"]
+    program["loss"] = lambda outputs, targets: loss(outputs, targets) * quiet
+
+    def make(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, eps=10.0)
+
+    optimizer = make if factory else make(program["model"].parameters())
+    patient = patient_of({**program, "optimizer": optimizer})
+    ((edit,),) = plans("optimizer-epsilon", patient, finding("epsilon-dominated"))
+    smallest = min(p.gradient_rms or 1.0 for p in patient.diagnosis.trace.parameters)
+    taken = float(str(edit.options["eps"]))
+    assert taken <= 0.01 * smallest
+    assert (taken == 1e-8) is usual  # as torch documents it
 
 
 @pytest.mark.parametrize("change", [{"maximize": True}, {"lr": -0.1}], ids=str)

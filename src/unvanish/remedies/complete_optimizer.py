@@ -26,11 +26,12 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     named = dict(body(patient).named_parameters())
     missing = tuple(name for name in reading.missing if name in named)
     resting = tuple(n for g in reading.groups if g.lr == 0 for n in g.parameters)
-    edits = [option(missing)] if missing else []
     # Where no group has a rate, there is nothing to go by but the default of torch's Adam.
     rate = largest_rate(reading) or 1e-3
-    if resting:
-        edits.append(option(resting, lr=rate))
+    # What rests comes first: what is missing may join it, and gets the rate that it has then.
+    edits = [option(resting, lr=rate)] if resting else []
+    if missing:
+        edits.append(option(missing))
     if edits:
         yield tuple(edits)
 

@@ -21,12 +21,17 @@ def replaced(path: str, part: Part) -> Edit:
     return Edit(action="replace", where=(path,), part=part)
 
 
-def rewritten(path: str, function: str, by: Part | str, nth: int | None = None) -> Edit:
+def rewritten(
+    path: str, function: str, by: Part | str, nth: int | None = None, method: str = "forward"
+) -> Edit:
     """``function``, called in the forward at ``path``, gives way to a part or another function.
 
-    ``nth``: only that call of it, from 0 on in the order of the source.
+    ``nth``: only that call of it, from 0 on in the order of the source; ``method``: of another
+    method than the forward.
     """
     options: dict[str, Scalar] = {"function": function}
+    if method != "forward":
+        options["method"] = method
     if nth is not None:
         options["nth"] = nth
     if isinstance(by, Part):

@@ -1,19 +1,25 @@
 """optimizer-epsilon and loss-scale: a gradient that Adam can see."""
 
+import inspect
 import math
 from collections.abc import Iterable
 
+import torch
+
 from unvanish.causes.cause import Finding
-from unvanish.remedies.chart import gradient_scale, optimizer_of
+from unvanish.remedies.chart import body, gradient_scale, optimizer_of
 from unvanish.remedies.drafts import advice, option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
+from unvanish.training.optimizer_copy import copied_optimizer
+from unvanish.twins import twin_of
 
 EPSILON = RemedyCard(
     name="optimizer-epsilon",
     title="an epsilon below the gradient's own size",
     what="Adam divides by the root of the mean square gradient plus epsilon. Where epsilon, 1e-8 "
-    "by default, is the larger one, steps are as small as the gradient. It is set to a "
-    "hundredth of the rms of the smallest gradient, at most to 1e-12.",
+    "by default, is the larger one, steps are as small as the gradient. It is set to its default "
+    "where that is at most a hundredth of the rms of the smallest gradient, otherwise to this "
+    "hundredth, at most to 1e-12.",
     harms="A unit that gets a gradient once in a long while then takes a full step from next to "
     "nothing.",
     reference="Kingma and Ba 2015, arXiv:1412.6980; torch.optim.Adam",
@@ -35,12 +41,26 @@ SMALL = 1e-12
 
 
 def epsilons(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """An epsilon below the smallest gradient."""
+    """An epsilon below the smallest gradient: the usual one where it is that."""
     _, smallest = gradient_scale(patient)
     reading = optimizer_of(patient)
-    if reading is None or not any(group.eps for group in reading.groups):
+    largest = max((group.eps or 0.0 for group in reading.groups), default=0.0) if reading else 0.0
+    if not largest:
         return
-    yield (option(eps=min(SMALL, BELOW * smallest) if math.isfinite(smallest) else SMALL),)
+    bound = BELOW * smallest if math.isfinite(smallest) else SMALL
+    usual = _default(patient)
+    fits = usual is not None and 0 < usual <= bound and usual < largest
+    yield (option(eps=usual if fits and usual is not None else min(SMALL, bound)),)
+
+
+def _default(patient: Patient) -> float | None:
+    """The epsilon that the optimizer's class has where nobody gives it one."""
+    optimizer = patient.optimizer
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        twin = twin_of(body(patient))
+        optimizer = copied_optimizer(optimizer, twin, twin)
+    known = inspect.signature(type(optimizer)).parameters.get("eps")
+    return known.default if known is not None and isinstance(known.default, float) else None
 
 
 def scales(patient: Patient, finding: Finding) -> Iterable[Plan]:

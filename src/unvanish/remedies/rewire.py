@@ -10,23 +10,23 @@ from unvanish.causes.cause import Finding
 from unvanish.errors import UnvanishError
 from unvanish.init.fresh import looks_trained
 from unvanish.preserve import preserved
-from unvanish.remedies.called import calls_like, rewritten_call
+from unvanish.remedies.called import only_call, written_calls
 from unvanish.remedies.chart import body, module_at, owners
 from unvanish.remedies.drafts import advice, listed, replaced
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.surgery import apply
 from unvanish.surgery.calls import NOTHING
 from unvanish.surgery.edits import Edit, Part
-from unvanish.trace import Cut
+from unvanish.trace import Cut, Operation
 
 CARD = RemedyCard(
     name="rewire",
     title="a value that goes on together with its gradient",
     what="A value goes on and its gradient does not, where it was detached, left torch (numpy, "
     "item, a new tensor made of numbers) or was computed under no_grad. A module that does "
-    "nothing else than detach gives way to the identity, and the one call of detach in a forward "
-    "is left out: the loss stays the same to the last bit, and the gradient passes. Of any "
-    "other cut the place is named for its author to remove.",
+    "nothing else than detach gives way to the identity, and the one call of detach in a forward, "
+    "or in a method that it calls, is left out: the loss stays the same to the last bit, and the "
+    "gradient passes. Of any other cut the place is named for its author to remove.",
     harms="Cuts that are meant: targets, statistics, the teacher of a student, straight-through "
     "estimators. What looks trained behind a cut is left as it is: without a gradient here, it was "
     "trained elsewhere.",
@@ -47,23 +47,29 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     edits = (*whole, *(edit for edit in calls if edit is not None))
     if edits and _are_fresh(patient, finding.where) and _same_loss(patient, edits):
         yield edits
-    places = listed(dict.fromkeys(_place(cut) for cut in cuts)) or listed(finding.where)
+    places = listed(dict.fromkeys(_place(patient, cut) for cut in cuts)) or listed(finding.where)
     yield advice(f"Remove the cut between these parameters and the loss: {places}.", finding.where)
 
 
 def _without_call(patient: Patient, cut: Cut) -> Edit | None:
-    """The forward without its call of detach, where it ran one and no more of them."""
-    if cut.operation != "detach":
-        return None
-    for operation in patient.diagnosis.trace.operations:
-        if operation.inside and (operation.module, operation.function) == (cut.module, "detach"):
-            alone = len(calls_like(patient, operation)) == 1
-            return rewritten_call(patient, operation, NOTHING) if alone else None
-    return None
+    """The module without its call of detach, where its source has one and no more of them."""
+    operation = _detaching(patient, cut)
+    return only_call(patient, operation, NOTHING) if operation is not None else None
 
 
-def _place(cut: Cut) -> str:
-    return f"{cut.operation} in the forward of {cut.module or 'the model'}"
+def _detaching(patient: Patient, cut: Cut) -> Operation | None:
+    """The first operation of the module that detached; None where the cut is another one."""
+    key = cut.module, "detach"
+    ran = [o for o in patient.diagnosis.trace.operations if o.inside]
+    found = [o for o in ran if (o.module, o.function) == key]
+    return found[0] if found and cut.operation == "detach" else None
+
+
+def _place(patient: Patient, cut: Cut) -> str:
+    operation = _detaching(patient, cut)
+    written = written_calls(patient, operation) if operation is not None else None
+    inside = " and ".join(written or ("forward",))
+    return f"{cut.operation} in the {inside} of {cut.module or 'the model'}"
 
 
 def _only_detaches(patient: Patient, path: str) -> bool:

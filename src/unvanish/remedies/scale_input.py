@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unvanish.causes.cause import Finding
 from unvanish.causes.dataflow import VIEWS
+from unvanish.nn import Standardize
 from unvanish.probe.flow import WEIGHTED
 from unvanish.remedies.chart import module_at, owners
 from unvanish.remedies.drafts import initialise, inserted
@@ -44,6 +45,8 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """
     reader = first_reader(patient)
     inputs = float_inputs(patient)
+    if reads_standardised(patient):
+        return
     if not inputs:
         yield from _behind_a_join(patient)
         return
@@ -64,6 +67,8 @@ def _behind_a_join(patient: Patient) -> Iterable[Plan]:
     """The same where a batch has several inputs: for what its first layers read."""
     parts: dict[str, Part] = {}
     for name, read in read_by_first_layers(patient).items():
+        if _has_constants(module_at(patient, name)):
+            continue
         if isinstance(module_at(patient, name), CONVOLUTIONS):
             part = standardising(read, 1)
             loud = not is_standard(part)
@@ -87,6 +92,21 @@ def first_reader(patient: Patient) -> Operation | None:
         elif not viewed or operation.function in WEIGHTED:
             return operation
     return None
+
+
+def reads_standardised(patient: Patient) -> bool:
+    """Whether constants like these are the first to read the batch, in the model as it is."""
+    reader = first_reader(patient)
+    return reader is not None and _are_constants(module_at(patient, reader.module))
+
+
+def _are_constants(module: nn.Module | None) -> bool:
+    return isinstance(module, Standardize) and not module.undo
+
+
+def _has_constants(module: nn.Module | None) -> bool:
+    """Whether they were put before this module: then they are its child, and its inputs still raw."""
+    return module is not None and any(_are_constants(child) for child in module.children())
 
 
 def float_inputs(patient: Patient) -> list[Tensor]:

@@ -114,6 +114,19 @@ def _join_new(
             _join(made, parameter, homes.get(name, _kin_group(name, parameter, named, homes)))
 
 
+def kin_groups(
+    optimizer: torch.optim.Optimizer, model: nn.Module, names: Iterable[str]
+) -> dict[str, int]:
+    """Of these parameters those that no group holds, each with the group of its nearest kin."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    homes = {n: g for n, p in named.items() if (g := _group_of(optimizer, p)) is not None}
+    missing: dict[int, str] = {}
+    for name in names:
+        if name not in homes:
+            missing.setdefault(id(named[name]), name)  # of a shared one its first name
+    return {name: _kin_group(name, named[name], named, homes) for name in missing.values()}
+
+
 def _kin_group(
     name: str, parameter: Tensor, named: Mapping[str, Tensor], homes: Mapping[str, int]
 ) -> int:
@@ -134,14 +147,11 @@ def _apply(made: torch.optim.Optimizer, treated: nn.Module, edit: Edit) -> None:
         for group in made.param_groups:
             _set_options(group, edit.options)
         return
-    named = dict(treated.named_parameters(remove_duplicate=False))
-    homes = {n: g for n, p in named.items() if (g := _group_of(made, p)) is not None}
     found = {n: p for path in edit.where for n, p in parameters_at(treated, path).items()}
     if not found:
         raise CannotCut(f"{', '.join(edit.where)}: no parameters to give to the optimizer.")
-    for name, parameter in found.items():
-        if _group_of(made, parameter) is None:
-            _join(made, parameter, _kin_group(name, parameter, named, homes))
+    for name, place in kin_groups(made, treated, found).items():
+        _join(made, found[name], place)
     if edit.options:
         _split(made, list(found.values()), edit.options)
 

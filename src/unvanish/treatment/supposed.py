@@ -11,7 +11,12 @@ from unvanish.diagnosis import Diagnosis
 from unvanish.init.fresh import looks_trained
 from unvanish.remedies.ordering import KEEPS, candidates
 from unvanish.remedies.remedy import Patient
-from unvanish.remedies.scale_input import float_inputs, is_standard, standardising
+from unvanish.remedies.scale_input import (
+    float_inputs,
+    is_standard,
+    reads_standardised,
+    standardising,
+)
 from unvanish.remedies.scale_target import float_targets
 from unvanish.trial.redraw import is_independent
 
@@ -53,12 +58,14 @@ def supposed(patient: Patient) -> tuple[Finding, ...]:
 def amiss(patient: Patient) -> tuple[Finding, ...]:
     """What is unusual about inputs or initial values, and by itself no illness.
 
-    Inputs that are, taken all together, far from zero mean and unit scale; a first draw of weights
-    that is far from any rule's scale, or frozen. Where a net then learns badly, this alone is tried.
+    Inputs that are, taken all together, far from zero mean and unit scale, and that the model reads
+    as they are; a first draw of weights that is far from any rule's scale, or frozen. Where a net
+    then learns badly, this alone is tried.
     """
     found: list[Finding] = []
     inputs = float_inputs(patient)
-    if inputs and not is_standard(standardising(inputs, None)):
+    raw = bool(inputs) and not reads_standardised(patient)
+    if raw and not is_standard(standardising(inputs, None)):
         found.append(_finding(UNSCALED, ("scale-input",)))
     gains = [gain for module in patient.model.modules() for gain in _gains(module)]
     large, small = any(gain > LARGE for gain in gains), any(gain < SMALL for gain in gains)

@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from unvanish.preserve import seeded
+from unvanish.randomness import seeded
 from unvanish.treatment.patch.source import Site
 
 _INITS: frozenset[CodeType] = frozenset(

@@ -29,6 +29,17 @@ def set_argument(
     return _add(source, call, f"{name}={text}")
 
 
+def argument_of(call: ast.Call, name: str, position: int | None) -> ast.expr | None:
+    """What a call gives for an argument; None where it gives nothing or hides what it gives."""
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    hidden = any(isinstance(argument, ast.Starred) for argument in call.args)
+    if hidden or position is None or position >= len(call.args):
+        return None
+    return call.args[position]
+
+
 def drop_keyword(source: Source, call: ast.Call, name: str) -> bool:
     """Take a keyword argument away, with the comma before it; False where it is the first one."""
     arguments = [*call.args, *call.keywords]

@@ -4,48 +4,61 @@ import ast
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from unvanish.surgery.edits import Edit, Scalar
+from unvanish.surgery.optimizers import kin_groups
 from unvanish.treatment.patch.births import Births
-from unvanish.treatment.patch.calls import set_argument
+from unvanish.treatment.patch.calls import argument_of, set_argument
+from unvanish.treatment.patch.factories import Written, called_directly, from_factory
 from unvanish.treatment.patch.modules import Load, enclosing
 from unvanish.treatment.patch.places import owner_of, parameters_in, place
 from unvanish.treatment.patch.program import Program, Uncut
-from unvanish.treatment.patch.source import Source
-from unvanish.treatment.patch.spelling import written_tuple
+from unvanish.treatment.patch.spelling import (
+    multiplied,
+    written_factor,
+    written_tuple,
+    written_value,
+)
 
 
 @dataclass(slots=True)
 class Making:
-    """The call that makes the program's optimizer."""
+    """The call that makes the program's optimizer.
+
+    ``optimizer`` is of the run that was watched, or what the program's factory gave (``factory``).
+    What is written is done to it too, so that each edit is written for what those before it made.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    births: Births
     program: Program
-    load: Load
+    written: Written | None
+    factory: bool = False
 
     def change(self, edit: Edit) -> None:
         """Write the edit into the call where it is for all groups, else into lines below.
 
         Raises:
-            Uncut: the program's source has no name for the optimizer.
+            Uncut: the program has no such parameters or no name for the optimizer, or part of a group
+                is meant.
         """
         options = dict(edit.options)
         where = parameters_in(self.model, edit.where)
-        missing = [name for name in where if id(self._parameter(name)) not in self._held()]
-        if missing and not self._take_all(missing):
-            self._add(missing)
-        present = [name for name in where if name not in missing]
-        groups = self._groups(present) if present else list(range(len(self._param_groups)))
-        factor = options.pop("lr_factor", None)
-        if not (present or not edit.where):
+        if edit.where and not where:
+            raise Uncut("the program's own model has no such parameters")
+        joining = kin_groups(self.optimizer, self.model, where)
+        if joining and options:
+            raise Uncut("it adds parameters and gives them options of their own")
+        if joining and not self._take_all(joining):
+            self._add(joining)
+        if not options:
             return
+        groups = self._groups(where) if where else list(range(len(self._param_groups)))
+        factor = options.pop("lr_factor", None)
         if factor is not None:
             self._multiply(groups, cast(float, factor))
         for name, value in _with_betas(options, self.optimizer).items():
@@ -62,56 +75,73 @@ class Making:
         return {id(p) for group in self._param_groups for p in cast(list[Tensor], group["params"])}
 
     def _groups(self, names: list[str]) -> list[int]:
+        """The groups that hold these parameters and no others.
+
+        Raises:
+            Uncut: a group holds others, too.
+        """
         wanted = {id(self._parameter(name)) for name in names}
-        return [
-            index
-            for index, group in enumerate(self._param_groups)
-            if wanted & {id(p) for p in cast(list[Tensor], group["params"])}
-        ]
+        found: list[int] = []
+        for index, group in enumerate(self._param_groups):
+            held = {id(p) for p in cast(list[Tensor], group["params"])}
+            if held & wanted and held - wanted:
+                raise Uncut("it is for part of a group of the optimizer")
+            found += [index] if held & wanted else []
+        return found
 
-    def _call(self) -> tuple[Source, ast.Call] | None:
-        site = self.births.site(self.optimizer)
-        made = [born for born in self.births.all if self.births.sites.get(id(born)) == site]
-        if site is None or len(made) != 1:
-            return None
-        source, _ = self.load(Path(site.path))
-        call = source.call_at(site)
-        return (source, call) if call is not None else None
+    def _set(self, groups: list[int], name: str, value: Any, factor: float | None = None) -> None:
+        """Give groups an option; ``factor``: what the value is times the one that they have."""
+        if not self._into_call(groups, name, value, factor):
+            self._write_groups(groups, name, f"= {written_value(value)}")
+        for index in groups:
+            self._param_groups[index][name] = value
 
-    def _set(self, groups: list[int], name: str, value: Any) -> None:
+    def _into_call(self, groups: list[int], name: str, value: Any, factor: float | None) -> bool:
+        taken = list(inspect.signature(type(self.optimizer)).parameters)
         every = groups == list(range(len(self._param_groups)))
-        inherited = all(
-            group.get(name) == self.optimizer.defaults.get(name) for group in self._param_groups
-        )
-        found, taken = self._call(), list(inspect.signature(type(self.optimizer)).parameters)
-        if every and inherited and found is not None and name in taken:
-            source, call = found
-            if set_argument(source, call, name, taken.index(name), _number(value)):
-                return
-        self._write_groups(groups, f'["{name}"] = {_number(value)}')
+        defaults = self.optimizer.defaults
+        inherited = all(group.get(name) == defaults.get(name) for group in self._param_groups)
+        if not (every and inherited) or self.written is None or name not in taken:
+            return False
+        source, call = self.written.source, self.written.call
+        position = taken.index(name) if self.written.positional else None
+        text, given = written_value(value), argument_of(call, name, position)
+        if factor is not None and given is not None and _names_something(given):
+            text = multiplied(source.segment(given), factor)
+        if not set_argument(source, call, name, position, text):
+            return False
+        defaults[name] = value
+        return True
 
     def _multiply(self, groups: list[int], factor: float) -> None:
         rates = {self._param_groups[index]["lr"] for index in groups}
         if len(rates) == 1 and not isinstance(rate := rates.pop(), Tensor):
-            self._set(groups, "lr", rate * factor)
-        else:
-            self._write_groups(groups, f'["lr"] *= {_number(factor)}')
+            self._set(groups, "lr", rate * factor, factor)
+            return
+        operator, number = written_factor(factor)
+        self._write_groups(groups, "lr", f"{operator}= {number}")
+        for index in groups:
+            self._param_groups[index]["lr"] = self._param_groups[index]["lr"] * factor
 
-    def _write_groups(self, groups: list[int], change: str) -> None:
-        optimizer = self.program.read("optimizer")
-        lines = [f"{optimizer}.param_groups[{index}]{change}" for index in groups]
+    def _write_groups(self, groups: list[int], name: str, change: str) -> None:
+        if self.factory:
+            raise Uncut(
+                f"the program returns a factory; write {name} {change} where it makes the optimizer"
+            )
+        optimizer, option = self.program.read("optimizer"), f'["{name}"] {change}'
+        lines = [f"{optimizer}.param_groups[{index}]{option}" for index in groups]
         if groups == list(range(len(self._param_groups))):
-            lines = [f"for group in {optimizer}.param_groups:", f"{self.program.unit}group{change}"]
+            lines = [f"for group in {optimizer}.param_groups:", f"{self.program.unit}group{option}"]
         self.program.add(lines, ("optimizer",))
 
-    def _take_all(self, missing: list[str]) -> bool:
+    def _take_all(self, joining: Mapping[str, int]) -> bool:
         """Hand all of the model's parameters to the call, where it comes behind the model."""
-        found, changed = self._call(), self.program.changed_at()
+        changed = self.program.changed_at()
         trained = {id(p) for p in self.model.parameters() if p.requires_grad}
-        added = {id(self._parameter(name)) for name in missing}
-        if found is None or changed is None or len(self._param_groups) != 1:
+        added = {id(self._parameter(name)) for name in joining}
+        if self.written is None or self.factory or changed is None or not self._is_plain():
             return False
-        source, call = found
+        source, call = self.written.source, self.written.call
         if (
             trained - self._held() - added
             or self._held() - trained
@@ -122,26 +152,74 @@ class Making:
             return False
         if call.lineno <= (self.program.body[changed].end_lineno or 0):
             return False
-        return set_argument(source, call, "params", 0, f"{self.program.read('model')}.parameters()")
+        every = f"{self.program.read('model')}.parameters()"
+        return set_argument(source, call, "params", 0, every) and self._join(joining)
 
-    def _add(self, missing: list[str]) -> None:
-        """A group of the missing ones, with the options that the optimizer gives by default.
+    def _is_plain(self) -> bool:
+        """Whether there is one group, as the optimizer makes it where only parameters are given."""
+        group, *others = self._param_groups
+        own = {name: value for name, value in group.items() if name != "params"}
+        listed = any(value is group["params"] for value in vars(self.optimizer).values())
+        defaults = self.optimizer.defaults
+        same = own.keys() == defaults.keys() and all(own[n] == v for n, v in defaults.items())
+        return not others and same and not listed  # LBFGS steps along its own list alone
+
+    def _add(self, joining: Mapping[str, int]) -> None:
+        """The missing ones in the groups of their kin, or in one like the only group there is.
 
         Raises:
             Uncut: the program has no name for the optimizer.
         """
-        if not isinstance(self.program.made_of("optimizer"), torch.optim.Optimizer):
-            raise Uncut("the program returns no optimizer")
-        model, optimizer = self.program.read("model"), self.program.read("optimizer")
-        owner = owner_of(self.model, missing)
-        if owner is not None:
-            what = f"{place(model, self.model, owner)}.parameters()"
-        elif len(missing) <= 3:
-            what = f"[{', '.join(place(model, self.model, name) for name in missing)}]"
+        if self.factory:
+            raise Uncut("the program returns a factory; give it these parameters, too")
+        optimizer = self.program.read("optimizer")
+        if self._is_plain():
+            what = self._written_parameters(list(joining))
+            lines = [f'{optimizer}.add_param_group({{"params": {what}}})']
+            added = [self._parameter(name) for name in joining]
+            self.optimizer.add_param_group({"params": added})
         else:
-            what = f"[{model}.get_parameter(name) for name in {written_tuple(missing)}]"
-        line = f'{optimizer}.add_param_group({{"params": {what}}})'
-        self.program.add([line], ("model", "optimizer"))
+            lines = list[str]()
+            for index in sorted(set(joining.values())):
+                names = [name for name, home in joining.items() if home == index]
+                own = f'{optimizer}.param_groups[{index}]["params"]'
+                lines.append(f"{own}.extend({self._written_parameters(names)})")
+            self._join(joining)
+        self.program.add(lines, ("model", "optimizer"))
+
+    def _join(self, joining: Mapping[str, int]) -> bool:
+        for name, index in joining.items():
+            self._param_groups[index]["params"].append(self._parameter(name))
+        return True
+
+    def _written_parameters(self, names: list[str]) -> str:
+        """The source of these parameters, as a list or an iterator."""
+        model, owner = self.program.read("model"), owner_of(self.model, names)
+        if owner is not None:
+            return f"{place(model, self.model, owner)}.parameters()"
+        if len(names) <= 3:
+            return f"[{', '.join(place(model, self.model, name) for name in names)}]"
+        return f"[{model}.get_parameter(name) for name in {written_tuple(names)}]"
+
+
+def made_by(program: Program, model: nn.Module, births: Births, load: Load, seed: int) -> Making:
+    """The making of what the program returns as its optimizer: one, or a factory of one.
+
+    Raises:
+        Uncut: it returns neither, or its factory fails.
+    """
+    made = program.made_of("optimizer")
+    if isinstance(made, torch.optim.Optimizer):
+        return Making(model, made, program, called_directly(made, births, load))
+    if not callable(made):
+        raise Uncut("the program returns no optimizer; write it where your optimizer is made")
+    optimizer, written = from_factory(made, program, model, births, load, seed)
+    return Making(model, optimizer, program, written, factory=True)
+
+
+def _names_something(written: ast.expr) -> bool:
+    """Whether an argument comes from elsewhere, as a setting does: a number would cut it off."""
+    return any(isinstance(node, ast.Name) for node in ast.walk(written))
 
 
 def _with_betas(
@@ -154,8 +232,3 @@ def _with_betas(
         return {**options}
     first, second = cast(tuple[float, float], known)
     return {**told, "betas": (options.get("beta1", first), options.get("beta2", second))}
-
-
-def _number(value: Any) -> str:
-    """As short as it says the same to twelve digits: 0.1 * 0.1 is 0.01."""
-    return repr(float(f"{value:.12g}")) if type(value) is float else repr(value)

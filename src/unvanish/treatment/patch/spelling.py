@@ -2,6 +2,7 @@
 
 import ast
 import math
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +52,36 @@ def _number(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return f'"{value}"' if isinstance(value, str) and '"' not in value else repr(value)
+
+
+def written_value(value: Any) -> str:
+    """A number as short as it is the same but for the rounding of a product: 0.1 * 0.1 is 0.01."""
+    if type(value) is not float:
+        return repr(value)
+    short = float(f"{value:.12g}")
+    alike = math.isclose(short, value, rel_tol=4 * sys.float_info.epsilon)
+    return repr(short if alike else value)
+
+
+def written_factor(factor: float) -> tuple[str, str]:
+    """A factor as it is best read: the operator and a number.
+
+    >>> written_factor(3.0), written_factor(1 / 3), written_factor(0.1)
+    (('*', '3'), ('/', '3'), ('/', '10'))
+    """
+    number, inverse = (written_value(value).removesuffix(".0") for value in (factor, 1 / factor))
+    return ("/", inverse) if len(inverse) < len(number) else ("*", number)
+
+
+def multiplied(written: str, factor: float) -> str:
+    """The source of an expression times a factor.
+
+    >>> multiplied("settings.rate", 3.0), multiplied("base + extra", 0.5)
+    ('settings.rate * 3', '(base + extra) / 2')
+    """
+    tight = ast.Name | ast.Attribute | ast.Subscript | ast.Call
+    whole = isinstance(ast.parse(written.strip(), mode="eval").body, tight)
+    return " ".join((written if whole else f"({written})", *written_factor(factor)))
 
 
 def folded(line: str, unit: str, width: int) -> list[str]:

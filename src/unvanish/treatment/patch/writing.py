@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 from unvanish.probe.observe import unwrapped
@@ -38,6 +37,7 @@ class Writing:
     cannot: list[str] = field(default_factory=list[str])
     births: Births = field(default_factory=Births)
     program: Program | None = None
+    optimizer: optimizers.Making | None = None
     reason: str = "no program was given"
     lined: bool = False
 
@@ -182,11 +182,13 @@ class Writing:
             self.lined = True
 
     def _optimizer(self, edit: Edit) -> None:
-        optimizer = self.program.made_of("optimizer") if self.program is not None else None
-        if self.program is None or not isinstance(optimizer, torch.optim.Optimizer):
-            why = self.reason if self.program is None else "the program returns no optimizer"
-            raise Uncut(f"{why}; write it where your optimizer is made")
-        optimizers.Making(self.model, optimizer, self.births, self.program, self.load).change(edit)
+        if self.program is None:
+            raise Uncut(f"{self.reason}; write it where your optimizer is made")
+        if self.optimizer is None:
+            self.optimizer = optimizers.made_by(
+                self.program, self.model, self.births, self.load, self.seed
+            )
+        self.optimizer.change(edit)
 
     def _step(self, edit: Edit) -> None:
         root = self.program.parts.get("model") if self.program is not None else None
