@@ -3,7 +3,13 @@
 import math
 
 from unvanish.init.fresh import NORMS
-from unvanish.init.residual import Branch, is_learned_scale, longest, value_path
+from unvanish.init.residual import (
+    Branch,
+    before_activations,
+    is_learned_scale,
+    longest,
+    value_path,
+)
 from unvanish.init.situation import Situation
 from unvanish.probe.flow import NORMALIZING
 
@@ -45,7 +51,8 @@ def _scale(situation: Situation, branch: Branch, inner: float, outer: float, nor
     ``norm`` where a norm ends it: then branches of scale one add up to a gradient that grows with
     the root of their number only, which is left alone up to the gate's factor of ten.
     """
-    graph, last = situation.graph, branch.last
+    graph = situation.graph
+    last = before_activations(graph, branch.last)
     operation = graph[last]
     if is_learned_scale(graph, last):
         for name in operation.parameters:

@@ -1,6 +1,7 @@
 """critical_: one call that gives any model initial values from which it can be trained."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from unvanish.batches import Forward, Loss, check_arguments, check_batch, take_batches
 from unvanish.errors import BadInput
-from unvanish.init import attention, branches, normalisation, recurrence
+from unvanish.init import attention, branches, closed, normalisation, recurrence
 from unvanish.init.calibration import calibrate
 from unvanish.init.graph import Graph
 from unvanish.init.measure import Meter
@@ -17,8 +18,8 @@ from unvanish.init.report import InitReport
 from unvanish.init.residual import find_branches
 from unvanish.init.situation import Situation
 from unvanish.init.stretches import Stretches, folded, unbent
-from unvanish.preserve import seeded
 from unvanish.probe.observe import unwrapped
+from unvanish.randomness import seeded
 from unvanish.trace import Trace
 
 Method = Callable[[Situation], None]
@@ -40,7 +41,8 @@ def critical_(
 
     Looks at the model once, decides for each stretch of layers, writes, calibrates in one forward
     pass and looks again. Only values change: no module, no type, no name. Frozen, tied and
-    embedding weights stay, and those that do not look like a random draw (they were trained).
+    embedding weights stay, those that do not look like a random draw (they were trained), and
+    zeros that the signal can go around: gates that their own gradient opens.
 
     Plain stretches of more than eight activations become isometries, every activation unbent by
     mirroring (ReLU and its kin, GELU, SiLU, softplus, hardswish: exactly linear at the start) or
@@ -100,6 +102,7 @@ def fresh_critical_(
 
 def _methods(fold: bool) -> tuple[Method, ...]:
     return (
+        closed.apply,
         branches.apply,
         normalisation.apply,
         recurrence.apply,
@@ -123,6 +126,8 @@ class Call:
     ) -> None:
         check_arguments(model, loss, forward, seed, 1)
         self.model, self.notes = unwrapped(model)
+        if next(self.model.parameters(), None) is None:
+            raise BadInput("the model has no parameters: there is no value to write.")
         self.only = None if only is None else _names(self.model, only, "only")
         self.leave = _names(self.model, leave, "leave")
         with seeded(seed):
@@ -148,14 +153,15 @@ class Call:
         except BaseException:
             _put_back(kept)
             raise
+        closed = situation.closed_head
         changed = {parameter for c in situation.changes for parameter in c.parameters}
         left = left_alone(self.model, situation.permitted, changed, situation.notes)
         return InitReport(
             method=name,
             changes=_in_order(self.model, situation),
             left=tuple(left),
-            before=before,
-            after=after,
+            before=replace(before, closed=closed),
+            after=replace(after, closed=closed),
             passes=self.meter.passes,
             seed=self.seed,
             notes=tuple(self.notes),

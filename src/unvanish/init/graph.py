@@ -56,6 +56,7 @@ class Graph:
             for maker in dict.fromkeys(operation.inputs):
                 if maker is not None:
                     self.readers.setdefault(maker, []).append(index)
+        self._picking = {(op.module, op.call) for op in trace.ops if op.kind == "Index"}
         self._kept: dict[Any, Nonlinearity | None] = {}
         self._modules = dict(model.named_modules())
         self.bends: dict[int, Bend] = {}
@@ -80,6 +81,18 @@ class Graph:
                     seen.add(maker)
                     pending.append(maker)
         return seen
+
+    def may_permute(self, index: int) -> bool:
+        """Whether an indexing may put entries into another order, as lists and tensors can.
+
+        Ranges and single places cannot. What was given is not kept, but autograd has one operation
+        for the former and others for the latter; where it saw nothing, or the same call has both,
+        it cannot be excluded.
+        """
+        operation = self.operations[index]
+        if operation.function != "getitem":
+            return False
+        return not operation.requires_grad or (operation.module, operation.call) in self._picking
 
     def side_by_side(self, calls: Collection[int]) -> bool:
         """Whether the value of none of these operations flows into another one of them."""

@@ -40,7 +40,7 @@ class Meter:
         far = trace.layers[-1].norm if trace.layers else None
         arrives = not trace.layers or bool(far)
         return Readings(
-            gate=trace.gate,
+            gate=trace.gate if len(trace.layers) > 2 else None,
             spread=self._spread(),
             loss=trace.conditions.loss,
             arrives=arrives,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unvanish.init.draws import Convolution, Transposed
 from unvanish.init.fresh import NORMS, looks_trained
 from unvanish.init.report import Left
-from unvanish.trace import Trace
+from unvanish.trace import Operation, Trace
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 EMBEDDING = (nn.Embedding, nn.EmbeddingBag)
@@ -25,7 +25,8 @@ class Part:
     """One weight matrix or kernel and the operation that applies it.
 
     ``stored`` says how the weight lies in memory: ``"rows"`` (outputs first, ``nn.Linear`` and
-    convolutions) or ``"columns"`` (inputs first, ``addmm(bias, x, weight)``).
+    convolutions) or ``"columns"`` (inputs first, ``addmm(bias, x, weight)``). Of ``kind`` ``"left"``
+    is ``weight @ x``, which mixes the rows of each sample: what stands last is no channel there.
     """
 
     operation: int
@@ -44,9 +45,13 @@ class Part:
 
 @dataclass(slots=True)
 class Permission:
-    """Who may be changed: parameters by name that must not be, with the reason."""
+    """Who may be changed: parameters by name that must not be, with the reason.
+
+    ``told``: the weights to change were named, so that their values are nobody's to judge.
+    """
 
     refused: dict[str, str] = field(default_factory=dict[str, str])
+    told: bool = False
 
     def reason(self, names: Sequence[str]) -> str | None:
         """Why one of these parameters must stay; ``None`` where all may change."""
@@ -57,7 +62,7 @@ def permission(
     model: nn.Module, only: Sequence[str] | None, leave: Sequence[str], check: bool = True
 ) -> Permission:
     """Frozen, tied, embedded, reparametrised and trained weights stay, and what the user says."""
-    found = Permission()
+    found = Permission(told=only is not None)
     owners = _owners(model)
     for path, module in model.named_modules(remove_duplicate=False):
         own = {
@@ -69,9 +74,8 @@ def permission(
             name: _refusal(path, name, module, parameter, owners, only, leave)
             for name, parameter in own.items()
         }
-        told = only is not None  # and so by name
         open_to_change = None in refusals.values()
-        said = looks_trained(module) if open_to_change and check and not told else None
+        said = looks_trained(module) if open_to_change and check and not found.told else None
         for full, reason in refusals.items():
             if reason is None and said is not None:
                 reason = f"looks trained ({said}); name it in only= to change it all the same"
@@ -142,7 +146,7 @@ def find_parts(model: nn.Module, trace: Trace) -> dict[int, Part]:
         name, weight = weights[0]
         used[name] += 1
         biases = [(n, value) for n, value in tensors if value.dim() == 1]
-        layout = _layout(model, name, operation.function, weight)
+        layout = _layout(model, name, operation, weight)
         if layout is None:
             continue
         kind, stored, groups, inputs, outputs, owner = layout
@@ -163,20 +167,39 @@ def find_parts(model: nn.Module, trace: Trace) -> dict[int, Part]:
     return {i: _counted(part, used[part.names[0]]) for i, part in found.items()}
 
 
+def _on_the_left(operation: Operation, weight: Tensor) -> bool:
+    """Whether a matrix stands to the left of a product: ``x @ W`` and ``addmm(b, x, W)`` have it last.
+
+    A batch of the shape of the matrix itself is taken to be on the left, as is usual.
+    """
+    if operation.function not in _LINEAR - {"linear"} or weight.dim() < 2:
+        return False
+    return operation.inputs[-1] is not None or operation.input_shapes[-1] != tuple(weight.shape)
+
+
 def _counted(part: Part, calls: int) -> Part:
     return dataclasses.replace(part, calls=calls)
 
 
 def _layout(
-    model: nn.Module, name: str, function: str, weight: nn.Parameter
+    model: nn.Module, name: str, operation: Operation, weight: nn.Parameter
 ) -> tuple[str, str, int, int, int, nn.Module] | None:
+    function = operation.function
     owner = model.get_submodule(name.rpartition(".")[0])
     if isinstance(owner, (*RECURRENT, *EMBEDDING, *NORMS, nn.MultiheadAttention)):
         return None
     if function in _LINEAR and weight.dim() == 2:
-        rows = function == "linear"
+        left = _on_the_left(operation, weight)
+        rows = function == "linear" or left
         outputs, inputs = weight.shape if rows else weight.shape[::-1]
-        return "linear", "rows" if rows else "columns", 1, inputs, outputs, owner
+        return (
+            "left" if left else "linear",
+            "rows" if rows else "columns",
+            1,
+            inputs,
+            outputs,
+            owner,
+        )
     if function in _CONVOLUTIONS and isinstance(owner, Convolution):
         return "conv", "rows", owner.groups, owner.in_channels, owner.out_channels, owner
     if function in _TRANSPOSED and isinstance(owner, Transposed):

@@ -35,7 +35,7 @@ def make_plan(
     writers: Mapping[int, Bend],
     readers: frozenset[int],
     choice: Choice,
-    layers: int,
+    layers: Mapping[int, int],
 ) -> Plan:
     """Start with every writer in its shape; take back those that something cannot read.
 
@@ -45,16 +45,16 @@ def make_plan(
         writers: those that may write in a shape, with the activation that they feed.
         readers: those whose weights may be changed to read one.
         choice: which shape for an activation of so many layers of such a width, if any.
-        layers: how many activations lie in a row.
+        layers: of every writer, how many activations lie in a row with its own.
     """
     shapes: dict[int, Shape] = {}
     refused: dict[int, str] = {}
-    kept: dict[tuple[int, int], Shape | None] = {}
+    kept: dict[tuple[int, int, int], Shape | None] = {}
     for index, bend in writers.items():
         width = parts[index].outputs
-        key = id(bend.function), width
+        key = id(bend.function), width, layers[index]
         if key not in kept:
-            kept[key] = choice(bend.function, layers, width)
+            kept[key] = choice(bend.function, layers[index], width)
         shape = kept[key]
         if shape is None or (shape.mirrored and not _pairs_fit(parts[index])):
             refused[index] = "no pairs" if shape is not None else "no shape"
@@ -157,7 +157,8 @@ class _State:
         operation = self.graph[index]
         try:
             layout = carried(operation, held)
-            if layout is not None and _breaks(layout, operation.function, self.shapes):
+            permuted = layout is not None and self.graph.may_permute(index)
+            if permuted or _breaks(layout, operation.function, self.shapes):
                 raise Unreadable
         except Unreadable:
             for layout in held:
@@ -180,9 +181,9 @@ def _same(one: Layout | None, other: Layout | None) -> bool:
     )
 
 
-def _breaks(layout: Layout, function: str, shapes: Mapping[int, Shape]) -> bool:
+def _breaks(layout: Layout | None, function: str, shapes: Mapping[int, Shape]) -> bool:
     """Whether a norm takes away the scale and shift that a shape needs."""
-    if function not in NORMALIZING:
+    if layout is None or function not in NORMALIZING:
         return False
     if layout.again:
         return True

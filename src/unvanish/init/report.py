@@ -41,8 +41,10 @@ class Readings:
     ln(singular value) of d outputs / d inputs, ``loss`` the loss of the batch; ``arrives`` says
     whether any gradient at all reaches the first layer, ``normed`` that norms stand on the way:
     they set the scale of the signal anew, and only gradient times signal can be compared across
-    them. ``None``: could not be measured (a signal
-    that is exactly zero, inputs that are no float tensor, a recurrent module without layers).
+    them; ``closed`` that a head of zero was left alone, which lets no gradient through before its
+    first step. ``None``: could not be measured (a signal that is exactly zero, inputs that are no
+    float tensor, a recurrent module without layers, fewer than two layers before the head: the
+    two ends are one).
     """
 
     gate: Gate | None
@@ -50,24 +52,22 @@ class Readings:
     loss: float | None
     arrives: bool
     normed: bool
+    closed: bool = False
 
     @property
     def faults(self) -> tuple[str, ...]:
         """Which of the four parts fail: a factor of ten from end to end, singular values e^3 apart."""
-        found: list[str] = []
         gate = self.gate
-        if gate is not None:
-            forward = None if self.normed else gate.forward_decades
-            backward = gate.sensitivity_decades if self.normed else gate.backward_decades
-            if _beyond(forward):
-                found.append("forward scale")
-            if _beyond(backward) or not self.arrives:
-                found.append("backward scale")
-            if _lost(gate.cosine_first, gate.cosine_last):
-                found.append("angles between samples")
-        if self.spread is not None and self.spread > 3:
-            found.append("spread of singular values")
-        return tuple(found)
+        forward = gate and (None if self.normed else gate.forward_decades)
+        backward = gate and (gate.sensitivity_decades if self.normed else gate.backward_decades)
+        barred = not self.arrives and not self.closed
+        failing = {
+            "forward scale": _beyond(forward),
+            "backward scale": _beyond(backward) or barred,
+            "angles between samples": gate and _lost(gate.cosine_first, gate.cosine_last),
+            "spread of singular values": self.spread is not None and self.spread > 3,
+        }
+        return tuple(name for name, fails in failing.items() if fails)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +132,20 @@ class InitReport(Saved):
             f"  {name:<28}{_shown(before):>10} -> {_shown(after)}"
             for name, before, after in _rows(self.before, self.after)
         ]
-        faults = self.after.faults
-        verdict = f"still failing: {', '.join(faults)}" if faults else "all parts that were read"
-        return [*lines, f"  gate afterwards: {verdict}{'' if faults else ' are in order'}"]
+        return [*lines, f"  gate afterwards: {self._verdict()}"]
+
+    def _verdict(self) -> str:
+        faults, before = self.after.faults, self.before.faults
+        new = ", ".join(fault for fault in faults if fault not in before)
+        old = ", ".join(fault for fault in faults if fault in before)
+        said = [f"newly failing: {new}"] * bool(new) + [f"still failing: {old}"] * bool(old)
+        if self.after.closed and not self.after.arrives:
+            said.append("no gradient passes the head of zero before its first step")
+        if self.after.gate is None:
+            said.append(
+                "no scale was compared, as fewer than two layers were told apart before the head"
+            )
+        return "; ".join(said) or "all parts that were read are in order"
 
 
 def _beyond(decades: float | None) -> bool:

@@ -170,6 +170,16 @@ def value_path(graph: Graph, branch: Branch, parts: dict[int, Part]) -> list[int
     return [i for i in sorted(branch.operations) if i in parts and i not in scores]
 
 
+def before_activations(graph: Graph, index: int) -> int:
+    """What ends a branch behind its activations, views and dropout: what sets their scale."""
+    current: int | None = index
+    while current is not None and current in graph.bend_ends:
+        signals = graph.signals(graph.bend_ends[current].start)
+        current = graph.before(signals[0], VIEWS | DROPOUTS) if signals else None
+        index = index if current is None else current
+    return index
+
+
 def is_learned_scale(graph: Graph, index: int) -> bool:
     """Whether the operation multiplies by a parameter: LayerScale, SkipInit, ReZero."""
     return graph[index].function in SCALINGS and bool(graph[index].parameters)

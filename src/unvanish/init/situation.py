@@ -22,7 +22,8 @@ class Situation:
 
     ``gains`` multiplies the weight of a part on a residual branch, ``sizes`` is what its output
     comes to by then; norms and attention have theirs by module name. ``aims`` is the scale that
-    calibration brings a part's output to, around which shift.
+    calibration brings a part's output to, around which shift. ``closed_head`` says that a head
+    of zero is left alone.
     """
 
     model: nn.Module
@@ -42,8 +43,10 @@ class Situation:
     )
     aims: dict[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]])
     notes: dict[str, str] = field(default_factory=dict[str, str])
+    closed_head: bool = False
     changes: list[Change] = field(default_factory=list[Change])
     _calls: dict[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
+    _longest: dict[frozenset[int], int] = field(default_factory=dict[frozenset[int], int])
 
     def calls_of(self, part: Part) -> frozenset[int]:
         """Every operation that applies this part's weight, where none feeds another; else none.
@@ -103,6 +106,17 @@ class Situation:
     def _bends_on(self, branch: Branch) -> int:
         return len(branch.operations & self.graph.bends.keys())
 
+    def bends_in_a_row(self, index: int) -> tuple[int, int]:
+        """Activations that bend one after another what this operation puts out, and the branches.
+
+        Along a plain stretch all of them, and no branch; on a residual branch its own, and how many
+        branches there are in a row.
+        """
+        around = [self._bends_on(b) for b in self.branches if index in b.operations]
+        if not around:
+            return self.depth(), 0
+        return max(1, min(around)), self._in_a_row(frozenset(b.sum for b in self.branches))
+
     def is_head(self, index: int) -> bool:
         """Whether nothing weighted comes behind: the size of the outputs is for the loss to say."""
         ahead, seen = [index], set[int]()
@@ -117,7 +131,12 @@ class Situation:
 
     def depth(self) -> int:
         """Activations in a row, on the longest way from the batch to the loss."""
-        return max(1, longest(self.graph, frozenset(self.graph.bends)))
+        return max(1, self._in_a_row(frozenset(self.graph.bends)))
+
+    def _in_a_row(self, counted: frozenset[int]) -> int:
+        if counted not in self._longest:
+            self._longest[counted] = longest(self.graph, counted)
+        return self._longest[counted]
 
 
 LONG_BRANCH = 4

@@ -3,7 +3,9 @@
 * Between two layers of a plain stretch the signal is passed on almost linearly, each activation
   unbent as :mod:`unvanish.init.shaping` says; kernels are delta-orthogonal, so that the whole
   stretch is an isometry at the start. Only that trains at any depth.
-* On residual branches, in shallow nets and around what a shape cannot pass, weights are orthogonal
+* An activation that is chaotic at scale one (the sine of thirty times its input) is unbent so on
+  residual branches and in shallow nets, too.
+* Else, on residual branches, in shallow nets and around what a shape cannot pass, weights are orthogonal
   over the whole kernel at the activation's own gain.
 
 It harms a shallow net a little (pairs of features say the same at the start), which is why it is
@@ -11,8 +13,11 @@ not done there, and it asks for a step size that falls with depth: Adam 0.03 / d
 momentum 0.1 / depth.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from unvanish.init.branches import TOLERATED
 from unvanish.init.draws import orthogonal, principal
 from unvanish.init.graph import Bend
 from unvanish.init.layout import Layout
@@ -26,6 +31,8 @@ from unvanish.theory.activations import Nonlinearity
 
 SHALLOW = 8
 """Activations in a row up to which nothing collapses that an orthogonal draw would not carry."""
+_FAR = 100.0
+"""Logarithm of a growth that is beyond everything."""
 
 
 def unbent(activation: Nonlinearity, layers: int, width: int) -> Shape | None:
@@ -59,19 +66,38 @@ class Stretches:
             self._write(situation, plan, index, part)
 
     def _plan(self, situation: Situation) -> Plan:
-        depth = situation.depth()
         readers = {
             index: part
             for index, part in situation.parts.items()
-            if situation.calls_of(part) and situation.may_change(part)
+            if situation.calls_of(part) and situation.may_change(part) and part.kind != "left"
         }
         writers: dict[int, Bend] = {}
-        for index, part in readers.items() if depth > self.shallow else ():
-            bends = [_bend_behind(situation, call) for call in sorted(situation.calls_of(part))]
-            if bends[0] is not None and all(b and b.function is bends[0].function for b in bends):
+        layers: dict[int, int] = {}
+        unbends = self._unbends(situation)
+        for index, part in readers.items():
+            calls = sorted(situation.calls_of(part))
+            bends = [_bend_behind(situation, call) for call in calls]
+            alike = bends[0] and all(b and b.function is bends[0].function for b in bends)
+            if bends[0] and alike and all(map(unbends, calls, bends)):
                 writers[index] = bends[0]
+                layers[index] = situation.bends_in_a_row(index)[0]
         graph, parts = situation.graph, situation.parts
-        return make_plan(graph, parts, writers, frozenset(readers), self.choice, depth)
+        return make_plan(graph, parts, writers, frozenset(readers), self.choice, layers)
+
+    def _unbends(self, situation: Situation) -> Callable[[int, Bend | None], bool]:
+        """Whether the activation behind a part is unbent: along a deep plain stretch, or chaotic."""
+        known: dict[tuple[int, int, int], bool] = {}
+
+        def unbends(index: int, bend: Bend | None) -> bool:
+            plainly = index not in situation.gains and not situation.in_short_branch(index)
+            if bend is None or (plainly and situation.depth() > self.shallow):
+                return bend is not None
+            key = id(bend.function), *situation.bends_in_a_row(index)
+            if key not in known:
+                known[key] = is_chaotic(bend.function, *key[1:])
+            return known[key]
+
+        return unbends
 
     def _write(self, situation: Situation, plan: Plan, index: int, part: Part) -> None:
         shape, reads = plan.writes.get(index), plan.reads.get(index)
@@ -114,11 +140,26 @@ class Stretches:
 
 
 def _bend_behind(situation: Situation, index: int) -> Bend | None:
-    """The activation that a part feeds along a plain stretch; of several alike the first."""
+    """The activation that a part feeds; of several alike the first."""
     bends = situation.bends_behind(index)
-    plainly = index not in situation.gains and not situation.in_short_branch(index)
     alike = bool(bends) and all(b.function is bends[0].function for b in bends)
-    return bends[0] if plainly and alike else None
+    return bends[0] if alike else None
+
+
+def is_chaotic(activation: Nonlinearity, layers: int, branches: int = 0) -> bool:
+    """Whether, at scale one, the gradient grows by more than the gate's factor of ten.
+
+    Its square grows by chi = E f'^2 / E f^2 a layer, and so by chi^layers along a plain stretch;
+    around residual branches, which are divided by the root of their number, by
+    (1 + chi^layers / branches)^branches.
+    """
+    square, slope = activation.square(1.0), activation.slope_square(1.0)
+    if not (0 < square < math.inf and 0 < slope < math.inf):
+        return False
+    growth = layers * math.log(slope / square)
+    if branches:
+        growth = branches * math.log1p(math.exp(min(growth, _FAR)) / branches)
+    return growth > 2 * math.log(TOLERATED)
 
 
 def gain_after(situation: Situation, index: int) -> float:

@@ -93,7 +93,7 @@ def is_spread(part: Part) -> bool:
 
 
 def _stored(part: Part, kernel: Tensor, taps: list[tuple[int, ...]]) -> Tensor:
-    if part.kind == "linear":
+    if part.kind in ("linear", "left"):
         matrix = kernel[:, :, 0]
         return matrix if part.stored == "rows" else matrix.T
     shape = part.weight.shape

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, MutableMapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from torch import Tensor, nn
 
@@ -54,7 +54,8 @@ def extend_(module: nn.Module, part: nn.Module, place: Place, name: str) -> str:
         name: what the part is called if the module has nothing of this name; else with a number.
 
     Raises:
-        BadInput: the module is a container that is never called.
+        BadInput: the module is a container that is never called, the part is no module, or there
+            is no such place.
 
     >>> import torch
     >>> layer = nn.Linear(4, 4)
@@ -63,6 +64,10 @@ def extend_(module: nn.Module, part: nn.Module, place: Place, name: str) -> str:
     """
     if isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
         raise BadInput(f"{type(module).__name__} is never called: extend what is in it")
+    if not isinstance(cast(object, part), nn.Module):
+        raise BadInput(f"part must be a module, not {part!r}")
+    if place not in get_args(Place):
+        raise BadInput(f"place must be one of {', '.join(get_args(Place))}, not {place!r}")
     if not isinstance(module, Extended):
         module.__class__ = extended_class(type(module))
         cast(Extended, module)._extensions = []

@@ -6,12 +6,13 @@ The trapezoidal rule on [-12, 12] converges faster than any power of the step fo
 kinks get a finer grid.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unvanish.errors import BadInput
 
@@ -86,6 +87,13 @@ def _slope(function: Activation, u: Tensor) -> Tensor:
     return slope + u * 0  # a slope that does not depend on u has the derivative zero
 
 
+def in_float64(function: Activation) -> Activation:
+    """A module with its own numbers (a learned slope) as a copy that float64 can be given to."""
+    if not isinstance(function, nn.Module) or next(function.parameters(), None) is None:
+        return function
+    return copy.deepcopy(function).to("cpu", torch.float64)
+
+
 def examine(function: Activation) -> bool:
     """Whether the slope of this activation jumps anywhere; raises BadInput where it is unfit.
 
@@ -93,7 +101,14 @@ def examine(function: Activation) -> bool:
     itself, and what has no finite second moment under a normal input.
     """
     z, weight = nodes(_FINE)
-    value, slope = curves(function, z)
+    try:
+        value, slope = curves(function, z)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        said = str(error).splitlines()[0] if str(error) else ""
+        raise BadInput(
+            "the activation must take one tensor of any shape, and so float64 numbers in a row: "
+            f"it raised {type(error).__name__}: {said}"
+        ) from error
     few = z[::500].clone()
     with torch.no_grad():
         alone = function(few.clone())

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unvanish.errors import BadInput
-from unvanish.nn.gaussian import Activation, Readings, bends_sharply, examine, read
+from unvanish.nn.gaussian import Activation, Readings, bends_sharply, examine, in_float64, read
 
 _SCALES = (2.0, 1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003)
 _SHIFTS = (0.0, 0.3, -0.3, 0.7, -0.7, 1.2, -1.2, 2.0, -2.0, 3.0, -3.0)
@@ -52,14 +52,14 @@ def shape_kernel(function: Activation, depth: int, zeta: float) -> Transform:
     """The transform of deep kernel shaping for a net of this depth."""
     if not 1 < zeta < math.inf:
         raise BadInput(f"zeta must be finite and above one, not {zeta!r}")
-    return _remembered(_shape_kernel, function, checked_depth(depth), zeta)
+    return _remembered(_shape_kernel, in_float64(function), checked_depth(depth), zeta)
 
 
 def tailor(function: Activation, depth: int, tau: float) -> Transform:
     """The tailored transform of a smooth activation for a net of this depth."""
     if not 0 < tau < math.inf:
         raise BadInput(f"tau must be finite and positive, not {tau!r}")
-    return _remembered(_tailor, function, checked_depth(depth), tau)
+    return _remembered(_tailor, in_float64(function), checked_depth(depth), tau)
 
 
 def _shape_kernel(function: Activation, depth: int, zeta: float) -> Transform:

@@ -51,6 +51,8 @@ class Standardize(nn.Module):
                 f"mean and std must be one number each, or one a feature; their shapes are "
                 f"{tuple(self.mean.shape)} and {tuple(self.std.shape)}."
             )
+        if not bool(self.mean.isfinite().all()):
+            raise BadInput("mean must be finite: leave out the rows that are not.")
         if not bool((self.std > 0).all() and self.std.isfinite().all()):
             raise BadInput("std must be above zero: give a feature that never changes a 1.")
 
@@ -65,6 +67,12 @@ class Standardize(nn.Module):
         constants = constants.to(x.dtype)
         if constants.dim() == 0:
             return constants
+        fits = -x.dim() <= self.axis < x.dim() and x.shape[self.axis] == constants.numel()
+        if not fits:
+            raise BadInput(
+                f"axis {self.axis} of the input must have {constants.numel()} features, one a "
+                f"constant: its shape is {tuple(x.shape)}"
+            )
         shape = [1] * x.dim()
         shape[self.axis] = constants.numel()
         return constants.view(shape)

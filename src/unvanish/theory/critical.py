@@ -12,7 +12,11 @@ import numpy as np
 
 from unvanish.errors import BadInput
 from unvanish.theory.activations import Nonlinearity, nonlinearity
+from unvanish.theory.depths import within
 from unvanish.theory.mean_field import MeanField
+
+_READABLE = 1e-30
+"""Mean squares below are what the quadrature cuts off, beyond twelve deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ def critical_point(activation: Any, bias: float = 0.0) -> CriticalPoint:
     1.761
     """
     known = nonlinearity(activation)
-    if not 0 <= bias < math.inf:
+    if not within(bias, 0):
         raise BadInput(f"bias={bias} is no variance: pass sigma_b squared, zero or more.")
     if known.sides is not None:
         if bias:
@@ -74,7 +78,7 @@ def _none(known: Nonlinearity, bias: float) -> BadInput:
 
 def _bias_at(known: Nonlinearity, length: float) -> float:
     slope = known.slope_square(length)
-    return length - known.square(length) / slope if slope else -math.inf
+    return length - known.square(length) / slope if slope > _READABLE else math.nan
 
 
 def _lengths(known: Nonlinearity, bias: float) -> list[float]:
@@ -83,7 +87,7 @@ def _lengths(known: Nonlinearity, bias: float) -> list[float]:
     excess = [_bias_at(known, length) - bias for length in grid]
     found: list[float] = []
     for i in range(len(grid) - 1):
-        if excess[i] * excess[i + 1] > 0:
+        if not excess[i] * excess[i + 1] <= 0:  # nor where one of them could not be read
             continue
         low, high = grid[i], grid[i + 1]
         for _ in range(60):

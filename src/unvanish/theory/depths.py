@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 from unvanish.errors import BadInput
 
@@ -31,6 +32,18 @@ def falling_root(function: Callable[[float], float], low: float, high: float) ->
         else:
             high, above, below = middle, at, below / 2
     return middle
+
+
+def within(value: object, low: float, high: float = math.inf) -> bool:
+    """Whether this is a number at all, not below ``low`` and, if ``high`` is infinite, below that.
+
+    >>> within(0.5, 0, 1), within("a", 0), within(float("nan"), 0), within(math.inf, 0)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        return False
+    number = float(cast(float, value))
+    return low <= number <= high and math.isfinite(number)
 
 
 def checked_depth(layers: int) -> int:

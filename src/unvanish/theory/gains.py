@@ -10,7 +10,9 @@ import math
 from functools import lru_cache
 from typing import Any
 
+from unvanish.errors import BadInput
 from unvanish.theory.activations import Nonlinearity, nonlinearity
+from unvanish.theory.depths import within
 from unvanish.theory.named import named
 
 
@@ -55,10 +57,21 @@ def gain(activation: Any, length: float = 1.0) -> float:
     ``sqrt(length / E[f(u)^2])`` for u ~ N(0, length): He's sqrt(2) for ReLU (He et al. 2015,
     arXiv:1502.01852, eq. 10), 1 for a linear layer.
 
+    Raises:
+        BadInput: ``length`` is no variance, or the activation is zero there.
+
     >>> round(gain("relu"), 4), round(gain("tanh"), 4)
     (1.4142, 1.5925)
     """
-    return math.sqrt(length / nonlinearity(activation).square(length))
+    if not within(length, 0) or not length:
+        raise BadInput(f"length={length} is no variance to keep: pass more than zero, and finite.")
+    known = nonlinearity(activation)
+    square = known.square(length)
+    if not square:
+        raise BadInput(
+            f"activation {known.name} is zero at length {length}: no weights keep its scale."
+        )
+    return math.sqrt(length / square)
 
 
 def backward_factor(activation: Any) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from unvanish.errors import BadInput
 from unvanish.theory.activations import Nonlinearity, nonlinearity
-from unvanish.theory.depths import ALWAYS, checked_depth, depth_of, falling_root
+from unvanish.theory.depths import ALWAYS, checked_depth, depth_of, falling_root, within
 from unvanish.theory.quadrature import has_mean, mean
 
 _ENDLESS = 1e12  # a length that still grows here has no fixed point
@@ -66,11 +66,11 @@ class MeanField:
     def __post_init__(self) -> None:
         object.__setattr__(self, "function", nonlinearity(self.activation))
         for name, value in (("weight", self.weight), ("bias", self.bias)):
-            if not 0 <= value < math.inf:
+            if not within(value, 0):
                 raise BadInput(
                     f"{name}={value} is no variance: pass sigma squared, zero or more and finite."
                 )
-        if not 0 < self.keep <= 1:
+        if not within(self.keep, 0, 1) or not self.keep:
             raise BadInput(
                 f"keep={self.keep} is no share of units that dropout leaves: pass 1 minus its p, "
                 "more than 0 and at most 1."

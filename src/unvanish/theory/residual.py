@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from unvanish.errors import BadInput
-from unvanish.theory.depths import checked_depth
+from unvanish.theory.depths import checked_depth, within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,9 @@ def plain_sum(
     >>> plain_sum(10).backward
     1024.0
     """
+    for name, factor in (("skip", skip), ("branch", branch)):
+        if not within(factor, -math.inf):
+            raise BadInput(f"{name}={factor} is no factor: pass a finite number.")
     one = Growth(
         forward=skip**2 + branch**2 * _square(forward, "forward"),
         backward=skip**2 + branch**2 * _square(backward, "backward"),
@@ -113,6 +116,6 @@ def deep_norm(
 
 
 def _square(value: float, name: str) -> float:
-    if not 0 <= value < math.inf:
+    if not within(value, 0):
         raise BadInput(f"{name}={value} is no ratio of mean squares: pass zero or more.")
     return value
