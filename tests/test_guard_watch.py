@@ -191,3 +191,38 @@ def test_several_parameter_groups_and_a_frozen_part() -> None:
     assert losses[-1] < 0.6
     assert torch.equal(parts[0].bias, before)
     assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.01]
+
+
+class Bare(torch.optim.Optimizer):
+    """As in many a paper's repository: no question whether there is a gradient, nor a tensor."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr, "taken": 0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            norms = torch.stack([p.grad.norm() for p in group["params"]])
+            assert bool(norms.isfinite().all())
+            group["taken"] += 1
+            for p in group["params"]:
+                state = self.state[p]
+                state["mean"] = 0.9 * state.get("mean", torch.zeros_like(p)) + p.grad
+                p.add_(state["mean"] + 0.1 * p, alpha=-group["lr"])
+
+
+@pytest.mark.parametrize("name", ["skip-nonfinite", "roll-back"])
+def test_an_optimizer_that_asks_for_nothing_bears_a_step_left_out(name: str) -> None:
+    """Step 5 is left out: weights, state and counts are those of a training without it."""
+    model, twin = net(), net()
+    twin.load_state_dict(model.state_dict())
+    ours, plain = Bare(model.parameters(), 0.05), Bare(twin.parameters(), 0.05)
+    with unvanish.watch(model, ours, guard=name):
+        steps(model, ours, 12, spoil=nan_at(5))
+    for step in [s for s in range(12) if s != 5]:
+        x, y = blobs(step)
+        plain.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        plain.step()
+    assert same(state_of(model, ours), state_of(twin, plain))
+    assert ours.param_groups[0]["taken"] == 11

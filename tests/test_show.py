@@ -94,7 +94,7 @@ def test_a_standing_alarm_is_status_one_with_its_place_and_what_changed(
 ) -> None:
     out = shown(recorded(tmp_path, alarm(50)), capsys, 1)
     first = out.splitlines()[0]
-    assert first == "Broken: step-too-large since step 50 in h.1.weight and 2 more."
+    assert first == "Broken: step-too-large at step 50 in h.1.weight and 2 more."
     assert "at step 40, the learning rate was multiplied by 600" in out
     assert "loss at last 12.97; odd inf" in out
     assert "more: unvanish explain step-too-large" in out
@@ -132,7 +132,7 @@ def test_what_only_the_deep_look_found_counts_and_is_not_told_twice(
                "evidence": {"dead_units": 3.0, "bad": "inf"}}  # fmt: skip
     folder = recorded(tmp_path / "a", look={"healthy": False, "findings": [finding]})
     out = shown(folder, capsys, 1)
-    assert out.startswith("Harmful: dead-units since step 59 in h.1.")
+    assert out.startswith("Harmful: dead-units at step 59 in h.1.")
     assert "Found by the deep look alone" in out
     known = recorded(
         tmp_path / "b", alarm(50, "dead-units", "harmful"), look={"findings": [finding]}
@@ -219,7 +219,7 @@ def test_a_killed_program_is_told_beside_a_standing_alarm(tmp_path: Path) -> Non
     )
     severity, said = verdict(replace(summary, alarms=(standing,)))
     assert severity == "harmful"
-    assert said.startswith("Harmful: dead-units since step 3. Ended early: the process ended")
+    assert said.startswith("Harmful: dead-units at step 3. Ended early: the process ended")
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

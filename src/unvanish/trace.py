@@ -298,7 +298,11 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nonfinite:
-    """The first place where NaN or Inf appears, and what went into it."""
+    """The first place where NaN or Inf appears, and what went into it.
+
+    ``came_in``: a parameter or a tensor from outside that was not finite itself, in words.
+    ``parameters`` are those that it is about: they were bad on the way in, or get a bad gradient.
+    """
 
     phase: str
     operation: str
@@ -310,6 +314,7 @@ class Nonfinite:
     input_max: float | None
     input_zeros: int | None
     parameters: tuple[str, ...] = ()
+    came_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

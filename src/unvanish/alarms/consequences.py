@@ -51,3 +51,12 @@ class Consequences:
             evidence={**alarm.evidence, "because_onset": float(onset)},
             detail=f"follows from {cause} (step {onset}): {alarm.detail}",
         )
+
+    def explained(self, alarm: Event, name: str, onset: int | None) -> Event:
+        """An alarm that stands, where what explains it was found later, and since when that is."""
+        if alarm.name in self.causes or (onset is not None and onset > alarm.since):
+            return alarm
+        if onset is not None:
+            return self.follow(alarm, name, onset)
+        self.causes[alarm.name] = name
+        return replace(alarm, detail=f"because of {name}: {alarm.detail}")

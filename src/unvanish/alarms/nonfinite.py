@@ -4,7 +4,9 @@ import math
 
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import Moment
+from unvanish.alarms.standing import PATIENCE
 from unvanish.causes import nonfinite_backward, nonfinite_forward
+from unvanish.recording import StepReading
 
 
 class _Forward:
@@ -55,6 +57,29 @@ class _Backward:
             evidence={"parameters": float(bad.sum())},
             detail=f"the gradients of {int(bad.sum())} tensors are NaN or Inf and were used",
         )
+
+
+class BadLoss:
+    """Since which step the loss is no number: also where those steps are skipped.
+
+    A loss scaler skips all of them and goes down by and by, so that the alarm comes much later.
+    """
+
+    def __init__(self) -> None:
+        self.since: int | None = None
+        self._finite = 0
+
+    def see(self, reading: StepReading) -> None:
+        """Take one step into account; a step without a loss tells nothing."""
+        if "loss" not in reading.scalars:
+            return
+        if not math.isfinite(reading.scalars["loss"]):
+            self.since = reading.step if self.since is None else self.since
+            self._finite = 0
+            return
+        self._finite += 1
+        if self._finite >= PATIENCE:
+            self.since = None
 
 
 FORWARD = Detector(

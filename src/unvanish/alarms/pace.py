@@ -39,13 +39,16 @@ def steady_rate(course: Course) -> bool:
 
 
 def falls(course: Course) -> bool | None:
-    """Whether the loss of the window falls beyond chance (Mann and Kendall); ``None``: not known.
+    """Whether the loss of the window falls beyond chance; ``None``: not known."""
+    losses = course.loss.last(WINDOW)
+    return None if len(losses) < WINDOW else fall_beyond_chance(losses)
+
+
+def fall_beyond_chance(losses: Doubles) -> bool:
+    """Whether these numbers fall, by their order alone (Mann and Kendall).
 
     Reference: H. B. Mann, Nonparametric tests against trend, Econometrica 13 (1945).
     """
-    losses = course.loss.last(WINDOW)
-    if len(losses) < WINDOW:
-        return None
     order = np.sign(losses[None, :] - losses[:, None])
     kendall = float(np.triu(order, 1).sum())
     count = len(losses)

@@ -9,6 +9,7 @@ from unvanish.alarms.columns import LARGE, Mask
 from unvanish.alarms.dead_units import stopped
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import WINDOW, Moment
+from unvanish.alarms.pace import fall_beyond_chance
 from unvanish.alarms.rising import LATEST, Rise
 from unvanish.alarms.series import middle
 from unvanish.alarms.tossed import Tossed
@@ -52,7 +53,7 @@ class _TooLarge:
         if self._rise.met:
             rise = self._rise
             since = rise.since - JUST_BEFORE
-            thrown = _thrown(moment, since) | moment.columns.grown()
+            thrown = _thrown(moment, since) | _grown_in_vain(moment, rise)
             if thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise):
                 self._blamed = True
                 said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
@@ -104,6 +105,16 @@ class _TooLarge:
 def _thrown(moment: Moment, since: float) -> Mask:
     """Matrices with an update since that step that replaces them soon."""
     return moment.columns["large_step"] >= since
+
+
+def _grown_in_vain(moment: Moment, rise: Rise) -> Mask:
+    """Matrices that have doubled, where the loss does not come down from where it rose to.
+
+    One that was drawn anew, for another task, has to grow: while it does the loss falls.
+    """
+    course, grown = moment.course, moment.columns.grown()
+    since = course.loss.last(WINDOW)[course.loss.steps(WINDOW) >= rise.since]
+    return grown & (not fall_beyond_chance(since))
 
 
 def _expected(moment: Moment, since: float) -> float:

@@ -11,11 +11,12 @@ from unvanish.alarms.columns import Columns
 from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.consequences import Consequences
 from unvanish.alarms.detector import Detector, Sign
-from unvanish.alarms.gone import Gone
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import Course, Moment
+from unvanish.alarms.nonfinite import FORWARD, BadLoss
 from unvanish.alarms.pace import PROPORTIONAL
 from unvanish.alarms.standing import PATIENCE, Standing
+from unvanish.alarms.suspicion import Suspicion
 from unvanish.recording import Event, StepReading, TensorEntry
 
 
@@ -50,7 +51,7 @@ class Alarms:
         self._consequences = Consequences(detectors)
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
         self._confirmed = Confirmations()
-        self._gone = Gone()
+        self._suspicion, self._bad_loss = Suspicion(), BadLoss()
         self._fed = -1
         self.worth_a_look = False
         """Whether the last step showed something that only a deep look can judge."""
@@ -84,7 +85,9 @@ class Alarms:
 
     def of_look(self, alarm: Event, said: str, cause: str | None) -> Event:
         """An alarm of a deep look, which explains it by ``cause`` itself, with what is known of it."""
-        since = self._confirmed.since(alarm.name, alarm.where, self._columns, self._fed)
+        since = self._began(alarm.name, alarm.where)
+        if since is None and alarm.name == FORWARD.card.name:
+            since = alarm.step  # every loss before it was a number
         onset = alarm.step if since is None else since
         if since is not None:
             changed, _ = changes_before(onset, self._course, self._columns)
@@ -95,12 +98,18 @@ class Alarms:
             return settled if settled.severity == "note" else alarm
         return self._consequences.follow(whole, cause, known.get(cause, onset))
 
+    def _began(self, name: str, where: tuple[str, ...]) -> int | None:
+        """The step since which the readings say what a look has found; ``None``: they do not."""
+        if name == FORWARD.card.name:
+            return self._bad_loss.since
+        return self._confirmed.since(name, where, self._columns, self._fed)
+
     def feed(self, reading: StepReading) -> list[Event]:
         """Take one step into account: the alarms it raised and cleared, causes first."""
         self._fed = reading.step
         with np.errstate(all="ignore"):
             moment = self._take_in(reading)
-            self.worth_a_look = self._gone.see(self._columns, self._course.steps)
+            self.worth_a_look = self._suspicion.see(self._columns, self._course, reading.step)
             raised: list[tuple[Standing, Sign]] = []
             outgrown: list[Event] = []
             cleared: list[Event] = []
@@ -126,6 +135,7 @@ class Alarms:
     def _take_in(self, reading: StepReading) -> Moment:
         columns, course, scalars = self._columns, self._course, reading.scalars
         columns.look(reading)
+        self._bad_loss.see(reading)
         bad = bool(columns.nonfinite.any())
         # A loss scaler never lets such a step pass, whether or not it said so.
         scaled = scalars.get("loss_scale", 1.0) != 1.0
@@ -203,16 +213,17 @@ class Alarms:
         return events
 
     def _sharpen(self, name: str, where: tuple[str, ...]) -> None:
+        """What stands has the place that a look found, or is what follows from its finding."""
+        known = {event.name: event.since for event in self.active}
+        onset = known.get(name, self._began(name, where))
         for watch in self._watches:
             alarm = watch.alarm
             if alarm is None:
                 continue
             if alarm.name == name and where:
                 watch.alarm = replace(alarm, where=where)
-            elif self._consequences.explains(name, alarm.name) and (
-                "because of" not in alarm.detail
-            ):
-                watch.alarm = replace(alarm, detail=f"because of {name}: {alarm.detail}")
+            elif self._consequences.explains(name, alarm.name):
+                watch.alarm = self._consequences.explained(alarm, name, onset)
 
 
 def _cleared(alarm: Event, reading: StepReading) -> Event:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.nonfinite_patterns import described, forward_pattern, loss_term
+from unvanish.trace import Nonfinite
 
 CARD = Card(
     code="UV501",
@@ -30,21 +31,35 @@ REMEDIES = ("guard-operation", "logits-loss", "scale-input", "step-size")
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """The first forward op that turned finite values into NaN or Inf."""
+    """The first forward op that turned finite values into NaN or Inf, or what they came in with."""
     for bad in case.trace.nonfinite:
         if bad.phase == "forward":
-            evidence = {
-                "count": float(bad.count),
-                "input_min": bad.input_min,
-                "input_max": bad.input_max,
-                "input_zeros": float(bad.input_zeros or 0),
-            }
-            term = loss_term(case.trace, bad)
-            if term is not None:
-                evidence |= {"loss_term": float(term[0]), "loss_terms": float(term[1])}
-            where = bad.module or "(model)"
-            said = described(bad.operation, forward_pattern(case.trace, bad), term)
-            yield found(CARD, "broken", [where], evidence, REMEDIES, detail=said)
+            yield _came_in(bad) if bad.came_in is not None else _made(case, bad)
+
+
+def _made(case: Case, bad: Nonfinite) -> Finding:
+    evidence = {
+        "count": float(bad.count),
+        "input_min": bad.input_min,
+        "input_max": bad.input_max,
+        "input_zeros": float(bad.input_zeros or 0),
+    }
+    term = loss_term(case.trace, bad)
+    if term is not None:
+        evidence |= {"loss_term": float(term[0]), "loss_terms": float(term[1])}
+    said = described(bad.operation, forward_pattern(case.trace, bad), term)
+    return found(CARD, "broken", [bad.module or "(model)"], evidence, REMEDIES, detail=said)
+
+
+def _came_in(bad: Nonfinite) -> Finding:
+    """No operation is to blame: what it was given was bad already.
+
+    Nor is there a remedy for it here: a parameter is so since an earlier step, where it is to be
+    looked for, and a batch was made by somebody else.
+    """
+    where = bad.parameters or (bad.module or "(model)",)
+    said = f"The loss is not finite. NaN or Inf came in with {bad.came_in}."
+    return found(CARD, "broken", where, {"count": float(bad.count)}, detail=said)
 
 
 def clear(case: Case) -> dict[str, float] | None:

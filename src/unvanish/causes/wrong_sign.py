@@ -7,6 +7,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.objective import loss_term
 from unvanish.causes.written_likelihood import likelihood_went_up
+from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.trace import Op, Trace
 from unvanish.training.optimizer import ParameterGroup
 
@@ -58,14 +59,27 @@ def find(case: Case) -> Iterable[Finding]:
         yield found(CARD, _severity(case, upward), names or ["(model)"], {}, REMEDIES, detail=said)
         return
     base = case.laboratory.rehearsal()
+    if base is not None and _decays(case) and _descent(base) < UPHILL:
+        base = case.laboratory.rehearsal(decay=False)  # what decay takes is not asked for the sign
     if base is None:
         return
-    cosines = [m.descent[0] for m in base.weights if m.descent[0] is not None]
-    if cosines and statistics.median(cosines) < UPHILL:
-        evidence = {"descent_cosine": statistics.median(cosines)}
+    cosine = _descent(base)
+    if cosine < UPHILL:
+        evidence = {"descent_cosine": cosine}
         names = [m.name for m in base.weights[:8]]
         said = "the optimizer's change of the weights points up the gradient"
         yield found(CARD, "broken", names, evidence, REMEDIES, detail=said)
+
+
+def _descent(taken: Rehearsal) -> float:
+    """The cosine between the first step and descent, in the middle of the weights."""
+    cosines = [m.descent[0] for m in taken.weights if m.descent[0] is not None]
+    return statistics.median(cosines) if cosines else 0.0
+
+
+def _decays(case: Case) -> bool:
+    groups = case.optimizer.groups if case.optimizer is not None else ()
+    return any(group.weight_decay for group in groups)
 
 
 def _severity(case: Case, upward: list[ParameterGroup]) -> str:

@@ -175,7 +175,7 @@ def _verdict(monitor: "Monitor") -> str:
     if not found and not over:
         seen = _("the gradient arrives")
         if not diagnosis.trace.ops:
-            seen = recognised(diagnosis.blind_spots[0])
+            seen = recognised(diagnosis.blind_spots[0]).removesuffix(".")
         return filled(_("{steps}, no alarm: {seen}."), steps=steps, seen=seen)
     if not found:
         names = ", ".join(dict.fromkeys(alarm.name for alarm in over))
@@ -183,9 +183,12 @@ def _verdict(monitor: "Monitor") -> str:
     name = f"{found[0].code} {found[0].name}"
     alarm = next((alarm for alarm in monitor.active if alarm.name == found[0].name), None)
     if alarm is not None:
-        name = filled(_("{name} since step {step}"), name=name, step=alarm.since)
+        known = "onset" in alarm.evidence
+        since = _("{name} since step {step}") if known else _("{name} seen at step {step}")
+        name = filled(since, name=name, step=alarm.since)
     said = filled("{steps}; {name}: {said}", steps=steps, name=name, said=sentence(found[0]))
-    if len(found) == 1:
+    others = sum(finding.because is None for finding in found[1:])  # not what follows from one
+    if not others:
         return said
-    more = ngettext("(and {count} more)", "(and {count} more)", len(found) - 1)
-    return f"{said} {filled(more, count=len(found) - 1)}"
+    more = ngettext("(and {count} more)", "(and {count} more)", others)
+    return f"{said} {filled(more, count=others)}"

@@ -57,7 +57,11 @@ class Call:
 
 @dataclass(slots=True)
 class BadValue:
-    """An op whose output was not finite although its inputs were."""
+    """An op whose output was not finite although its inputs were, or at which bad ones came in.
+
+    ``came_in`` says with what: a parameter, or a tensor from outside, that was not finite itself.
+    ``leaves`` are the names of such parameters.
+    """
 
     call: int
     nans: int
@@ -65,6 +69,8 @@ class BadValue:
     low: float | None
     high: float | None
     zeros: int
+    came_in: str | None = None
+    leaves: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -203,5 +203,7 @@ def nonfinite_forward(flow: Flow, loss: float) -> list[Nonfinite]:
             input_min=bad.low,
             input_max=bad.high,
             input_zeros=bad.zeros,
+            parameters=bad.leaves,
+            came_in=bad.came_in,
         )
     ]

@@ -222,34 +222,41 @@ class ForwardRecorder(TorchFunctionMode):
                 if index < MOST_LIKENESSES:
                     call.samples = Samples(output)
 
-    def _bad_leaves(self, inputs: list[Tensor]) -> bool:
-        """Whether bad values begin here because they came in: by a parameter, or by the batch.
+    def _bad_leaves(self, inputs: list[Tensor]) -> dict[str, str | None]:
+        """What bad values come in with here: in words, with the name of a parameter.
 
         Infinities in what is no parameter may be meant (a mask); that they came in is noted.
         """
-        begins = False
+        begins: dict[str, str | None] = {}
         for tensor in inputs:
             if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
                 continue
             if self.producer(tensor) is not None:
-                return False
+                return {}
             name = self._parameters.get(id(tensor))
             shape = tuple(tensor.shape)
             said = f"parameter {name}" if name else f"a tensor of shape {shape} from outside"
             if said not in self.flow.bad_leaves:
                 self.flow.bad_leaves.append(said)
-            begins = begins or name is not None or bool(tensor.isnan().any())
+            if name is not None or bool(tensor.isnan().any()):
+                begins[said] = name
         return begins
 
     def _note_bad(self, index: int, inputs: list[Tensor], output: Tensor) -> None:
-        if not bad_from_here(inputs, output) and not self._bad_leaves(inputs):
+        own = bad_from_here(inputs, output)
+        known = own and not self.flow.calls[index].leaves
+        begins = {} if known else self._bad_leaves(inputs)
+        if not own and not begins:
             return
         limits = [found for t in inputs if (found := extremes(t)) is not None]
         zeros = sum(int((t == 0).sum()) for t in inputs[:2])
         nans, infinite = int(output.isnan().sum()), int(output.isinf().sum())
         low = min((pair[0] for pair in limits), default=None)
         high = max((pair[1] for pair in limits), default=None)
-        self.flow.bad.append(BadValue(index, nans, infinite, low, high, zeros))
+        bad = BadValue(index, nans, infinite, low, high, zeros)
+        bad.came_in = next(iter(begins), None)
+        bad.leaves = tuple(name for name in begins.values() if name is not None)
+        self.flow.bad.append(bad)
 
 
 def _goes_on(made: Tensor, inputs: list[Tensor]) -> bool:

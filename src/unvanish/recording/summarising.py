@@ -1,6 +1,7 @@
 """From a recording to its summary, in one reading."""
 
 from collections.abc import Mapping, Sequence
+from math import nan, prod
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -137,11 +138,15 @@ def _profile(recording: "Recording") -> tuple[ProfileRow, ...]:
     def pair(statistic: str, row: int) -> Pair:
         return _known(first, statistic, row), _known(last, statistic, row)
 
+    def gradient(found: Mapping[str, NDArray[np.float64]], row: int) -> float | None:
+        rms = _known(found, "gradient_rms", row)
+        return nan if rms is None and _known(found, "gradient_nonfinite", row) else rms
+
     rows = [
         ProfileRow(
             block=block.name,
             tensors=len(block.columns),
-            gradient_rms=pair("gradient_rms", row),
+            gradient_rms=(gradient(first, row), gradient(last, row)),
             update_to_weight=pair("update_to_weight", row),
             zeros=pair("gradient_zero_share", row),
         )
@@ -161,7 +166,13 @@ def _medians(
     """Of each statistic, the blocks' medians over the first or the last readings of it."""
     found: dict[str, NDArray[np.float64]] = {}
     known = recording.statistics
-    wanted = ("gradient_rms", "gradient_zeros", "weight_rms", "update_to_weight")
+    wanted = (
+        "gradient_rms",
+        "gradient_nonfinite",
+        "gradient_zeros",
+        "weight_rms",
+        "update_to_weight",
+    )
     read: dict[int, dict[str, NDArray[np.float32]]] = {}
     for statistic in [name for name in wanted if name in known]:
         steps = recording.steps_of(statistic)
@@ -170,7 +181,7 @@ def _medians(
             table = recording.matrix(statistic, int(chosen[0]), int(chosen[-1]))
             for step, row in zip(*table, strict=True):
                 read.setdefault(int(step), {})[statistic] = row
-    each = [blocks.of(values) for values in read.values()]
+    each = [blocks.of(_with_a_size(values, recording)) for values in read.values()]
     for statistic in {name for one in each for name in one}:
         stacked = np.stack([one[statistic] for one in each if statistic in one])
         there = ~np.isnan(stacked).all(axis=0)
@@ -178,6 +189,19 @@ def _medians(
         medians[there] = np.nanmedian(stacked[:, there], axis=0)
         found[statistic] = medians
     return found
+
+
+def _with_a_size(
+    values: dict[str, NDArray[np.float32]], recording: "Recording"
+) -> dict[str, NDArray[np.float32]]:
+    """The values of one step, where a gradient without a finite entry has no size: it is not zero."""
+    bad, rms = values.get("gradient_nonfinite"), values.get("gradient_rms")
+    if bad is None or rms is None or not (bad > 0).any():
+        return values
+    sizes = np.array([max(prod(entry.shape), 1) for entry in recording.entries], dtype=np.float64)
+    kept = rms.copy()
+    kept[bad >= sizes[: len(bad)]] = np.nan
+    return {**values, "gradient_rms": kept}
 
 
 def _loss(recording: "Recording") -> tuple[float, float] | None:

@@ -45,7 +45,8 @@ class ProfileRow:
     """One block of tensors at the first and the last steps; ``None`` where it was not read.
 
     ``gradient_rms`` and ``update_to_weight`` are of all entries of the block together (medians over
-    steps), ``zeros`` is the share of its gradient's entries that are exactly zero.
+    steps), ``zeros`` is the share of its gradient's entries that are exactly zero. A gradient
+    without a finite entry has an rms of NaN.
     """
 
     block: str

@@ -35,7 +35,7 @@ def verdict(summary: Summary) -> tuple[str, str]:
         return "good", _quiet(summary, _healthy(summary.steps))
     first = standing[0]
     said = _("{word}: {name} at step {step:,}{place}{more}.")
-    if first.over is None:
+    if first.over is None and "onset" in first.evidence:
         said = _("{word}: {name} since step {step:,}{place}{more}.")
     more = ngettext("; {count} more below", "; {count} more below", len(standing) - 1)
     values = {

@@ -142,10 +142,12 @@ def _change(pair: tuple[float | None, float | None], write: Callable[[float], st
 
 
 def _level(rms: float | None) -> float | None:
-    return None if rms is None else math.log10(max(rms, FLOOR))
+    return None if rms is None or math.isnan(rms) else math.log10(max(rms, FLOOR))
 
 
 def _as_level(rms: float) -> str:
+    if math.isnan(rms):
+        return "NaN"
     return _("zero") if rms <= FLOOR else figure(math.log10(rms), ".1f")
 
 

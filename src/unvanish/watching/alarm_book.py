@@ -1,15 +1,19 @@
 """The alarms of a watch: those of its detectors and those of its deep looks, each name once at a time."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
+from unvanish.errors import TrainingStopped
 from unvanish.recording import Event
 from unvanish.recording.records import begun
 from unvanish.remedies import REMEDIES
 from unvanish.watching.alarm_said import sentence_said
+
+LOG = logging.getLogger("unvanish")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +34,14 @@ class Alarm(Finding):
 
 
 class AlarmBook:
-    """Keeps alarms; tells ``on_alarm`` about each new one."""
+    """Keeps alarms; tells ``on_alarm`` about the new ones at :meth:`call_back`."""
 
-    def __init__(self, on_alarm: Callable[[Alarm], object] | None = None) -> None:
+    def __init__(
+        self, on_alarm: Callable[[Alarm], object] | None = None, *, strict: bool = False
+    ) -> None:
         self.alarms: list[Alarm] = []
-        self._on_alarm = on_alarm
+        self._on_alarm, self._strict = on_alarm, strict
+        self._fresh: list[Alarm] = []
         self._by_look: set[str] = set()
 
     @property
@@ -116,7 +123,22 @@ class AlarmBook:
         )
         self.alarms.append(alarm)
         if self._on_alarm is not None:
-            self._on_alarm(alarm)
+            self._fresh.append(alarm)
+
+    def call_back(self) -> None:
+        """Tell ``on_alarm``: last, as it may raise, which is no reason to watch no longer."""
+        fresh, self._fresh = self._fresh, []
+        for alarm in fresh:
+            try:
+                assert self._on_alarm is not None
+                self._on_alarm(alarm)
+            except TrainingStopped:
+                raise
+            except Exception as error:
+                if self._strict:
+                    raise
+                kind = type(error).__name__
+                LOG.warning("on_alarm raised %s at %s: %s", kind, alarm.name, error)
 
     def _clear(self, name: str, step: int) -> None:
         self._by_look.discard(name)

@@ -73,12 +73,32 @@ class Attachment:
 
 
 def innermost(optimizer: Any) -> Any:
-    """The torch optimizer behind a wrapper that steps it (Accelerate's, a sharded one's)."""
+    """The torch optimizer that takes the steps of the one given.
+
+    A wrapper keeps it as ``optimizer`` (Accelerate's, a sharded one's). An optimizer that makes
+    its steps by means of another one keeps that under any name, over the same tensors: its own
+    ``step`` may never be called (sharpness-aware minimization by two halves of a step).
+    """
     met: set[int] = set()
     while id(optimizer) not in met:
         met.add(id(optimizer))
         inner = getattr(optimizer, "optimizer", None)
         if not isinstance(inner, torch.optim.Optimizer):
+            inner = _steps_by(optimizer)
+        if inner is None:
             break
         optimizer = inner
     return optimizer
+
+
+def _steps_by(optimizer: Any) -> torch.optim.Optimizer | None:
+    """An optimizer that this one holds, over the very tensors that it is over itself."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return None
+    own = _held(optimizer)
+    kept = [one for one in vars(optimizer).values() if isinstance(one, torch.optim.Optimizer)]
+    return next((one for one in kept if own and _held(one) == own), None)
+
+
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}

@@ -28,6 +28,7 @@ class Budget:
         self._balance = 0.0
         self._costs: dict[str, float] = {}
         self._since: dict[str, int] = dict.fromkeys(kinds, 0)
+        self._asked: dict[str, int] = dict.fromkeys(kinds, 0)
 
     def wanted(self) -> set[str]:
         """What to read in the step that comes."""
@@ -39,10 +40,20 @@ class Budget:
         left = self._balance
         for kind, since in self._since.items():
             cost = self._costs.get(kind)
-            if cost is None or since >= AT_LEAST_EVERY or left >= cost:
+            asked = self._asked[kind] > 0 or since >= AT_LEAST_EVERY
+            if cost is None or asked or left >= cost:
                 chosen.add(kind)
+                self._asked[kind] = max(self._asked[kind] - 1, 0)
                 left -= cost or 0.0
         return chosen
+
+    def ask(self, kind: str, times: int) -> None:
+        """Make this reading at the next steps whatever the account says: something is going on.
+
+        Not where processes have to read the same steps: each has an account and an eye of its own.
+        """
+        if self._every is None:
+            self._asked[kind] = times
 
     def due(self, kind: str) -> bool:
         """Whether the account covers this kind; one that was never paid for is."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from unvanish.watching.monitor import Monitor
+from unvanish.watching.stepping import Met
 from unvanish.watching.watch import watch
 
 LOG = logging.getLogger("unvanish")
@@ -40,7 +41,7 @@ class Everything:
         started: Callable[[Monitor], object] | None = None,
     ) -> None:
         self._to, self._guard, self._budget, self._started = to, tuple(guard), budget, started
-        self._known: dict[int, torch.optim.Optimizer] = {}
+        self._known = Met()
         self.monitors: list[Monitor] = []
         self.left_out = 0
 
@@ -59,9 +60,9 @@ class Everything:
             monitor.__exit__(kind, error, traceback)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
-        if id(optimizer) in self._known:
+        if optimizer in self._known:
             return
-        self._known[id(optimizer)] = optimizer  # kept: the id of a dead one may come again
+        self._known.put(optimizer)
         if any(optimizer is one for monitor in self.monitors for one in monitor.optimizers):
             return
         if len(self.monitors) >= MOST:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unvanish.guard.policy import Act, Moment, Policy, ScalePolicy, ScaleUpdate
 from unvanish.recording import Event
+from unvanish.watching.leaving_out import LeavingOut
 from unvanish.watching.reading import Pending
 from unvanish.watching.step_facts import StepFacts
 from unvanish.watching.watched import Watched
@@ -22,7 +23,7 @@ class Guarding:
         self._untouched = copy.deepcopy(self._policies)
         self._by_optimizer: dict[int, tuple[Policy, ...]] = {}
         self._moment: Moment | None = None
-        self._put_aside: list[tuple[Tensor, Tensor]] = []
+        self._leaving_out = LeavingOut()
         self._rates: list[tuple[dict[str, Any], Any]] = []
 
     @property
@@ -65,19 +66,11 @@ class Guarding:
         for policy in self._of(optimizer):
             policy.before_step(moment)
         if moment.skip:
-            self._set_gradients_aside(optimizer)
+            self._leaving_out.begin(moment)
         elif moment.rate_factor != 1:
             for group in optimizer.param_groups:
                 self._rates.append((group, group["lr"]))
                 group["lr"] = group["lr"] * moment.rate_factor
-
-    def _set_gradients_aside(self, optimizer: torch.optim.Optimizer) -> None:
-        # An optimizer leaves a tensor without gradient alone: no decay, no momentum, no count.
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._put_aside.append((parameter, parameter.grad))
-                    parameter.grad = None
 
     def after_step(self) -> list[Act]:
         """Put gradients and rates back; what was done in this step."""
@@ -90,12 +83,9 @@ class Guarding:
         return moment.acts
 
     def _undo(self) -> None:
-        for parameter, gradient in self._put_aside:
-            if parameter.grad is None:
-                parameter.grad = gradient
+        self._leaving_out.end()
         for group, rate in self._rates:
             group["lr"] = rate
-        self._put_aside.clear()
         self._rates.clear()
 
     def after_scale_update(self, step: int, scaler: Any) -> list[Act]:

@@ -17,6 +17,7 @@ from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event, StepReading, TensorEntry
 from unvanish.shards import known_here
 from unvanish.watching.alarm_book import AlarmBook
+from unvanish.watching.budget import Budget
 from unvanish.watching.looks import Looks
 from unvanish.watching.origin import Origin, origin_of
 from unvanish.watching.reading import Pending
@@ -29,6 +30,8 @@ hold none of this code: judging a few steps one after the other costs little mor
 next step, which may take almost as long, and the fifth of a second until the recording is written,
 a process that is killed loses less than a second."""
 MOST_TOGETHER: Final = 16
+COMPARED: Final = 2
+"""Readings of the weights that a change is seen from, where something is worth a look."""
 
 
 class Judging:
@@ -45,9 +48,11 @@ class Judging:
         book: AlarmBook,
         telling: Telling,
         *,
+        readings: Budget,
         at_once: bool,
     ) -> None:
         self._watched, self._looks, self._book = watched, looks, book
+        self._readings = readings
         self._telling = telling
         self._alarms = Alarms(watched.entries, optimizer=type(optimizer).__name__)
         self._pending: deque[Pending] = deque()
@@ -106,8 +111,10 @@ class Judging:
             self._telling.event(event)
             if event.kind == "alarm":
                 self._looks.arm(locating=event.name.startswith("nonfinite"))
+        self._book.call_back()
         if self._alarms.worth_a_look:
             self._looks.arm()
+            self._readings.ask("update", COMPARED)
 
     def _placed(self, events: list[Event]) -> list[Event]:
         """Of a loss that is not finite, with the operation that made it so, where it was found."""
@@ -130,6 +137,7 @@ class Judging:
         clock, told = self._telling.clock(), self._alarms.of_look
         for event in self._book.from_look(diagnosis, step, clock, told):
             self._telling.event(event)
+        self._book.call_back()
         for finding in diagnosis.findings:
             if finding.severity != "note":
                 self._alarms.hint(finding.name, finding.where)

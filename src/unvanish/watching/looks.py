@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from unvanish.experiments.laboratory import Laboratory
 from unvanish.probe.live import LiveLook
 from unvanish.training.optimizer import read_optimizer
 from unvanish.watching.budget import Budget
+from unvanish.watching.stepping import STEPPING
 
 PATIENCE = 3
 """Steps that an armed look waits for a forward and backward pass before it gives up."""
@@ -28,13 +29,15 @@ class Looks:
     """Arms a look, hands it what happens, and turns what it saw into a diagnosis.
 
     The first step is looked at on credit; from then on a look is taken when ``share`` of the
-    training's time has paid for what the last one cost, or when an alarm asks for one.
+    training's time has paid for what the last one cost, or when an alarm asks for one. What it
+    judges is the first of the ``optimizers``; others may hold the rest of the model.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, share: float | None
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], share: float | None
     ) -> None:
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizers = model, tuple(optimizers)
+        self._began = STEPPING.clock
         self._budget = Budget(share, ())
         self._live: LiveLook | None = None
         self._closed = False
@@ -106,7 +109,8 @@ class Looks:
         if trace is None:
             self.reason = live.reason or "no forward and backward pass of the model was met"
             return None
-        reading = read_optimizer(self._optimizer, self._model)
+        beside = [*self._optimizers[1:], *STEPPING.since(self._began + 1)]
+        reading = read_optimizer(self._optimizers[0], self._model, beside)
         case = Case(trace=trace, laboratory=Laboratory(), optimizer=reading)
         self.diagnosis = judge(case, CAUSES)
         if self._scale > 1:

@@ -10,12 +10,14 @@ from types import TracebackType
 import torch
 from torch import nn
 
-from unvanish.causes import CAUSES
+from unvanish.causes import CAUSES, nonfinite_forward
+from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis, rank
 from unvanish.guard.policy import Policy
 from unvanish.recording.joined import with_mates
 from unvanish.recording.reader import Recording
 from unvanish.recording.writer import Writer
+from unvanish.trace import Trace
 from unvanish.watching.alarm_book import Alarm, AlarmBook
 from unvanish.watching.budget import Budget
 from unvanish.watching.guarding import Guarding
@@ -66,18 +68,20 @@ class Monitor:
         for_looks = None if share is None else share * LOOKS_SHARE
         for_readings = None if share is None else share * (1 - LOOKS_SHARE)
         together = EVERY_TOGETHER if self.place.world > 1 else None
-        self._looks = Looks(model, self.optimizers[0], for_looks)
+        self._looks = Looks(model, self.optimizers, for_looks)
         self._own = OwnWork(self._give_up, strict=strict, apart=self._looks.take_inside)
-        self._book = AlarmBook(on_alarm)
+        self._book = AlarmBook(on_alarm, strict=strict)
         self._telling = Telling(
             writer, sinks, rank=self.place.spoken, clock=lambda: self._own.clock
         )
+        readings = Budget(for_readings, ("update", "histogram"), together)
         self._judging = Judging(
             watched,
             self.optimizers[0],
             self._looks,
             self._book,
             self._telling,
+            readings=readings,
             at_once=bool(policies),
         )
         self._guarding = Guarding(policies, model, watched)
@@ -85,7 +89,7 @@ class Monitor:
             self.optimizers,
             watched,
             self._own,
-            budget=Budget(for_readings, ("update", "histogram"), together),
+            budget=readings,
             looks=self._looks,
             guarding=self._guarding,
             judging=self._judging,
@@ -134,10 +138,14 @@ class Monitor:
         if seen is None:
             waiting = "none is over yet" if not self.steps else "the look is still waiting"
             seen = nothing_seen(self._model, self._looks.reason or waiting)
+        elif not self.steps:
+            names = ", ".join(type(one).__name__ for one in self.optimizers)
+            unseen = f"no step of {names} was seen: what steps the weights is not watched"
+            seen = replace(seen, blind_spots=(*seen.blind_spots, unseen))
         known = {finding.name for finding in seen.findings}
         active = self.active
-        because = {alarm.name: alarm.because for alarm in active}
-        found = [replace(f, because=f.because or because.get(f.name)) for f in seen.findings]
+        standing = {alarm.name: alarm for alarm in active}
+        found = [_as_it_began(f, standing.get(f.name), seen.trace) for f in seen.findings]
         risen = [alarm for alarm in active if alarm.name not in known]
         return replace(seen, findings=rank((*found, *risen), CAUSES))
 
@@ -201,3 +209,17 @@ class Monitor:
         )
         with contextlib.suppress(Exception):
             self.close()
+
+
+def _as_it_began(finding: Finding, alarm: Alarm | None, trace: Trace) -> Finding:
+    """What a look found, with what the alarm that stands for the same knows of it.
+
+    Where weights are poisoned already, a look sees that and no more: the alarm saw it happen.
+    """
+    if alarm is None:
+        return finding
+    finding = replace(finding, because=finding.because or alarm.because)
+    poisoned = any(bad.phase == "forward" and bad.parameters for bad in trace.nonfinite)
+    if finding.name != nonfinite_forward.CARD.name or not poisoned or not alarm.detail:
+        return finding
+    return replace(finding, where=alarm.where, evidence=alarm.evidence, detail=alarm.detail)

@@ -39,6 +39,11 @@ class StepFacts:
         return self._loss
 
     @property
+    def backwards(self) -> int:
+        """The backward passes of this step that reached a watched tensor, so far."""
+        return self._backwards
+
+    @property
     def scaler(self) -> Any:
         """The loss scaler that steps the optimizer, if one does."""
         return self._scaler

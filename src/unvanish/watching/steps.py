@@ -1,6 +1,7 @@
 """The steps of a training as they come: from the first backward pass to the end of each step."""
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -21,8 +22,14 @@ from unvanish.watching.looks import Looks
 from unvanish.watching.own_work import OwnWork
 from unvanish.watching.reading import Number, Pending, StepReader
 from unvanish.watching.step_facts import StepFacts
+from unvanish.watching.stepping import STEPPING
 from unvanish.watching.telling import Telling
 from unvanish.watching.watched import Watched
+
+LOG = logging.getLogger("unvanish")
+
+UNUSED = 100
+"""Backward passes without a step. To add up the gradients of many batches is nothing unusual."""
 
 
 class Steps:
@@ -58,10 +65,12 @@ class Steps:
         self._make_readers()
         self._attachments = [Attachment(one, self._ready, self._stepped) for one in optimizers]
         LISTENING.add(self)
+        STEPPING.begin()
 
     def detach(self) -> None:
         """Hear nothing any more, and take every hook off."""
         LISTENING.remove(self)
+        STEPPING.end()
         for attachment in self._attachments:
             attachment.remove()
 
@@ -93,6 +102,18 @@ class Steps:
             self._looks.after_backward()
             if reached and self._may_be_compiled():
                 self._read_early()
+            self._doubt(reached)
+
+    def _doubt(self, reached: bool) -> None:
+        """Say once that nothing steps, where so many gradients should have been used by now."""
+        if reached and not self.number and self._facts.backwards == UNUSED:
+            names = ", ".join(type(one).__name__ for one in self._optimizers)
+            LOG.warning(
+                "%d backward passes and no step of %s was seen: if another optimizer takes the "
+                "steps, watch that one",
+                UNUSED,
+                names,
+            )
 
     def clipped(self, parameters: list[Tensor], factor: Any, limit: float, kind: str) -> None:
         """Gradients were clipped."""

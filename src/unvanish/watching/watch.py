@@ -1,6 +1,7 @@
 """watch: the one call that puts a running training under watch."""
 
 import logging
+import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -83,8 +84,11 @@ def watch(
         raise BadInput(f"model must be an nn.Module, got {type(model).__name__}.")
     optimizers = _optimizers(optimizer)
     policies = from_argument(guard)
-    if budget is not None and not 0 < budget <= 1:
+    share = isinstance(budget, int | float) and 0 < budget <= 1
+    if budget is not None and not share:
         raise BadInput(f"budget must be a share between 0 and 1, or None, got {budget!r}.")
+    if to is not None and not isinstance(to, str | os.PathLike):
+        raise BadInput(f"to must be a folder (a string or a path), or None, got {to!r}.")
     if ranks is not None and 0 not in ranks:
         raise BadInput(f"ranks must contain 0, whose recording is read first, got {ranks!r}.")
     own, _ = unwrapped(model)

@@ -122,7 +122,7 @@ def _losses(recording: "Recording") -> Markup | None:
 def _profile(summary: "Summary") -> Markup:
     """For each block where its gradient stood at the first steps and stands at the last."""
     rows = summary.profile
-    levels = [log10(v) for row in rows for v in row.gradient_rms if v]
+    levels = [log10(v) for row in rows for v in row.gradient_rms if v and v > 0]
     axis = axis_of(levels, least=2.0)
     top, height = 24.0, 24.0 + len(rows) * _ROW
     inside: list[Markup] = []
@@ -154,7 +154,7 @@ def _ends(row: "ProfileRow", axis: Axis, y: float) -> list[Markup]:
     """Where a block stood at first and stands at last, and the way between."""
     drawn: list[Markup] = []
     # An exact zero has no logarithm; it stands at the left edge, and the numbers say so.
-    places = [None if v is None else axis.place(log10(v)) for v in row.gradient_rms]
+    places = [None if v is None or v != v else axis.place(log10(v)) for v in row.gradient_rms]
     first, last = places
     if first is not None and last is not None:
         drawn.append(
@@ -175,7 +175,9 @@ def _ends(row: "ProfileRow", axis: Axis, y: float) -> list[Markup]:
 
 def _profile_table(summary: "Summary") -> Markup:
     def said(value: float | None, form: str) -> str | None:
-        return None if value is None else figure(value, form)
+        if value is None:
+            return None
+        return "NaN" if value != value else figure(value, form)
 
     rows = [
         [
