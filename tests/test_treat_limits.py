@@ -101,8 +101,6 @@ def test_no_samples_and_no_processes_are_said_at_once() -> None:
     nothing = torch.empty(0, 16), torch.empty(0, dtype=torch.long)
     with pytest.raises(unvanish.UnvanishError, match="no samples"):
         treat(deep(2), data=nothing)
-    with pytest.raises(unvanish.UnvanishError, match="no samples"):
-        unvanish.diagnose(deep(2), nothing, F.cross_entropy)
     told: list[str] = []
     with pytest.raises(unvanish.UnvanishError, match="jobs must be"):
         treat(deep(2), jobs=0, progress=lambda doing, _: told.append(doing))

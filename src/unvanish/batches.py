@@ -222,13 +222,9 @@ def check_batch(model: nn.Module, batch: Any, index: int) -> None:
     """Say in one sentence what torch would say from deep inside: wrong device, NaN in the input.
 
     Raises:
-        BadInput: a tensor of the batch is on another device than the model, or holds NaN or Inf, or
-            there is nothing in any of them.
+        BadInput: a tensor of the batch is on another device than the model, or holds NaN or Inf.
     """
     devices = {p.device for p in model.parameters()}
-    sizes = [tensor.numel() for tensor in tensors_in(batch) if tensor.dim()]
-    if sizes and not any(sizes):
-        raise BadInput(f"data: batch {index} has no samples; leave empty batches out.")
     for tensor in tensors_in(batch):
         if len(devices) == 1 and tensor.device not in devices and tensor.dim() > 0:
             (device,) = devices
@@ -238,6 +234,17 @@ def check_batch(model: nn.Module, batch: Any, index: int) -> None:
             )
         if tensor.is_floating_point() and tensor.numel():
             _check_values(tensor.detach(), index)
+
+
+def check_samples(batch: Any, index: int) -> None:
+    """Say in one sentence that there is nothing to train on.
+
+    Raises:
+        BadInput: no tensor of the batch holds anything.
+    """
+    sizes = [tensor.numel() for tensor in tensors_in(batch) if tensor.dim()]
+    if sizes and not any(sizes):
+        raise BadInput(f"data: batch {index} has no samples; leave empty batches out.")
 
 
 def _check_values(tensor: Tensor, index: int) -> None:

@@ -13,6 +13,7 @@ from unvanish.batches import (
     call_model,
     check_arguments,
     check_batch,
+    check_samples,
     compute_loss,
     map_tensors,
     split_batch,
@@ -107,6 +108,8 @@ def prepare(
     plain = unwrapped(model)[0]
     with seeded(0):  # a shuffling loader draws from the global generators
         batches = read(data, steps)
+    for index, batch in enumerate(batches):
+        check_samples(batch, index)
     split = split_data(batches, steps, size, validation)
     if split.divided and not _runs(plain, split.batch(0, 0), loss, forward):
         whole = split_data(batches, steps, size, validation, divide=False)
