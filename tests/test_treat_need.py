@@ -1,6 +1,7 @@
 """Nets that learn badly though no finding says why, and those that must be left alone."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -322,3 +323,31 @@ def test_what_counts_as_help(
         unseen=True, steps=1, planned=1,
     )  # fmt: skip
     assert helps(verdict, another_net) is told
+
+
+def draws(*accuracies: float) -> Any:
+    """Runs that answer 192 samples so."""
+    return [
+        SimpleNamespace(diverged=False, measure=lambda _, m=m: SimpleNamespace(metric=m))
+        for m in accuracies
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "missing"),
+    [
+        ((0.906,), True),  # within chance of the bar: the other draws are to say
+        ((0.93,), False),
+        ((0.906, 0.833, 0.865, 0.859, 0.833), True),
+        ((0.906, 0.93, 0.915, 0.925, 0.91), False),
+    ],
+)
+def test_one_draw_near_the_bar_asks_for_the_others(
+    accuracies: tuple[float, ...], missing: bool
+) -> None:
+    rule = SimpleNamespace(kind="accuracy", higher_is_better=True)
+    task: Any = SimpleNamespace(yardstick=rule, split=SimpleNamespace(samples=192), zero_skill=None)
+    unused: Any = None
+    need = Need(task, unused, 300, 5, unused)
+    asked = [(torch.zeros(192, 1), torch.zeros(192))]
+    assert need._are_below(0.922, draws(*accuracies), asked) is missing

@@ -159,7 +159,7 @@ class Need:
         return smallest_margin(self._task, sides, answers) or 0.0
 
     def _are_below(self, bar: float, runs: list[Running], asked: Sequence[Any]) -> bool:
-        """Whether they miss the bar: one run by what matters, more of them as a trial says."""
+        """Whether they miss the bar: one run at all, more of them as a trial says."""
         measured = [None if r.diverged else r.measure(tuple(asked)).metric for r in runs]
         line, worst = self._sign * bar, self._sign * self._worst([*measured, bar])
         counted = [worst if m is None else max(self._sign * m, worst) for m in measured]
@@ -168,7 +168,7 @@ class Need:
         margin = self._margin(sides, asked)
         differences = [line - value for value in counted]
         if len(runs) == 1:
-            return differences[0] > margin
+            return differences[0] > 0  # one draw tells little: all of them are to say
         answers = sum(samples_in(batch) for batch in asked)
         return decide(differences, margin, 1 / answers).word == "helped"
 
