@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 SUPPORT = Path(__file__).parent / "support"
 
@@ -18,6 +19,10 @@ assert _spec.loader is not None
 _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
 _paths = [str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(_paths)
+
+# No test is timed: machines are shared, and one that waits for a processor is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # What the tests read is English, whatever the machine they run on speaks.
 os.environ["UNVANISH_LANGUAGE"] = "en"
