@@ -68,8 +68,10 @@ def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
         assert done.returncode == 1, (said, done.stderr)
         # Which of them torchrun calls the root cause depends on how many have ended when it looks.
         ended = dict(re.findall(r"rank +: (\d+) .*\n +exitcode +: (-?\d+)", done.stderr))
-        assert ended.pop("1") == ("9" if what == "killed" else "1"), (said, watched)
-        assert set(ended.values()) <= {"1", "-15"}, (said, watched)  # the error, or torchrun's word
+        if what == "killed":
+            assert ended.pop("1") == "9", (said, watched)
+        # By their error; or by torchrun's signal, where another's end was seen before their own.
+        assert set(ended.values()) <= {"1", "-15"}, (said, watched)
         assert "end of rank" not in done.stdout, (said, watched)
         if what == "raises":  # by the hook that torch has set, which says the rank
             assert "[rank1]: ValueError: this rank gives up" in done.stderr, (said, watched)

@@ -20,6 +20,7 @@ from unvanish.alarms.series import Series
 from unvanish.alarms.suspicion import Suspicion
 from unvanish.recording import Event
 from unvanish.watching.everything import Everything
+from unvanish.watching.monitor import Monitor
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -143,11 +144,17 @@ def test_gradients_that_nothing_uses_are_said_once(caplog: pytest.LogCaptureFixt
 # --- what is not a number ------------------------------------------------------------------------
 
 
-def test_a_nan_in_the_batch_is_no_operations_fault() -> None:
+def trained(steps: int, spoilt: int) -> Monitor:
+    """What watched a training of which one batch was spoilt."""
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with unvanish.watch(model, optimizer) as monitor:
-        train(model, optimizer, 20, spoilt=10)
+        train(model, optimizer, steps, spoilt)
+    return monitor
+
+
+def test_a_nan_in_the_batch_is_no_operations_fault() -> None:
+    monitor = trained(20, spoilt=10)
     first = monitor.diagnosis.findings[0]
     assert first.name == "nonfinite-forward"
     assert "from outside" in (first.detail or "")
@@ -170,11 +177,7 @@ def test_a_spoilt_weight_is_what_a_diagnosis_names(value: float) -> None:
 
 
 def test_a_spoilt_batch_is_what_a_look_names() -> None:
-    model = net()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    with unvanish.watch(model, optimizer) as monitor:
-        train(model, optimizer, 1, spoilt=0)
-    first = monitor.diagnosis.findings[0]
+    first = trained(1, spoilt=0).diagnosis.findings[0]
     assert first.where == ("0",)
     assert "a tensor of shape (32, 8) from outside" in (first.detail or "")
 

@@ -22,19 +22,18 @@ class Attributes:
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         of_processes = type(module).__module__.startswith(_OF_PROCESSES)
-        own = {} if of_processes else vars(module)
-        self._values = {name: value for name, value in own.items() if name not in _TORCHS}
+        own = vars(module).items()
+        self._values = {name: value for name, value in own if name not in _TORCHS}
         self._held = [
             (value, copy.copy(value))
             for value in self._values.values()
             if type(value) in _CONTAINERS
         ]
-        self._known = _members(module)
-        self._skipped = of_processes
+        self._known = None if of_processes else _members(module)
 
     def restore(self) -> None:
         """Put back every attribute of before, and nothing else."""
-        if self._skipped or _members(self._module) != self._known:
+        if _members(self._module) != self._known:
             return
         own = vars(self._module)
         for name in [name for name in own if name not in _TORCHS and name not in self._values]:

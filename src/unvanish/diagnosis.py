@@ -22,7 +22,7 @@ from unvanish.saved import Saved, restore
 from unvanish.trace import Trace
 from unvanish.training.loss_of_step import LossOfStep, Step
 from unvanish.training.optimizer import OptimizerReading, read_optimizer
-from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer, copied_optimizer
+from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer, over_a_copy
 from unvanish.twins import twin_of
 
 
@@ -223,8 +223,7 @@ def _read(
     if isinstance(optimizer, torch.optim.Optimizer):
         return read_optimizer(optimizer, model, bench.beside)
     try:
-        twin = twin_of(model)
-        return read_optimizer(copied_optimizer(optimizer, twin, twin), twin)
+        return read_optimizer(*over_a_copy(optimizer, model))
     except (RuntimeError, TypeError, ValueError) as error:
         bench.failures.append(f"the optimizer could not be read: {error}")
         return None

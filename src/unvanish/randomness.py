@@ -35,13 +35,18 @@ def random_state_kept() -> Generator[None]:
 def seeded(seed: int) -> Generator[None]:
     """Seed Python, numpy and torch inside; put their states back outside."""
     with random_state_kept():
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(seed)
-        if torch.backends.mps.is_available():
-            torch.mps.manual_seed(seed)
-        random.seed(seed)
-        numpy_random = getattr(sys.modules.get("numpy"), "random", None)
-        if numpy_random is not None:
-            numpy_random.seed(seed % 2**32)
+        seed_all(seed)
         yield
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that :func:`random_state_kept` gives back."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
+    random.seed(seed)
+    numpy_random = getattr(sys.modules.get("numpy"), "random", None)
+    if numpy_random is not None:
+        numpy_random.seed(seed % 2**32)

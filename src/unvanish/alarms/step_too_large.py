@@ -113,6 +113,8 @@ def _grown_in_vain(moment: Moment, rise: Rise) -> Mask:
     One that was drawn anew, for another task, has to grow: while it does the loss falls.
     """
     course, grown = moment.course, moment.columns.grown()
+    if not grown.any():
+        return grown
     since = course.loss.last(WINDOW)[course.loss.steps(WINDOW) >= rise.since]
     return grown & (not fall_beyond_chance(since))
 

@@ -74,13 +74,14 @@ class Stretches:
         writers: dict[int, Bend] = {}
         layers: dict[int, int] = {}
         unbends = self._unbends(situation)
-        for index, part in readers.items():
-            calls = sorted(situation.calls_of(part))
+        for together in dict.fromkeys(map(situation.calls_of, readers.values())):
+            calls = sorted(together)
             bends = [_bend_behind(situation, call) for call in calls]
             alike = bends[0] and all(b and b.function is bends[0].function for b in bends)
             if bends[0] and alike and all(map(unbends, calls, bends)):
-                writers[index] = bends[0]
-                layers[index] = situation.bends_in_a_row(index)[0]
+                for index in together & readers.keys():
+                    writers[index] = bends[0]
+                    layers[index] = situation.bends_in_a_row(index)[0]
         graph, parts = situation.graph, situation.parts
         return make_plan(graph, parts, writers, frozenset(readers), self.choice, layers)
 

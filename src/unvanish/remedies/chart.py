@@ -15,8 +15,7 @@ from unvanish.probe.observe import unwrapped
 from unvanish.remedies.remedy import Patient
 from unvanish.trace import Activation, Operation
 from unvanish.training.optimizer import OptimizerReading, read_optimizer
-from unvanish.training.optimizer_copy import copied_optimizer
-from unvanish.twins import twin_of
+from unvanish.training.optimizer_copy import over_a_copy
 
 ISOMETRIC_ADAM = 0.03
 """Rate times depth up to which nets of 30 to 10,000 layers learned with Adam (docs/init.md)."""
@@ -210,12 +209,17 @@ def flow(patient: Patient) -> Dataflow:
 
 def optimizer_of(patient: Patient) -> OptimizerReading | None:
     """What the optimizer is set to; a factory is asked for one over a copy's parameters."""
+    made = made_optimizer(patient)
+    return None if made is None else read_optimizer(*made)
+
+
+def made_optimizer(patient: Patient) -> tuple[torch.optim.Optimizer, nn.Module] | None:
+    """The optimizer, or what the factory makes, and the model whose parameters it has."""
     if patient.optimizer is None:
         return None
     if isinstance(patient.optimizer, torch.optim.Optimizer):
-        return read_optimizer(patient.optimizer, body(patient))
-    twin = twin_of(body(patient))
-    return read_optimizer(copied_optimizer(patient.optimizer, twin, twin), twin)
+        return patient.optimizer, body(patient)
+    return over_a_copy(patient.optimizer, body(patient))
 
 
 def largest_rate(reading: OptimizerReading) -> float:

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 import torch
 
 from unvanish.causes.cause import Finding
-from unvanish.remedies.chart import body, gradient_scale, optimizer_of
+from unvanish.remedies.chart import gradient_scale, made_optimizer, optimizer_of
 from unvanish.remedies.drafts import advice, option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
-from unvanish.training.optimizer_copy import copied_optimizer
-from unvanish.twins import twin_of
+from unvanish.training.optimizer import read_optimizer
 
 EPSILON = RemedyCard(
     name="optimizer-epsilon",
@@ -42,23 +41,21 @@ SMALL = 1e-12
 
 def epsilons(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """An epsilon below the smallest gradient: the usual one where it is that."""
-    _, smallest = gradient_scale(patient)
-    reading = optimizer_of(patient)
-    largest = max((group.eps or 0.0 for group in reading.groups), default=0.0) if reading else 0.0
+    made = made_optimizer(patient)
+    if made is None:
+        return
+    largest = max((group.eps or 0.0 for group in read_optimizer(*made).groups), default=0.0)
     if not largest:
         return
+    _, smallest = gradient_scale(patient)
     bound = BELOW * smallest if math.isfinite(smallest) else SMALL
-    usual = _default(patient)
+    usual = _default(made[0])
     fits = usual is not None and 0 < usual <= bound and usual < largest
     yield (option(eps=usual if fits and usual is not None else min(SMALL, bound)),)
 
 
-def _default(patient: Patient) -> float | None:
+def _default(optimizer: torch.optim.Optimizer) -> float | None:
     """The epsilon that the optimizer's class has where nobody gives it one."""
-    optimizer = patient.optimizer
-    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-        twin = twin_of(body(patient))
-        optimizer = copied_optimizer(optimizer, twin, twin)
     known = inspect.signature(type(optimizer)).parameters.get("eps")
     return known.default if known is not None and isinstance(known.default, float) else None
 

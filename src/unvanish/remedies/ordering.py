@@ -59,6 +59,11 @@ def candidates(
     return _merged(planned)
 
 
+def treatable(patient: Patient, keep: Keep) -> list[Candidate]:
+    """The candidates that are more than advice."""
+    return [c for c in candidates(patient, keep) if c.level != "advice"]
+
+
 def _grouped(
     findings: Iterable[Finding],
 ) -> tuple[list[Finding], list[Finding], list[Finding]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.errors import BadInput
+from unvanish.twins import twin_of
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
@@ -37,6 +38,18 @@ def copied_optimizer(
     made = copy.deepcopy(optimizer, cast(dict[int, Any], memo))
     complete(made, optimizer, memo)
     return made
+
+
+def over_a_copy(
+    factory: OptimizerFactory, model: nn.Module
+) -> tuple[torch.optim.Optimizer, nn.Module]:
+    """What a factory makes over the parameters of a copy, and that copy.
+
+    Raises:
+        BadInput: the factory makes no optimizer.
+    """
+    twin = twin_of(model)
+    return copied_optimizer(factory, twin, twin), twin
 
 
 def hand_over(optimizer: torch.optim.Optimizer, model: nn.Module, twin: nn.Module) -> None:

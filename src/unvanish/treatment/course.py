@@ -7,7 +7,7 @@ from typing import Any
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis, diagnose
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates
+from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates, treatable
 from unvanish.remedies.remedy import Keep, Level, Patient
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import (
@@ -98,10 +98,7 @@ class Course:
 
     def _may_be_treated(self) -> bool:
         """Whether some plan is allowed, or there is none for anybody."""
-        allowed, possible = (
-            [c for c in candidates(self.patient, keep) if c.level != "advice"]
-            for keep in (self.keep, KEEPS[-1])
-        )
+        allowed, possible = (treatable(self.patient, keep) for keep in (self.keep, KEEPS[-1]))
         return bool(allowed) or not possible
 
     def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:

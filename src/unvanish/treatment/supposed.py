@@ -9,7 +9,7 @@ from unvanish.causes import CAUSES
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
 from unvanish.init.fresh import looks_trained
-from unvanish.remedies.ordering import KEEPS, candidates
+from unvanish.remedies.ordering import KEEPS, treatable
 from unvanish.remedies.remedy import Patient
 from unvanish.remedies.scale_input import (
     float_inputs,
@@ -83,8 +83,8 @@ def left_to_author(patient: Patient, diagnosis: Diagnosis) -> bool:
     """Whether a fault of the program itself is left for which there is only advice, for anybody."""
     exact = {cause.card.name for cause in CAUSES if cause.exact}
     left = {f.name for f in diagnosis.findings if f.severity != "note" and f.name in exact}
-    plans = candidates(replace(patient, diagnosis=diagnosis), KEEPS[-1]) if left else ()
-    return not left <= {name for c in plans if c.level != "advice" for name in c.findings}
+    plans = treatable(replace(patient, diagnosis=diagnosis), KEEPS[-1]) if left else ()
+    return not left <= {name for c in plans for name in c.findings}
 
 
 def _gains(module: nn.Module) -> Iterator[float]:

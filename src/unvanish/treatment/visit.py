@@ -5,7 +5,7 @@ from typing import Any
 
 from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import KEEPS, Candidate, candidates
+from unvanish.remedies.ordering import KEEPS, Candidate, candidates, treatable
 from unvanish.remedies.remedy import Keep, Patient
 from unvanish.surgery import apply
 from unvanish.surgery.optimizers import carried
@@ -124,9 +124,9 @@ class Visit:
 
     def _allowed_further(self) -> tuple[Keep, list[Candidate]] | None:
         """The next freedom that would allow a plan for what was found, and these plans."""
-        now = _plans(self._patient, self._keep)
+        now = treatable(self._patient, self._keep)
         for keep in KEEPS[KEEPS.index(self._keep) + 1 :]:
-            further = [c for c in _plans(self._patient, keep) if c not in now]
+            further = [c for c in treatable(self._patient, keep) if c not in now]
             if further:
                 return keep, further
         return None
@@ -192,8 +192,3 @@ class Visit:
             seconds=self._clock.seconds,
             original=patient.model,
         )
-
-
-def _plans(patient: Patient, keep: Keep) -> list[Candidate]:
-    """What is more than advice, for what was found."""
-    return [c for c in candidates(patient, keep) if c.level != "advice"]

@@ -4,8 +4,6 @@ import contextlib
 import copy
 import inspect
 import math
-import random
-import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from unvanish.errors import ModelFailed, UnvanishError
 from unvanish.preserve import preserved
 from unvanish.probe.observe import eager
-from unvanish.randomness import seeded
+from unvanish.randomness import seed_all, seeded
 from unvanish.surgery.controls import Controls
 from unvanish.training.optimizer_copy import set_options
 from unvanish.training.reached import kept
@@ -179,7 +177,7 @@ class Running:
             yield
 
     def _step(self, batch: Any) -> None:
-        _reseed(self._seed * 1_000_003 + len(self._losses))
+        seed_all(self._seed * 1_000_003 + len(self._losses))
         first: list[float] = []
         if self._closes:  # LBFGS asks for the loss several times a step
             cast(Any, self.optimizer).step(lambda: self._gradients(batch, first)[0])
@@ -224,16 +222,3 @@ def train(
 def _finite(model: nn.Module) -> bool:
     floats = (p for p in model.parameters() if p.is_floating_point())
     return all(bool(p.isfinite().all()) for p in floats)
-
-
-def _reseed(seed: int) -> None:
-    """Every generator that :func:`unvanish.randomness.seeded` gives back afterwards."""
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(seed)
-    if torch.backends.mps.is_available():
-        torch.mps.manual_seed(seed)
-    random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(seed % 2**32)
