@@ -13,6 +13,7 @@ SOURCES = Path(__file__).resolve().parent.parent / "src" / "unvanish"
 MAKERS = (
     "causes",
     "alarms",
+    "diagnosing.py",
     "diagnosis.py",
     "probe/assemble.py",
     "probe/live.py",

@@ -162,12 +162,12 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_our_own_failure_is_status_three(
     monkeypatch: pytest.MonkeyPatch, program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import unvanish.diagnosis
+    import unvanish.diagnosing
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr(unvanish.diagnosis, "diagnose", broken)
+    monkeypatch.setattr(unvanish.diagnosing, "diagnose", broken)
     assert run(["diagnose", f"{program}:fine"]) == 3
     assert "report" in capsys.readouterr().err
 

@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.backward import NodeWatch
+from unvanish.probe.compiled import unwrapped
 from unvanish.probe.forward import ForwardRecorder
 from unvanish.probe.live import LiveLook
-from unvanish.probe.observe import unwrapped
 from unvanish.probe.sight import Sight
 from unvanish.probe.spans import ModuleSpans
 

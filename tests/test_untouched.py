@@ -142,7 +142,7 @@ def test_everything_is_as_before_when_we_fail(monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("unvanish.probe.observe.assemble", fail)
+    monkeypatch.setattr("unvanish.probe.attempt.assemble", fail)
     model, fired = prepared()
     before = state(model)
     with pytest.raises(ZeroDivisionError):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from unvanish import surgery as surgery
     from unvanish import theory as theory
     from unvanish.causes import explain as explain
+    from unvanish.diagnosing import diagnose as diagnose
     from unvanish.diagnosis import Diagnosis as Diagnosis
     from unvanish.diagnosis import Finding as Finding
-    from unvanish.diagnosis import diagnose as diagnose
     from unvanish.errors import UnvanishError as UnvanishError
     from unvanish.lessons.teach import teach as teach
     from unvanish.prediction import Prediction as Prediction
@@ -46,7 +46,7 @@ _HOME = {
     "UnvanishError": "unvanish.errors",
     "Verdict": "unvanish.trial.verdict",
     "compare": "unvanish.trial.compare",
-    "diagnose": "unvanish.diagnosis",
+    "diagnose": "unvanish.diagnosing",
     "explain": "unvanish.causes",
     "guard": "unvanish.guard",
     "init": "unvanish.init",

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from unvanish.batches import Loss, check_arguments, split_batch, take_batches, tensors_in
 from unvanish.errors import BadInput
-from unvanish.probe.observe import observe, unwrapped
+from unvanish.probe.compiled import unwrapped
+from unvanish.probe.observe import observe
 from unvanish.randomness import seeded
 from unvanish.theory.activations import LINEAR, Nonlinearity, nonlinearity
 from unvanish.theory.chain import Expected, Stage, expected

@@ -51,7 +51,7 @@ def diagnose(
     returns (model, data, loss), (model, data, loss, optimizer), or a mapping with those keys.
     """
     with working(_("loading torch and the target")):
-        from unvanish.diagnosis import diagnose as run_diagnosis
+        from unvanish.diagnosing import diagnose as run_diagnosis
 
         program = load_target(target)
         if steps is not None:

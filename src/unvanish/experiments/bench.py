@@ -15,7 +15,7 @@ from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.experiments.program import Program
 from unvanish.experiments.rehearsal import Rehearsal
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.trace import Activation, Trace
 from unvanish.training.loss_of_step import Step
 from unvanish.training.optimizer_copy import OptimizerFactory, set_options

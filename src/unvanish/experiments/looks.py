@@ -15,8 +15,8 @@ from unvanish.experiments.initial_weights import draw_again, make_neutral
 from unvanish.experiments.program import Program
 from unvanish.experiments.rehearsal import mean_loss
 from unvanish.preserve import preserved
+from unvanish.probe.compiled import eager
 from unvanish.probe.gate import singular_value_spread
-from unvanish.probe.observe import eager
 from unvanish.randomness import seeded
 from unvanish.theory import critical_weight_decades
 from unvanish.trace import Activation, Trace

@@ -13,7 +13,8 @@ from unvanish.batches import Forward, Loss, compute_loss, map_tensors, split_bat
 from unvanish.experiments.altered_data import standardized
 from unvanish.experiments.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.preserve import preserved
-from unvanish.probe.observe import eager, observe
+from unvanish.probe.compiled import eager
+from unvanish.probe.observe import observe
 from unvanish.trace import Trace
 from unvanish.training.loss_of_step import Step
 from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer, hand_over

@@ -18,7 +18,7 @@ from unvanish.init.report import InitReport
 from unvanish.init.residual import find_branches
 from unvanish.init.situation import Situation
 from unvanish.init.stretches import Stretches, folded, unbent
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.randomness import seeded
 from unvanish.trace import Trace
 

@@ -10,8 +10,9 @@ from unvanish.batches import Forward, Loss, split_batch
 from unvanish.errors import ModelFailed
 from unvanish.init.report import Readings
 from unvanish.preserve import preserved
+from unvanish.probe.compiled import eager
 from unvanish.probe.gate import singular_value_spread
-from unvanish.probe.observe import eager, observe
+from unvanish.probe.observe import observe
 from unvanish.trace import Trace
 from unvanish.twins import twin_of
 

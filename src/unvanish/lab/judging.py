@@ -6,12 +6,13 @@ from typing import Any, Final, overload
 
 from unvanish.causes import CAUSES
 from unvanish.causes.cause import Cause
-from unvanish.diagnosis import Diagnosis, examine
+from unvanish.diagnosing import examine
+from unvanish.diagnosis import Diagnosis
 from unvanish.experiments.bench import Bench
 from unvanish.lab.data import loss_of
 from unvanish.lab.looking import Look
 from unvanish.lab.settings import Settings
-from unvanish.probe.observe import collector_paused
+from unvanish.probe.collector import collector_paused
 from unvanish.report.sections import verdict
 from unvanish.report.sentences import sentence
 from unvanish.trace import Layer, Parameter, Trace

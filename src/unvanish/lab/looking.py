@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from unvanish.lab.data import BATCH, loss_of, samples
 from unvanish.lab.nets import at_hand, build
 from unvanish.lab.settings import Settings
-from unvanish.probe.observe import collector_paused, observe
+from unvanish.probe.collector import collector_paused
+from unvanish.probe.observe import observe
 from unvanish.surgery import Edit, apply
 from unvanish.surgery.optimizers import carried
 from unvanish.trace import Trace

@@ -13,7 +13,7 @@ from unvanish.lab.judging import judged, matrices
 from unvanish.lab.looking import Look, hidden_weights, look
 from unvanish.lab.nets import Reader
 from unvanish.lab.settings import Settings
-from unvanish.probe.observe import collector_paused
+from unvanish.probe.collector import collector_paused
 from unvanish.surgery import Edit
 from unvanish.trace import Layer, Parameter, Profile, Trace
 

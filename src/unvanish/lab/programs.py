@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from unvanish.causes.time_profile import time_profiles
-from unvanish.diagnosis import Diagnosis, diagnose
+from unvanish.diagnosing import diagnose
+from unvanish.diagnosis import Diagnosis
 from unvanish.languages import speaking
 from unvanish.lessons import lesson
 from unvanish.lessons.lesson import Maker

@@ -5,7 +5,8 @@ import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 
-from unvanish.diagnosis import Diagnosis, diagnose
+from unvanish.diagnosing import diagnose
+from unvanish.diagnosis import Diagnosis
 from unvanish.errors import BadInput
 from unvanish.languages import filled
 from unvanish.languages import gettext as _

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from unvanish.batches import tensors_in
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.assemble import assemble
+from unvanish.probe.collector import collector_paused
 from unvanish.probe.gradients import GradientReader
 from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.probe.instruments import Instruments
 from unvanish.probe.live_recorder import LiveRecorder
-from unvanish.probe.observe import collector_paused
 from unvanish.probe.sight import Sight
 from unvanish.probe.spans import number_of
 from unvanish.trace import Trace

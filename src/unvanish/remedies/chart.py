@@ -11,7 +11,7 @@ from unvanish.init.graph import DROPOUTS, Graph
 from unvanish.init.layout import SPATIAL
 from unvanish.init.residual import longest
 from unvanish.kinds import activation_name
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.remedies.remedy import Patient
 from unvanish.trace import Activation, Operation
 from unvanish.training.optimizer import OptimizerReading, read_optimizer

@@ -6,8 +6,8 @@ from torch import Tensor
 from unvanish.batches import compute_loss, map_tensors, split_batch, tensors_in
 from unvanish.errors import UnvanishError
 from unvanish.preserve import preserved
+from unvanish.probe.compiled import eager
 from unvanish.probe.flow import WEIGHTED
-from unvanish.probe.observe import eager
 from unvanish.probe.values_read import values_read
 from unvanish.remedies.chart import body, module_at
 from unvanish.remedies.remedy import Patient

@@ -8,7 +8,7 @@ from torch import nn
 from unvanish.batches import Forward, Loss, compute_loss
 from unvanish.errors import BadInput, CannotCut, UnvanishError
 from unvanish.preserve import preserved
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.probe.shapes import Shapes, seen_shapes
 from unvanish.randomness import seeded
 from unvanish.surgery import values

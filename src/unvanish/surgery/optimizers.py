@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.errors import BadInput, CannotCut
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.surgery.edits import Edit, Scalar
 from unvanish.surgery.places import parameters_at
 from unvanish.training.optimizer_copy import (

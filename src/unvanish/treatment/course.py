@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unvanish.causes.cause import Finding
-from unvanish.diagnosis import Diagnosis, diagnose
+from unvanish.diagnosing import diagnose
+from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import KEEPS, LEVELS, Candidate, candidates, treatable
 from unvanish.remedies.remedy import Keep, Level, Patient

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss, check_arguments, take_batches
-from unvanish.diagnosis import diagnose
+from unvanish.diagnosing import diagnose
 from unvanish.errors import BadInput
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.remedies.ordering import KEEPS
 from unvanish.remedies.remedy import Keep, Patient
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer

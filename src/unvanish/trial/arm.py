@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unvanish.errors import BadInput, UnvanishError
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.randomness import seeded
 from unvanish.surgery.controls import Controls
 from unvanish.surgery.edits import Edit

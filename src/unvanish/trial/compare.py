@@ -11,7 +11,7 @@ from torch import nn
 
 from unvanish.batches import Forward, Loss, check_arguments
 from unvanish.errors import BadInput, NothingTrains
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.surgery.optimizers import carried
 from unvanish.training.optimizer_copy import OptimizerFactory, check_optimizer
 from unvanish.trial.arm import Arm

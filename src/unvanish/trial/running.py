@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unvanish.errors import ModelFailed, UnvanishError
 from unvanish.preserve import preserved
-from unvanish.probe.observe import eager
+from unvanish.probe.compiled import eager
 from unvanish.randomness import seed_all, seeded
 from unvanish.surgery.controls import Controls
 from unvanish.training.optimizer_copy import set_options

@@ -20,7 +20,7 @@ from unvanish.batches import (
 )
 from unvanish.errors import BadInput, UnvanishError
 from unvanish.preserve import preserved
-from unvanish.probe.observe import eager, unwrapped
+from unvanish.probe.compiled import eager, unwrapped
 from unvanish.randomness import seeded
 from unvanish.surgery.edits import Edit
 from unvanish.surgery.operation import apply

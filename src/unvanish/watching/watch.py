@@ -14,7 +14,7 @@ from unvanish import __version__
 from unvanish.errors import BadInput
 from unvanish.guard import from_argument
 from unvanish.guard.policy import Policy
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.recording.writer import Writer
 from unvanish.watching.alarm_book import Alarm
 from unvanish.watching.attachment import innermost

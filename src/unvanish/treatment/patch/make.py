@@ -11,7 +11,7 @@ from torch import nn
 
 from unvanish.batches import check_arguments
 from unvanish.errors import BadInput, UnvanishError
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.patch.record import Patch
 from unvanish.treatment.patch.script import write_script

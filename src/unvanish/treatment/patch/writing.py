@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from unvanish.probe.observe import unwrapped
+from unvanish.probe.compiled import unwrapped
 from unvanish.surgery.describe import describe
 from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part, Scalar
 from unvanish.surgery.registering import register
