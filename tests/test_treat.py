@@ -171,9 +171,15 @@ def test_a_model_that_cannot_be_copied_is_refused() -> None:
         treat(nn.Sequential(Uncopyable(64, 10)))
 
 
-def test_a_metric_that_is_no_number_is_refused() -> None:
+def test_a_metric_that_is_no_number_is_refused_before_anything_is_trained() -> None:
+    done: list[str] = []
     with pytest.raises(BadInput, match="metric"):
-        treat(deep(), metric=lambda outputs, targets: float("nan"))
+        treat(
+            deep(),
+            metric=lambda outputs, targets: float("nan"),
+            progress=lambda what, seconds: done.append(what),
+        )
+    assert done == ["diagnosing"]
 
 
 PROGRAM = '''"""Twelve sigmoid layers on digits."""

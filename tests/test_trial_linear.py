@@ -83,7 +83,7 @@ def skill(
     **more: Any,
 ) -> Any:
     task = prepare(model, data, loss, steps=steps, validation=True, **more)
-    outputs = outputs_of(model, task.split)
+    outputs = outputs_of(model, task.split.held_out[0])
     return linear_skill(task.yardstick, task.split, outputs, steps, unseen)
 
 

@@ -98,7 +98,7 @@ def prepare(
         validation: whether step sizes are to be chosen.
 
     Raises:
-        BadInput: an argument or the data cannot be used.
+        BadInput: an argument or the data cannot be used, or the metric gives no number.
     """
     check_arguments(model, loss, forward, 0)
     if metric is not None and not callable(metric):
@@ -121,9 +121,11 @@ def prepare(
         kind="loss" if metric is None else "metric", loss=loss, forward=forward, metric=metric
     )
     plain_outputs = forward is None or metric is not None
-    outputs = outputs_of(plain, split) if plain_outputs else None
+    outputs = outputs_of(plain, split.held_out[0]) if plain_outputs else None
     answers = 0
-    if outputs is not None and metric is None:
+    if outputs is not None and metric is not None:
+        _check_metric(rule, plain, outputs, split)
+    elif outputs is not None:
         targets = split_batch(split.held_out[0])[1]
         if class_axis(outputs, targets) is not None:
             rule = Yardstick(kind="accuracy", loss=loss, forward=None)
@@ -134,9 +136,16 @@ def prepare(
     )
 
 
-def outputs_of(model: nn.Module, split: Split) -> Any:
-    """What the model says to the first held-out batch; ``None`` where it has no plain outputs."""
-    inputs, _ = split_batch(split.held_out[0])
+def _check_metric(rule: Yardstick, model: nn.Module, first: Any, split: Split) -> None:
+    """What is no metric is said before anything is trained."""
+    outputs = [first, *(outputs_of(model, batch) for batch in split.held_out[1:])]
+    if not any(output is None for output in outputs):
+        rule.rate(outputs, [split_batch(batch)[1] for batch in split.held_out])
+
+
+def outputs_of(model: nn.Module, batch: Any) -> Any:
+    """What the model says to a batch; ``None`` where it has no plain outputs."""
+    inputs, _ = split_batch(batch)
     twin = copied_model(model).eval()
     with preserved(twin, 0), eager(), torch.no_grad():
         try:

@@ -90,14 +90,22 @@ class Yardstick:
         loss = _mean(losses, batches) if losses else None
         if self.kind == "loss":
             return Score(metric=loss, loss=loss)
-        floats = [t for t in tensors_in(outputs) if t.is_floating_point()]
+        return Score(metric=self.rate(outputs, targets), loss=loss)
+
+    def rate(self, outputs: Sequence[Any], targets: Sequence[Any]) -> float | None:
+        """The accuracy or the user's metric of several batches; ``None`` of what is not finite.
+
+        Raises:
+            BadInput: the user's metric gave something else than a number on finite outputs.
+        """
+        floats = [t for t in tensors_in(list(outputs)) if t.is_floating_point()]
         if not all(bool(t.isfinite().all()) for t in floats):
-            return Score(metric=None, loss=loss)
+            return None
         if self.metric is None:
-            return Score(metric=_accuracy(outputs, targets), loss=loss)
+            return _accuracy(outputs, targets)
         if any(_overflows(t) for t in floats):
-            return Score(metric=None, loss=loss)
-        return Score(metric=_own_metric(self.metric, outputs, targets), loss=loss)
+            return None
+        return _own_metric(self.metric, outputs, targets)
 
 
 def _mean(values: Sequence[float], batches: Sequence[Any]) -> float | None:
