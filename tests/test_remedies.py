@@ -118,7 +118,8 @@ def test_plans_are_records_in_order_and_within_what_is_kept(lesson: Lesson) -> N
         if candidate.level == "advice":
             assert all(len(str(e.options["text"])) > 20 for e in candidate.plan)
     for candidate in candidates(patient, "function"):
-        assert not any(edit.action in ARCHITECTURE for edit in candidate.plan)
+        changes = any(edit.action in ARCHITECTURE for edit in candidate.plan)
+        assert candidate.level == "wiring" or not changes
     if lesson.finding in ADVICE_ALONE:
         mine = [c for c in every if lesson.finding in c.findings]
         assert {c.level for c in mine} == {"advice"}

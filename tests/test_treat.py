@@ -87,12 +87,19 @@ def test_parameters_that_the_optimizer_does_not_have_are_given_to_it() -> None:
     assert {id(p) for p in found.model.parameters()} <= held
 
 
-def test_what_keep_does_not_allow_is_advice_and_the_model_stays() -> None:
-    model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10), nn.Softmax(1))
+def test_what_keep_does_not_allow_is_said_and_the_model_stays() -> None:
+    model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10))
     found = treat(model)
     assert not found.cured
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in found.model.state_dict().items())
-    assert found.advice
+    assert "keep='layers' would allow insert-activation" in found.said
+
+
+def test_a_softmax_too_many_goes_whatever_is_kept() -> None:
+    hidden = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU()]
+    found = treat(nn.Sequential(*hidden, nn.Linear(32, 10), nn.Softmax(1)), keep="function")
+    assert found.cured
+    assert found.remedies == ("drop-softmax",)
 
 
 class Functional(nn.Module):

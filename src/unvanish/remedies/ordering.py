@@ -42,7 +42,8 @@ def candidates(
     be a consequence of: mild by itself, it may be the cause here. Last, of notes, what is advice.
     Within a level remedies stand in the order in which the finding names them.
 
-    With ``keep="function"`` no plan exchanges, inserts or wraps anything in the model.
+    With ``keep="function"`` no plan exchanges, inserts or wraps anything in the model, but for
+    faults of the wiring: a cut that is mended, a softmax too many that goes.
 
     Raises:
         BadInput: ``keep`` is none of the four.
@@ -96,7 +97,8 @@ def _for(
             continue
         for plan in remedy.plan(patient, finding):
             candidate = _candidate(remedy, finding, plan)
-            if plan and not (keep == "function" and candidate.edits_architecture):
+            bound = keep == "function" and remedy.level != "wiring"
+            if plan and not (bound and candidate.edits_architecture):
                 yield candidate
                 if remedy.one:
                     break
