@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unvanish.causes.cause import SEVERITIES, Case, Cause, Expected, Finding, RuledOut
+from unvanish.causes.cause import SEVERITIES, Ask, Case, Cause, Expected, Finding, RuledOut
 from unvanish.experiments.bench import Bench
 from unvanish.experiments.updates import Update
 from unvanish.experiments.what_ifs import WhatIf
@@ -81,12 +81,10 @@ def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Di
     ruled_out: list[RuledOut] = []
     blind: list[str] = []
     for cause in causes:
-        if cause.fallback and any(finding.severity != "note" for finding in findings):
+        if cause.fallback and _serious(findings):
             continue
-        try:
-            met = list(cause.find(case))
-        except Exception as error:  # a check that failed is a blind spot, never a clean bill
-            blind.append(f"{cause.card.name} could not be judged: {error} ({type(error).__name__})")
+        met = _asked(cause, cause.find, case, blind)
+        if met is None:
             continue
         findings += [item for item in met if isinstance(item, Finding)]
         expected += [item for item in met if isinstance(item, Expected)]
@@ -94,6 +92,10 @@ def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Di
             evidence = cause.clear(case)
             if evidence is not None:
                 ruled_out.append(RuledOut(name=cause.card.name, evidence=evidence))
+    for cause in causes:
+        if cause.otherwise is not None and not _serious(findings):
+            last = _asked(cause, cause.otherwise, case, blind) or []
+            findings += [item for item in last if isinstance(item, Finding)]
     blind = [*case.trace.unseen, *blind, *_untested(case.trace, bench)]
     return Diagnosis(
         findings=rank(fold(findings, causes), causes),
@@ -103,6 +105,19 @@ def judge(case: Case, causes: Sequence[Cause], bench: Bench | None = None) -> Di
         experiments=tuple(bench.tried) if bench is not None else (),
         trace=case.trace,
     )
+
+
+def _serious(findings: Sequence[Finding]) -> bool:
+    return any(finding.severity != "note" for finding in findings)
+
+
+def _asked(cause: Cause, ask: Ask, case: Case, blind: list[str]) -> list[Finding | Expected] | None:
+    """What one cause finds; a check that fails is a blind spot, never a clean bill."""
+    try:
+        return list(ask(case))
+    except Exception as error:
+        blind.append(f"{cause.card.name} could not be judged: {error} ({type(error).__name__})")
+        return None
 
 
 def _untested(trace: Trace, bench: Bench | None) -> list[str]:

@@ -69,21 +69,26 @@ class Case:
     optimizer: OptimizerReading | None = None
 
 
+Ask = Callable[[Case], Iterable[Finding | Expected]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """One entry of the catalogue: its card, what it explains, and how it is found.
 
     ``explains`` lists findings that are this one's consequences where both are met. ``clear``
     gives the numbers for the card's ``clear`` sentence when the cause is not met (``None``: there
-    was nothing to look at). A ``fallback`` is only asked where nothing harmful was found before it.
+    was nothing to look at). A ``fallback`` is only asked where nothing harmful was found before it;
+    ``otherwise`` is asked last of all, where nothing harmful was found by any.
     """
 
     card: Card
-    find: Callable[[Case], Iterable[Finding | Expected]]
+    find: Ask
     explains: tuple[str, ...] = ()
     clear: Callable[[Case], Mapping[str, float] | None] | None = None
     exact: bool = False
     fallback: bool = False
+    otherwise: Ask | None = None
 
 
 def found(

@@ -123,8 +123,8 @@ def _remedies(fall: Stretch) -> tuple[str, ...]:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The largest fall there is."""
-    if len(case.trace.layers) < 2:
+    """The largest fall there is; nothing where no gradient passes (weights that start at zero)."""
+    if len(case.trace.layers) < 2 or not all(layer.norm for layer in case.trace.layers):
         return None
     fall = worst_fall(case.trace)
     layers = float(len(case.trace.layers))

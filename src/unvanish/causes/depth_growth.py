@@ -68,8 +68,8 @@ def _at_any_rate(case: Case) -> bool:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The largest rise there is."""
-    if len(case.trace.layers) < 2:
+    """The largest rise there is; nothing where no gradient passes (weights that start at zero)."""
+    if len(case.trace.layers) < 2 or not all(layer.norm for layer in case.trace.layers):
         return None
     rise = worst_rise(case.trace)
     layers = float(len(case.trace.layers))

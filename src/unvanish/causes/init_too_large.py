@@ -15,6 +15,7 @@ from unvanish.causes.init_scale import (
     shut_by_weights,
 )
 from unvanish.causes.level import converged, squashed_output
+from unvanish.causes.nothing_to_learn import CLEAR
 from unvanish.causes.step_too_large import thrown
 from unvanish.stretch import Stretch, worst_rise
 
@@ -63,6 +64,8 @@ def find(case: Case) -> Iterable[Finding]:
     shut = squashed and shut_by_weights(case.trace) and not converged(case)
     if (above >= HARMFUL_DECADES and grown) or shut or (not amplify and _mended(case, loud)):
         yield found(CARD, severity, list(loud), loud_evidence(loud, rise), REMEDIES)
+    elif _carries_over_when_mended(case, loud):
+        yield found(CARD, "harmful", list(loud), loud_evidence(loud, rise), REMEDIES)
 
 
 def _mended(case: Case, loud: Mapping[str, float]) -> bool:
@@ -78,6 +81,21 @@ def _mended(case: Case, loud: Mapping[str, float]) -> bool:
     # Weights that have learned something would do worse when they are scaled.
     before = min(base.initial, base.final) if base.finite else base.initial
     return mended.final < 0.8 * before
+
+
+def _carries_over_when_mended(case: Case, loud: Mapping[str, float]) -> bool:
+    """Whether the net only memorises, and learns what holds elsewhere from critical weights.
+
+    Units that loud weights shut are a random code of the samples: it can be read out by heart, and
+    says nothing about a sample that was not shown.
+    """
+    if decades_above(loud) < LOUD_DECADES:
+        return False
+    asked = case.laboratory.held_out()
+    if asked is None or not asked.seen <= CLEAR < asked.unseen:
+        return False
+    mended = case.laboratory.held_out(factors=loud)
+    return mended is not None and mended.unseen <= CLEAR
 
 
 def _grown(above: float, rise: Stretch | None) -> bool:

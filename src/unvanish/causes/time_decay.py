@@ -23,7 +23,8 @@ CARD = Card(
     apart="Weight norms cannot show this; the input sequence does. Padding (steps that stop at "
     "exact zero at once) and losses at every step (a flat profile) are told apart. A "
     "decay that stays above rounding is a note, and so is one that loses less than half of the "
-    "steps, where a copy learns from the others what holds for samples that it has not seen.",
+    "steps, unless a copy learns nothing from the others that holds for samples that it has not "
+    "seen.",
     do="A gate alone is no cure: a default LSTM halves the gradient each step. Raise the "
     "forget-gate bias (1 to 3), initialise the recurrent weights orthogonal or as "
     "identity, read out more steps than the last, or attend.",
@@ -69,12 +70,13 @@ def _severity(case: Case, read: TimeCourse) -> str:
     """By the share of steps that are lost; while most are heard, by whether that is enough.
 
     All steps train the same weights: where the steps that are heard teach something that holds
-    for samples not seen, gates open from there on, and those that were lost are heard too.
+    for samples not seen, gates open from there on, and those that were lost are heard too. Where
+    no copy can be asked (in a running training), nothing speaks for it that they are needed.
     """
     if read.lost >= read.steps / 2:
         return "broken"
     asked = case.laboratory.held_out(HEARING) if read.lost else None
-    return "harmful" if read.lost and (asked is None or asked.unseen > CLEAR) else "note"
+    return "harmful" if asked is not None and asked.unseen > CLEAR else "note"
 
 
 def time_evidence(read: TimeCourse) -> dict[str, float | None]:

@@ -22,7 +22,8 @@ CARD = Card(
     hurts="The loss sits on a plateau at the edge of the range.",
     apart="Squashed outputs with a squared error are common and often fine. Named only if more than "
     "a third of the targets' variance lies outside the range (a rectifier has no negative values), "
-    "or nine outputs in ten are already saturated while the loss is not done.",
+    "or nine outputs in ten are already saturated while the loss is not done; and of any loss, if "
+    "every tensor gets exactly zero and nothing else explains it.",
     do="Take the squashing away for regression; for classes use cross_entropy or "
     "binary_cross_entropy_with_logits on raw outputs.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 6.2.2",
@@ -76,4 +77,24 @@ def _as_given(case: Case, loss: Operation) -> bool:
     return len(loss.inputs) > 1 and is_given(case.trace, loss, 1)
 
 
-CAUSE = Cause(card=CARD, find=find)
+def find_flat(case: Case) -> Iterable[Finding]:
+    """A loss that is not done, of which every tensor that trains gets exactly zero.
+
+    Without targets to shuffle nobody can tell whether it is done (clipped ratios, margins that are
+    met): then it is a note.
+    """
+    trained = [p for p in case.trace.parameters if p.state not in ("frozen", "none")]
+    flat = bool(trained) and all(p.state == "zero" for p in trained)
+    if not flat or not case.trace.conditions.loss or converged(case):
+        return
+    ends = [op for op in case.trace.ops if op.norm and op.left == 0]
+    where = [op.module or "(model)" for op in ends] or ["(model)"]
+    kinds = ", ".join(dict.fromkeys(op.kind for op in ends)) or "the loss"
+    said = f"it is flat here, the gradient ends in {kinds} and all tensors get exactly zero"
+    known = case.laboratory.shuffled_ratio() is not None
+    evidence = {"tensors": float(len(trained))}
+    severity = "broken" if known else "note"
+    yield found(CARD, severity, dict.fromkeys(where), evidence, REMEDIES, detail=said)
+
+
+CAUSE = Cause(card=CARD, find=find, otherwise=find_flat)

@@ -98,22 +98,40 @@ def negated_loss(trace: Trace) -> Op | None:
     """The op that a negative loss is the negative of: a loss that is never negative itself.
 
     Behind the root only products with numbers, signs and one reduction may come before it: any
-    other term, or a weight for each sample (an advantage), may make a loss negative by right.
+    other factor, or a weight for each sample (an advantage), may make a loss negative by right. Of
+    a sum, every term has to enter with a minus but for penalties, which read weights alone.
     """
     loss = trace.conditions.loss
     if loss is None or not loss < 0 or not trace.ops:  # NaN is not negative either
         return None
-    op, reduced = trace.ops[0], False
-    while op.kind not in BOUNDED:
-        allowed = _ON_SAMPLES if reduced else _ON_SCALARS
-        targets = [edge.target for edge in op.edges if edge.target is not None]
-        if (op.kind not in allowed and op.role != "reshape") or len(targets) != 1:
-            return None
-        reduced = reduced or op.kind in ("Mean", "Sum")
-        op = trace.ops[targets[0]]
-    return op
+    terms: list[tuple[Op, bool]] = []
+    summed = False
+    pending = [(0, False, False)]
+    while pending:
+        index, minus, reduced = pending.pop()
+        op = trace.ops[index]
+        if op.kind in BOUNDED:
+            terms.append((op, minus != (op.kind == "LogSoftmax")))  # that one is never positive
+        elif op.kind in _SUMS and not reduced and len(op.edges) == 2:
+            summed = True
+            second = minus != (op.kind == "Sub")
+            for edge, sign in zip(op.edges, (minus, second), strict=True):
+                if edge.target is not None and edge.side != "parameter":
+                    pending.append((edge.target, sign, reduced))
+        else:
+            allowed = _ON_SAMPLES if reduced else _ON_SCALARS
+            targets = [edge.target for edge in op.edges if edge.target is not None]
+            if (op.kind not in allowed and op.role != "reshape") or len(targets) != 1:
+                return None
+            reduced = reduced or op.kind in ("Mean", "Sum")
+            pending.append((targets[0], minus != (op.kind == "Neg"), reduced))
+    # A factor may be negative, too. Of one term the value of the loss tells its sign; of several it
+    # does not: what is taken off them may be a number.
+    turned = not summed or all(minus for _, minus in terms)
+    return terms[0][0] if terms and turned else None
 
 
+_SUMS = frozenset(("Add", "Sub"))
 _ON_SAMPLES = frozenset(("Neg", "Mean", "Sum", "Gather"))
 _ON_SCALARS = _ON_SAMPLES | {"Mul", "Div"}
 

@@ -100,10 +100,7 @@ class Bench(Laboratory):
         steps = max(1, round(self.allowed * share))
 
         def experiment() -> Rehearsal:
-            twin, optimizer = self._program.twin()
-            with torch.no_grad():
-                for name, factor in (factors or {}).items():
-                    twin.get_parameter(name).mul_(factor)
+            twin, optimizer = self._program.twin(factors)
             set_options(optimizer, rate, decay, momentum)
             return self._program.rehearsed(twin, optimizer, steps, scaled)
 
@@ -167,7 +164,9 @@ class Bench(Laboratory):
         experiment = lambda: looks.loss_scaled(self._program, factor)  # noqa: E731
         return self._try(("scaled", factor), f"the loss times {factor:g}", experiment)
 
-    def held_out(self, steps: int | None = None) -> HeldOut | None:
+    def held_out(
+        self, steps: int | None = None, factors: Mapping[str, float] | None = None
+    ) -> HeldOut | None:
         """Train a copy on every other sample of the first batch, then ask about the rest.
 
         ``None`` with fewer than 20 granted steps, or where samples cannot be told apart.
@@ -182,12 +181,15 @@ class Bench(Laboratory):
             return None
 
         def experiment() -> HeldOut:
-            twin, optimizer = program.twin()
+            twin, optimizer = program.twin(factors)
             with program.at_rest():
                 program.trained(twin, optimizer, [parts[0]], taken, tracked=False)
                 return ask(twin, parts[0], parts[1], loss)
 
-        return self._try(("held out", taken), f"{taken} steps on half of the samples", experiment)
+        said = f"{taken} steps on half of the samples"
+        said += f" with {len(factors)} weight tensors scaled" if factors else ""
+        key = "held out", taken, *sorted((factors or {}).items())
+        return self._try(key, said, experiment)
 
     def loop(
         self,

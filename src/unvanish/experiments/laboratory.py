@@ -39,10 +39,13 @@ class Laboratory:
         """
         return None
 
-    def held_out(self, steps: int | None = None) -> HeldOut | None:
+    def held_out(
+        self, steps: int | None = None, factors: Mapping[str, float] | None = None
+    ) -> HeldOut | None:
         """Whether what a copy learns on half of the samples says anything about the rest.
 
-        ``steps`` are taken whatever was granted (``None``: those that were granted).
+        ``steps`` are taken whatever was granted (``None``: those that were granted); ``factors``
+        multiply parameters of the copy, by name, before the first.
         """
         return None
 

@@ -1,6 +1,6 @@
 """The user's program on copies: its batches, its loss, its optimizer, its own training step."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,11 +86,16 @@ class Program:
                 hand_over(optimizer, self.model, twin)
             yield
 
-    def twin(self) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """A copy without gradients, and the optimizer's copy for it."""
+    def twin(
+        self, factors: Mapping[str, float] | None = None
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """A copy without gradients, parameters multiplied by ``factors``, and its optimizer."""
         twin = twin_of(self.model)
         for parameter in twin.parameters():
             parameter.grad = None
+        with torch.no_grad():
+            for name, factor in (factors or {}).items():
+                twin.get_parameter(name).mul_(factor)
         return twin, copied_optimizer(self.optimizer, self.model, twin)
 
     def rehearsed(

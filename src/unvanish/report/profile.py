@@ -52,7 +52,7 @@ def time_pictures(trace: Trace) -> list[RenderableType]:
     pictures: list[RenderableType] = []
     for profile in time_profiles(trace.profiles)[:4]:
         levels = [log10(norm) for norm in profile.norms]
-        if max(levels) - min(levels) < 1:
+        if not all(map(math.isfinite, levels)) or max(levels) - min(levels) < 1:
             continue
         title = filled(
             _("Gradient over time in {module} (log10 |dL/dx_t|, first step left)"),

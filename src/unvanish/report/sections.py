@@ -37,6 +37,8 @@ def verdict(diagnosis: "Diagnosis") -> tuple[str, str]:
     if diagnosis.healthy:
         if not diagnosis.trace.layers:
             return "unknown", _("No fault found, but too little was seen to call it healthy.")
+        if any(parameter.state == "zero" for parameter in diagnosis.trace.parameters):
+            return "good", _("Healthy: no fault found. Some tensors get no gradient in this step.")
         named = any(finding.name != "blind-spot" for finding in diagnosis.findings)
         plain = _("Healthy: the gradient arrives everywhere.")
         noted = _("Healthy: the gradient arrives everywhere, with a note.")
