@@ -9,7 +9,7 @@ from quickstart_checks import assert_named, assert_undisturbed, bare_runs
 from quickstart_faults import NAMES
 from quickstart_runs import Run, Runs
 
-from unvanish.watching.everything import owner_of
+from unvanish.watching.owner import owner_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forks of one process")
 

@@ -86,7 +86,7 @@ def _stand_in(optimizer: Any, variables: Any) -> Any:
     import keras
 
     from unvanish.integrations.keras import StandIn, as_module
-    from unvanish.watching.everything import owner_of
+    from unvanish.watching.owner import owner_of
 
     made = StandIn(optimizer, [variable.value for variable in variables])
     owner = owner_of(made)

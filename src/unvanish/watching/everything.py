@@ -4,18 +4,18 @@ torch calls a global hook before each step of any optimizer: one that is not wat
 under watch there, over the module that owns its parameters.
 """
 
-import gc
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from unvanish.watching.monitor import Monitor
+from unvanish.watching.owner import Doubt, forgotten_by, owner_of
 from unvanish.watching.stepping import Met
 from unvanish.watching.watch import watch
 
@@ -42,6 +42,7 @@ class Everything:
     ) -> None:
         self._to, self._guard, self._budget, self._started = to, tuple(guard), budget, started
         self._known = Met()
+        self._doubts: list[Doubt] = []
         self.monitors: list[Monitor] = []
         self.left_out = 0
 
@@ -62,69 +63,36 @@ class Everything:
     def _before_step(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
         if optimizer in self._known:
             return
-        self._known.put(optimizer)
         if any(optimizer is one for monitor in self.monitors for one in monitor.optimizers):
             return
         if len(self.monitors) >= MOST:
+            self._known.put(optimizer)
             self.left_out += 1
             return
         try:
+            model = self._model_of(optimizer)
+            if model is None:
+                return
+            self._known.put(optimizer)
             # Its hooks are on the optimizer before torch goes on to call those: this step is read.
             folder = self._to / str(len(self.monitors) + 1) if self.monitors else self._to
-            monitor = watch(
-                owner_of(optimizer), optimizer, folder, self._guard, budget=self._budget
-            )
+            monitor = watch(model, optimizer, folder, self._guard, budget=self._budget)
         except Exception as error:
+            self._known.put(optimizer)
             LOG.warning("a training is not watched: %s", error)
             return
         self.monitors.append(monitor)
         if self._started is not None:
             self._started(monitor)
 
-
-def owner_of(optimizer: torch.optim.Optimizer) -> nn.Module:
-    """The outermost living module that owns all parameters of an optimizer and trains no others.
-
-    What is frozen around them (the base of an adapter, a backbone) belongs to the same model. Where
-    no single module owns all, the largest owners side by side, in a module that is never called.
-    """
-    wanted = {
-        id(p) for group in optimizer.param_groups for p in cast(list[Tensor], group["params"])
-    }
-    owned: list[tuple[int, int, nn.Module]] = []
-    for module in _living_modules():
-        own = {id(parameter) for parameter in module.parameters()}
-        if own & wanted:
-            trained = {id(p) for p in module.parameters() if p.requires_grad}
-            owned.append((len(own & wanted), len(trained | (own & wanted)), module))
-    if not owned:
-        return nn.ParameterList()
-    most = max(covers for covers, _, _ in owned)
-    if most == len(wanted):
-        # Of those that own no more than they must the outermost: it is the one that is called.
-        size = min(size for covers, size, _ in owned if covers == most)
-        smallest = [m for covers, s, m in owned if covers == most and s == size]
-        return max(smallest, key=lambda module: sum(1 for _ in module.modules()))
-    return _side_by_side(sorted(owned, key=lambda one: (-one[0], one[1])), wanted)
-
-
-def _side_by_side(owned: list[tuple[int, int, nn.Module]], wanted: set[int]) -> nn.Module:
-    left = set(wanted)
-    together: dict[str, nn.Module] = {}
-    for _, _, module in owned:
-        own = {id(parameter) for parameter in module.parameters()}
-        if own & left:
-            name = type(module).__name__.lower()
-            taken = sum(1 for key in together if key.rstrip("0123456789") == name)
-            together[f"{name}{taken + 1}" if taken else name] = module
-            left -= own
-    return nn.ModuleDict(together)
-
-
-def _living_modules() -> list[nn.Module]:
-    found: list[nn.Module] = []
-    for thing in gc.get_objects():
-        # type() and not isinstance(): lazy proxies answer isinstance by importing what they stand for.
-        if issubclass(type(thing), nn.Module) and "_parameters" in thing.__dict__:
-            found.append(thing)
-    return found
+    def _model_of(self, optimizer: torch.optim.Optimizer) -> nn.Module | None:
+        """What it trains; ``None`` where only its next step can tell."""
+        doubt = next((one for one in self._doubts if one.is_about(optimizer)), None)
+        if doubt is None:
+            left = forgotten_by(optimizer)
+            if not left:
+                return owner_of(optimizer)
+            self._doubts.append(Doubt(optimizer, left))
+            return None
+        self._doubts.remove(doubt)
+        return owner_of(optimizer, doubt.forgotten if doubt.confirmed() else ())
