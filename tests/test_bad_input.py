@@ -32,6 +32,13 @@ def net() -> nn.Module:
     return seeded(mlp, nn.Tanh())
 
 
+class Focal:
+    """A loss of one's own that is no module."""
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets)
+
+
 def with_nan() -> Tensor:
     return INPUTS.clone().index_fill_(0, torch.tensor([1]), float("nan"))
 
@@ -103,6 +110,18 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any], list[str]]] = {
     "batch is a tensor": (net, INPUTS, {}, ["data", "pair", "Tensor", "forward="]),
     "model is a function": (lambda: F.relu, FLAT, {}, ["model", "torch.nn.Module", "function"]),
     "no loss": (net, FLAT, {"loss": None}, ["loss", "callable", "forward="]),
+    "loss is a class of torch": (
+        net,
+        FLAT,
+        {"loss": nn.CrossEntropyLoss},
+        ["loss is the class CrossEntropyLoss: pass nn.CrossEntropyLoss()."],
+    ),
+    "loss is a class of one's own": (
+        net,
+        FLAT,
+        {"loss": Focal},
+        ["loss is the class Focal: pass Focal()."],
+    ),
     "forward is no function": (net, FLAT, {"forward": 3}, ["forward", "callable", "int"]),
     "negative seed": (net, FLAT, {"seed": -1}, ["seed", "0 or more", "-1"]),
     "seed is no number": (net, FLAT, {"seed": "a"}, ["seed", "'a'"]),
@@ -192,3 +211,8 @@ def test_masks_of_minus_infinity_are_no_bad_input() -> None:
     model = Written(lambda layer, x, mask: (layer(x) + mask)[:, :2])
     trace = observe(model, ((INPUTS, mask), TARGETS % 2), F.cross_entropy)
     assert trace.parameter("layer.weight").state == "reached"
+
+
+def test_a_loss_that_can_be_called_is_no_bad_input() -> None:
+    for loss in (Focal(), nn.CrossEntropyLoss(), Focal().__call__, F.cross_entropy):
+        assert observe(net(), FLAT, loss).parameters

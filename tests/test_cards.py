@@ -11,8 +11,10 @@ from patients_structure import SICK_STRUCTURE
 
 import unvanish
 from unvanish.causes import CAUSES
+from unvanish.cli import run
 from unvanish.errors import BadInput
 from unvanish.lessons import LESSONS
+from unvanish.remedies import REMEDIES
 from unvanish.report.text import sentence
 
 OF_LESSONS = {f"lesson {one.name}": (one.sick, one.finding, "") for one in LESSONS}
@@ -74,3 +76,40 @@ def test_explain_by_code_and_name() -> None:
 def test_explain_something_else_lists_the_nearest() -> None:
     with pytest.raises(BadInput, match="depth-decay"):
         unvanish.explain("depth-dcay")
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_every_card_fits_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [card.name for card in CARDS] + [remedy.card.name for remedy in REMEDIES]
+    widest = 0
+    for name in names:
+        with monkeypatch.context() as here:
+            assert run(["explain", name]) == 0
+            in_pipe = capsys.readouterr().out
+            here.setenv("FORCE_COLOR", "1")  # a terminal to rich
+            here.setenv("COLUMNS", str(width))
+            assert run(["explain", name]) == 0
+            on_terminal = capsys.readouterr().out
+        lines = [line for line in on_terminal.splitlines() if "unvanish diagnose" not in line]
+        widest = max(widest, *map(len, lines))
+        assert max(map(len, lines)) <= width, name
+        # A word may be cut where a hyphen stands.
+        assert "".join(on_terminal.split()) == "".join(in_pipe.split())
+        assert max(map(len, in_pipe.splitlines())) <= 88, name
+    assert widest > width - 10
+
+
+def test_the_list_of_cards_fits_a_terminal_and_has_a_line_for_each_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain"]) == 0
+    in_pipe = capsys.readouterr().out
+    assert len(in_pipe.splitlines()) == len(CARDS) + len(REMEDIES)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "64")
+    assert run(["explain"]) == 0
+    on_terminal = capsys.readouterr().out
+    assert max(map(len, on_terminal.splitlines())) <= 64
+    assert on_terminal.split() == in_pipe.split()

@@ -176,6 +176,8 @@ def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any
             f"loss must be callable, loss(outputs, targets) -> scalar tensor, got "
             f"{type(loss).__name__}; where a step is not that, pass forward=."
         )
+    if forward is None and isinstance(loss, type):
+        _check_class(cast(type[Any], loss))
     if forward is not None and not callable(forward):
         raise BadInput(f"forward must be callable, got {type(forward).__name__}.")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
@@ -184,6 +186,19 @@ def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any
         raise BadInput(f"batches must be a whole number of 1 or more, got {batches!r}.")
     _check_materialised(model)
     _check_whole(model)
+
+
+def _check_class(loss: type[Any]) -> None:
+    """Refuse a class whose instances are what computes the loss: calling it makes one.
+
+    Raises:
+        BadInput: it is such a class.
+    """
+    if not any("__call__" in vars(base) for base in loss.__mro__):
+        return
+    ours = loss.__module__.startswith("torch.nn.")
+    name = f"nn.{loss.__name__}" if ours else loss.__name__
+    raise BadInput(f"loss is the class {loss.__name__}: pass {name}().")
 
 
 def _check_whole(model: nn.Module) -> None:

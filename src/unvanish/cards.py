@@ -5,6 +5,16 @@ from dataclasses import dataclass
 
 from unvanish.languages import gettext as _
 
+WIDTH = 88
+"""Columns of a card where nobody says how wide the terminal is."""
+
+
+def filled_to(width: int, words: str) -> str:
+    """A paragraph of a card: set in, as many lines as it takes."""
+    return textwrap.fill(
+        " ".join(words.split()), width, initial_indent="  ", subsequent_indent="  "
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
@@ -25,9 +35,9 @@ class Card:
     reference: str
     clear: str = ""
 
-    def text(self) -> str:
+    def text(self, width: int = WIDTH) -> str:
         """The card as plain text for a terminal, in the language of the moment."""
-        parts = [f"{self.code} {self.name}: {_(self.title)}", ""]
+        parts = [textwrap.fill(f"{self.code} {self.name}: {_(self.title)}", width), ""]
         for heading, body in (
             (_("What it is"), _(self.what)),
             (_("Why it hurts"), _(self.hurts)),
@@ -35,11 +45,5 @@ class Card:
             (_("What to do"), _(self.do)),
             (_("Reference"), self.reference),
         ):
-            parts += [
-                heading,
-                textwrap.fill(
-                    " ".join(body.split()), 88, initial_indent="  ", subsequent_indent="  "
-                ),
-                "",
-            ]
+            parts += [heading, filled_to(width, body), ""]
         return "\n".join(parts).rstrip() + "\n"

@@ -47,9 +47,13 @@ class Saved:
         """Write it as JSON.
 
         Raises:
-            OSError: the file cannot be written.
+            BadInput: the file cannot be written.
         """
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
+        written = json.dumps(self.to_json(), allow_nan=False)
+        try:
+            Path(path).write_text(written, encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"cannot write {path}: {error.strerror}.") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -89,7 +89,7 @@ def find_flat(case: Case) -> Iterable[Finding]:
         return
     ends = [op for op in case.trace.ops if op.norm and op.left == 0]
     where = [op.module or "(model)" for op in ends] or ["(model)"]
-    kinds = ", ".join(dict.fromkeys(op.kind for op in ends)) or "the loss"
+    kinds = ", ".join(dict.fromkeys(op.kind for op in ends or case.trace.ops[:1]))
     said = f"it is flat here, the gradient ends in {kinds} and all tensors get exactly zero"
     known = case.laboratory.shuffled_ratio() is not None
     evidence = {"tensors": float(len(trained))}

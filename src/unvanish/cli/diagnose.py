@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unvanish.cli.files import html_name
+from unvanish.cli.files import check_files
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
-from unvanish.cli.target import load_target
+from unvanish.cli.target import at_home, load_target
 from unvanish.languages import filled, spoken
 from unvanish.languages import gettext as _
 
@@ -50,20 +50,21 @@ def diagnose(
     TARGET is file.py:name or package.module:name, where name is a function without arguments that
     returns (model, data, loss), (model, data, loss, optimizer), or a mapping with those keys.
     """
+    check_files(json=json_file if json_file != "-" else None, html=html_file)
     with working(_("loading torch and the target")):
         from unvanish.diagnosing import diagnose as run_diagnosis
 
         program = load_target(target)
         if steps is not None:
             program["steps"] = steps
-    with working(_("observing one forward and one backward pass")):
+    with working(_("observing one forward and one backward pass")), at_home(target):
         result = run_diagnosis(**program, seed=seed)
     if json_file != "-":
         show(result)
     if json_file:
         _write_json(result, json_file)
     if html_file:
-        result.report(html_name(html_file), spoken())
+        result.report(html_file, spoken())
         written = filled(_("report written to {file}"), file=html_file)
         click.echo(f"\n{written}", err=json_file == "-")
     return 0 if result.healthy else 1
@@ -83,12 +84,7 @@ def show(result: "Diagnosis") -> None:
 
 
 def _write_json(result: "Diagnosis", json_file: str) -> None:
-    from unvanish.errors import BadInput
-
     if json_file == "-":
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return
-    try:
-        result.save(json_file)
-    except OSError as error:
-        raise BadInput(f"--json: cannot write {json_file}: {error.strerror}.") from error
+    result.save(json_file)

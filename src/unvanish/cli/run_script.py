@@ -4,10 +4,11 @@ import os
 import runpy
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from unvanish.cli.own_arguments import exit_status, own_arguments
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.languages import filled, ngettext, recognised
 from unvanish.languages import gettext as _
@@ -71,28 +72,22 @@ def run_script(
 
 def _execute(script: str, arguments: tuple[str, ...], as_module: bool) -> int:
     """Run it as ``python SCRIPT`` does; its exit status."""
-    arguments_before, path_before = sys.argv, list(sys.path)
-    sys.argv = [script, *arguments]
+    path_before = list(sys.path)
     sys.path[0:0] = [str(Path.cwd() if as_module else Path(script).resolve().parent)]
     try:
-        if as_module:
-            runpy.run_module(script, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(script, run_name="__main__")
+        with own_arguments(script, *arguments):
+            if as_module:
+                runpy.run_module(script, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(script, run_name="__main__")
     except SystemExit as leaving:
-        return _status(leaving.code)
+        status, said = exit_status(leaving)
+        if said is not None:
+            click.echo(said, err=True)
+        return status
     finally:
-        sys.argv, sys.path[:] = arguments_before, path_before
+        sys.path[:] = path_before
     return 0
-
-
-def _status(code: Any) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code
-    click.echo(str(code), err=True)
-    return 1
 
 
 def _print_traceback(error: Exception) -> None:

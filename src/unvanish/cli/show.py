@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unvanish.cli.files import html_name
+from unvanish.cli.files import check_files, writing
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
-from unvanish.errors import BadInput
 from unvanish.languages import filled
 from unvanish.languages import gettext as _
 
@@ -37,8 +36,7 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
     from unvanish.recording import Recording
     from unvanish.recording.summarising import summarise
 
-    if html_file is not None:
-        html_name(html_file)
+    check_files(json=json_file if json_file != "-" else None, html=html_file)
     with working(_("reading the recording")), Recording.open(run_dir) as recording:
         summary = summarise(recording)
         page = _page(recording, summary) if html_file else ""
@@ -81,7 +79,5 @@ def _write_json(summary: "Summary", json_file: str) -> None:
 
 
 def _write(place: str, content: str, option: str) -> None:
-    try:
+    with writing(option, place):
         Path(place).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{option}: cannot write {place}: {error.strerror}.") from error

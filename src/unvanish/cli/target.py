@@ -1,13 +1,15 @@
 """TARGET: from ``file.py:name`` or ``package.module:name`` to the arguments of a diagnosis."""
 
+import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from unvanish.cli.own_arguments import exit_status, own_arguments
 from unvanish.errors import TargetError
 
 KEYS = ("model", "data", "loss", "optimizer", "forward", "step", "steps")
@@ -23,6 +25,15 @@ def load_target(target: str) -> dict[str, Any]:
     return made_by(find_function(target), target)
 
 
+def at_home(target: str) -> contextlib.AbstractContextManager[None]:
+    """Around everything that runs the target's code: there ``sys.argv`` holds its name, not ours.
+
+    That is more than the loading: other processes load it again, with these arguments, and the
+    patch calls the function once more.
+    """
+    return own_arguments(target.rpartition(":")[0])
+
+
 def find_function(target: str) -> Callable[[], Any]:
     """The function that a target names.
 
@@ -34,14 +45,13 @@ def find_function(target: str) -> Callable[[], Any]:
         raise TargetError(
             f"TARGET {target!r} must be file.py:name or package.module:name, for example train.py:program."
         )
-    module = _load_file(place) if place.endswith(".py") else _load_module(place)
+    with at_home(target), _no_exit(f"{place} ended the program while it was loaded"):
+        module = _load_file(place) if place.endswith(".py") else _load_module(place)
     function = getattr(module, name, None)
     if function is None:
         raise TargetError(f"{place} has no function {name!r}{_nearest(module, name)}.")
     if not callable(function):
-        raise TargetError(
-            f"{target} is a {type(function).__name__}, not a function that returns {_SHAPE}."
-        )
+        raise TargetError(f"{target} is {_one(function)}, not a function that returns {_SHAPE}.")
     return cast(Callable[[], Any], function)
 
 
@@ -51,10 +61,11 @@ def made_by(function: Callable[[], Any], target: str) -> dict[str, Any]:
     Raises:
         TargetError: it raised, or returned something else.
     """
-    try:
-        made = function()
-    except Exception as error:
-        raise TargetError(f"{target}() raised {type(error).__name__}: {error}.") from error
+    with at_home(target), _no_exit(f"{target}() ended the program"):
+        try:
+            made = function()
+        except Exception as error:
+            raise TargetError(f"{target}() raised {type(error).__name__}: {error}.") from error
     return named(made, target)
 
 
@@ -77,9 +88,32 @@ def named(made: Any, target: str) -> dict[str, Any]:
     if isinstance(made, tuple) and len(cast(tuple[Any, ...], made)) in (3, 4):
         return dict(zip(KEYS, cast(tuple[Any, ...], made), strict=False))
     count = f" of {len(cast(tuple[Any, ...], made))}" if isinstance(made, tuple) else ""
-    raise TargetError(
-        f"{target}() must return {_SHAPE}; it returned a {type(made).__name__}{count}."
-    )
+    raise TargetError(f"{target}() must return {_SHAPE}; it returned {_one(made)}{count}.")
+
+
+@contextlib.contextmanager
+def _no_exit(happened: str) -> Generator[None]:
+    """A program that ends here is nothing to look at: it says so, whatever the status.
+
+    Raises:
+        TargetError: it did.
+    """
+    try:
+        yield
+    except SystemExit as leaving:
+        status, said = exit_status(leaving)
+        told = " ".join((said or "").split()).rstrip(".")
+        how = f"status {status}, {told}" if told else f"status {status}"
+        raise TargetError(
+            f"{happened} ({how}): TARGET is used without arguments of its own, so put parse_args() "
+            'and exit() under if __name__ == "__main__": or into main().'
+        ) from leaving
+
+
+def _one(thing: object) -> str:
+    """``"an int"``, ``"a tuple"``: what kind of thing it is."""
+    kind = type(thing).__name__
+    return f"{'an' if kind[:1].lower() in 'aeio' else 'a'} {kind}"
 
 
 def _load_file(place: str) -> ModuleType:

@@ -1,21 +1,32 @@
 """unvanish treat TARGET."""
 
 import contextlib
+import math
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unvanish.cli.files import html_name
+from unvanish.cli.columns import columns
+from unvanish.cli.files import check_files, writing
 from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
-from unvanish.cli.target import find_function, made_by
+from unvanish.cli.target import at_home, find_function, made_by
 from unvanish.languages import filled, recognised, spoken
 from unvanish.languages import gettext as _
 
 if TYPE_CHECKING:
     from unvanish.treatment import Treatment
+
+
+def _seconds(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """A budget, refused in the words of the command line."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter(
+            _("give the seconds that it may take, above zero; without --budget there is no limit.")
+        )
+    return value
 
 
 @click.command(cls=SpokenCommand)
@@ -30,7 +41,13 @@ if TYPE_CHECKING:
 @click.option("--patch", "patch_file", metavar="FILE", help="Write the cure as a unified diff.")
 @click.option("--cure", "cure_file", metavar="FILE", help="Write the cure as a Python script.")
 @click.option("--html", "html_file", metavar="FILE", help="Write the report as one HTML page.")
-@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Training steps of each run.",
+)
 @click.option(
     "--seeds",
     type=click.IntRange(min=2),
@@ -38,9 +55,27 @@ if TYPE_CHECKING:
     show_default=True,
     help="Pairs of runs in the trial.",
 )
-@click.option("--budget", type=float, metavar="SECONDS", help="About how long it may take.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--budget",
+    type=float,
+    metavar="SECONDS",
+    callback=_seconds,
+    help="About how long it may take.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs of the trial at a time, each in a process of its own.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Random seed of the search.",
+)
 @language_option
 def treat(
     target: str,
@@ -55,8 +90,15 @@ def treat(
 
     TARGET is what `unvanish diagnose` takes. Exit status: 0 healthy or cured, 1 neither.
     """
-    if html_file is not None:
-        html_name(html_file)
+    check_files(patch=patch_file, cure=cure_file, html=html_file)
+    with at_home(target):
+        treatment = _treated(target, keep=keep, budget_s=budget, **settings)
+        _show(treatment)
+        _write(treatment, patch_file, cure_file, html_file)
+    return 0 if treatment.cured or treatment.before.healthy else 1
+
+
+def _treated(target: str, **settings: Any) -> "Treatment":
     with working(_("loading torch and the target")):
         from unvanish.treatment import treat as run_treatment
 
@@ -65,17 +107,14 @@ def treat(
     for name in ("step", "steps"):
         program.pop(name, None)
     with _told() as progress:
-        treatment = run_treatment(
-            **program,
-            keep=keep,  # type: ignore[arg-type]
-            budget_s=budget,
-            progress=progress,
-            program=function,
-            **settings,
-        )
-    click.echo(str(treatment))
-    _write(treatment, patch_file, cure_file, html_file)
-    return 0 if treatment.cured or treatment.before.healthy else 1
+        return run_treatment(**program, progress=progress, program=function, **settings)
+
+
+def _show(treatment: "Treatment") -> None:
+    from unvanish.report.text import WIDTH
+    from unvanish.treatment.text import render
+
+    click.echo(render(treatment, spoken(), columns(WIDTH)))
 
 
 def _write(
@@ -85,17 +124,27 @@ def _write(
         click.echo("\n" + _("no patch: nothing was changed"), err=True)
         patch_file = cure_file = None
     if patch_file:
-        treatment.patch.save(patch_file)
+        with writing("--patch", patch_file):
+            treatment.patch.save(patch_file)
         written = filled(_("patch written to {file}: git apply {file}"), file=patch_file)
         click.echo(f"\n{written}")
         for sentence in treatment.patch.cannot:
-            click.echo("  " + filled(_("by hand: {sentence}"), sentence=recognised(sentence)))
+            _by_hand(sentence)
     if cure_file:
-        Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
+        with writing("--cure", cure_file):
+            Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
         click.echo("\n" + filled(_("script written to {file}"), file=cure_file))
     if html_file:
         treatment.report(html_file, spoken())
         click.echo("\n" + filled(_("report written to {file}"), file=html_file))
+
+
+def _by_hand(sentence: str) -> None:
+    from unvanish.report.text import WIDTH
+    from unvanish.treatment.text import wrapped
+
+    said = filled(_("by hand: {sentence}"), sentence=recognised(sentence))
+    click.echo(wrapped(f"  {said}", columns(WIDTH)))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from unvanish.cards import WIDTH, filled_to
 from unvanish.languages import filled
 from unvanish.languages import gettext as _
 from unvanish.lessons.question import Question
@@ -54,15 +55,10 @@ class Lesson:
         """The sick program as the command line takes it: ``unvanish diagnose <target>``."""
         return f"unvanish.lessons.{self.name}:sick"
 
-    def text(self) -> str:
+    def text(self, width: int = WIDTH) -> str:
         """The lesson as plain text for a terminal; the last line is the command to try it."""
-        story = textwrap.fill(_(self.story), 88, initial_indent="  ", subsequent_indent="  ")
-        cure = textwrap.fill(
-            filled(_("The cure: {cure}"), cure=_(self.cure)),
-            88,
-            initial_indent="  ",
-            subsequent_indent="  ",
-        )
-        title = filled(_("Lesson: {title}"), title=_(self.title))
+        story = filled_to(width, _(self.story))
+        cure = filled_to(width, filled(_("The cure: {cure}"), cure=_(self.cure)))
+        title = textwrap.fill(filled(_("Lesson: {title}"), title=_(self.title)), width)
         command = filled(_("Try it: {command}"), command=f"unvanish diagnose {self.target}")
         return f"{title}\n{story}\n{cure}\n  {command}\n"

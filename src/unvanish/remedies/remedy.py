@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss
+from unvanish.cards import WIDTH, filled_to
 from unvanish.causes.cause import Finding
 from unvanish.diagnosis import Diagnosis
 from unvanish.languages import filled, marked
@@ -69,17 +70,15 @@ class RemedyCard:
     harms: str
     reference: str
 
-    def text(self) -> str:
+    def text(self, width: int = WIDTH) -> str:
         """The card as plain text for a terminal."""
-        parts = [f"{self.name}: {_(self.title)}", ""]
+        parts = [textwrap.fill(f"{self.name}: {_(self.title)}", width), ""]
         for heading, body in (
             (_("What it does"), _(self.what)),
             (_("When it harms"), _(self.harms)),
             (_("Reference"), self.reference),
         ):
-            words = " ".join(body.split())
-            filled = textwrap.fill(words, 88, initial_indent="  ", subsequent_indent="  ")
-            parts += [heading, filled, ""]
+            parts += [heading, filled_to(width, body), ""]
         return "\n".join(parts).rstrip() + "\n"
 
 
@@ -100,7 +99,7 @@ class Remedy:
     plan: Callable[[Patient, Finding], Iterable[Plan]]
     one: bool = False
 
-    def text(self) -> str:
+    def text(self, width: int = WIDTH) -> str:
         """The card with what kind of change it is and what it treats, for a terminal."""
         rows = (
             (_("Level"), _(LEVELS[self.level])),
@@ -108,4 +107,6 @@ class Remedy:
             (_("Safety"), _(SAFETIES[self.safety])),
             (_("Treats"), ", ".join(self.treats)),
         )
-        return self.card.text() + "\n" + "".join(f"{name + ':':<8} {said}\n" for name, said in rows)
+        lines = [f"{name + ':':<8} {said}" for name, said in rows]
+        told = [textwrap.fill(line, width, subsequent_indent=" " * 9) for line in lines]
+        return self.card.text(width) + "\n" + "".join(f"{line}\n" for line in told)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unvanish.causes.cause import Finding
 from unvanish.causes.level import REGRESSION
+from unvanish.remedies import scale_input
 from unvanish.remedies.chart import flow, module_at, optimizer_of
 from unvanish.remedies.drafts import advice, inserted, option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
@@ -36,7 +37,12 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     mean, std = cast(float, whole.arguments["mean"]), cast(float, whole.arguments["std"])
     squash = finding.name == "unfit-loss"
     if last and not squash:
-        yield _behind(patient, last, _part(patient, last, targets))
+        behind = _behind(patient, last, _part(patient, last, targets))
+        yield behind
+        # Outputs at the scale of raw inputs, times that of the targets, are off by both.
+        before = next((p for p in scale_input.plan(patient, finding) if _inserts(p)), None)
+        if before is not None:
+            yield (*before, *behind)
     if last and not squash and isinstance(getattr(module_at(patient, last), "bias", None), Tensor):
         yield (Edit(action="fill", where=(f"{last}.bias",), options={"value": mean}),)
     yield advice(
@@ -44,6 +50,10 @@ def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
         f"outputs * {std:.4g} + {mean:.4g}.",
         finding.where,
     )
+
+
+def _inserts(plan: Plan) -> bool:
+    return all(edit.action == "insert" for edit in plan)
 
 
 def _part(patient: Patient, last: str, targets: list[Tensor]) -> Part:

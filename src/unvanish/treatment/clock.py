@@ -1,6 +1,7 @@
 """The time that a treatment may take, and who is told what it is doing."""
 
 import math
+import numbers
 import time
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ class Clock:
     """The share of the budget that is kept for the trial."""
 
     def __init__(self, budget_s: float | None, progress: Progress | None) -> None:
-        if budget_s is not None and not (math.isfinite(budget_s) and budget_s > 0):
+        if budget_s is not None and not _is_time(budget_s):
             raise BadInput(
                 f"budget_s is {budget_s!r}: give the seconds that the search may take, above zero, "
                 "or None for no limit."
@@ -44,3 +45,10 @@ class Clock:
         """Pass on what is being done."""
         if self._progress is not None:
             self._progress(doing, self.seconds)
+
+
+def _is_time(seconds: object) -> bool:
+    """Whether it is a number of seconds that a search can be given; no text, even of digits."""
+    if not isinstance(seconds, numbers.Real) or isinstance(seconds, bool):
+        return False
+    return math.isfinite(seconds) and float(seconds) > 0

@@ -1,29 +1,53 @@
 """A treatment in words for a terminal: what was found, tried, done and proved."""
 
+import math
+import re
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unvanish.languages import figure, filled, ngettext, recognised, speaking
 from unvanish.languages import gettext as _
+from unvanish.report.text import WIDTH
 from unvanish.surgery.describe import describe
 
 if TYPE_CHECKING:
     from unvanish.treatment.record import Treatment, Tried
+    from unvanish.trial import Verdict
 
 _MOST = 8
+_MARKER = re.compile(r"- |\d+\. ")
+_HANGING = 4
 
 
-def render(treatment: "Treatment", language: str | None = None) -> str:
+def render(treatment: "Treatment", language: str | None = None, width: int = WIDTH) -> str:
     """The report as plain text; ``language`` as in :func:`unvanish.languages.speaking`."""
     with speaking(language):
-        return "\n".join(_lines(treatment))
+        return "\n".join(wrapped(line, width) for line in _lines(treatment))
+
+
+def wrapped(line: str, width: int) -> str:
+    """A line in as many as it takes, those that follow further in; no name and no number is cut."""
+    words = line.strip()
+    inwards = len(line) - len(line.lstrip())
+    marker = _MARKER.match(words)
+    further = len(marker.group()) if marker else _HANGING
+    return textwrap.fill(
+        words,
+        width,
+        initial_indent=" " * inwards,
+        subsequent_indent=" " * (inwards + further),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _lines(treatment: "Treatment") -> list[str]:
-    lines = [recognised(treatment.said), ""]
+    lines = [recognised(treatment.said)]
     harmful = [f for f in treatment.before.findings if f.severity != "note"]
     if harmful:
         named = dict.fromkeys(f"{f.code} {f.name}" for f in harmful)
-        lines += [filled(_("Found before: {names}"), names=", ".join(named))]
+        lines += ["", filled(_("Found before: {names}"), names=", ".join(named))]
     if treatment.edits:
         lines += ["", _("The cure") if treatment.cured else _("The edits")]
         lines += [f"  {number}. {describe(e)}" for number, e in enumerate(treatment.edits, 1)]
@@ -31,7 +55,7 @@ def _lines(treatment: "Treatment") -> list[str]:
         kept = _("changes the architecture") if changed else _("no module changes")
         lines += [f"  ({kept})"]
     if treatment.verdict is not None:
-        lines += ["", *str(treatment.verdict).splitlines()]
+        lines += ["", *str(treatment.verdict).splitlines(), *_cut_short(treatment.verdict)]
     lines += _tried(treatment)
     for heading, said in ((_("For you to do"), treatment.advice), (_("Notes"), treatment.notes)):
         if said:
@@ -43,8 +67,11 @@ def _tried(treatment: "Treatment") -> list[str]:
     if not treatment.trials:
         return []
     told = [t for t in treatment.trials if t.out != "the same as another"]
-    ranked = sorted(told, key=lambda t: (t.score is None, -(t.score or 0.0)))
-    lines = ["", filled(_("Tried ({count}, the best first)"), count=len(ranked))]
+    ranked = sorted(told, key=_place)
+    heading = _("Tried ({count}, the best first)")
+    if any(tried.score is None for tried in told):
+        heading = _("Tried ({count}, the longest trained first, of these the best first)")
+    lines = ["", filled(heading, count=len(ranked))]
     lines += [f"  {_row(tried)}" for tried in ranked[:_MOST]]
     rest = len(ranked) - _MOST
     if rest > 0:
@@ -53,6 +80,26 @@ def _tried(treatment: "Treatment") -> list[str]:
         )
         lines += ["  " + filled(more, count=rest)]
     return lines
+
+
+def _place(tried: "Tried") -> tuple[bool, float, float, float]:
+    """By score; those without one never came to the last step, and only equal steps compare.
+
+    How far they came is in no order of merit: the time may have stopped the better one earlier.
+    """
+    steps = max(tried.losses, default=0)
+    loss = tried.losses.get(steps, math.inf)
+    score = -math.inf if tried.score is None else tried.score
+    return tried.score is None, -score, -steps, math.inf if math.isnan(loss) else loss
+
+
+def _cut_short(verdict: "Verdict") -> Sequence[str]:
+    """What would have let an undecided trial come to its end."""
+    done, planned = len(verdict.pairs), verdict.planned
+    ended = f"the time was up after {done} of {planned} seeds"
+    if verdict.word != "undecided" or ended not in verdict.notes:
+        return ()
+    return (_("The budget ended this trial: a larger one (--budget, budget_s=) may decide it."),)
 
 
 def _row(tried: "Tried") -> str:
