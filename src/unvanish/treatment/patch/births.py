@@ -10,10 +10,10 @@ import copy
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, cast
 
 import torch
@@ -28,6 +28,15 @@ _INITS: frozenset[CodeType] = frozenset(
 _DEEPCOPY = copy.deepcopy.__code__
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A module as a function calls it at one moment, and the ids of its parameters then."""
+
+    text: str
+    module: nn.Module
+    held: frozenset[int]
+
+
 @dataclass(slots=True)
 class Births:
     """What a run of the program made, and where.
@@ -35,7 +44,9 @@ class Births:
     ``made`` is what it returned; ``sites`` the place of each object by its ``id``; ``all`` keeps
     every object alive, so that no id is given twice; ``origins`` leads from the id of a module
     that ``copy.deepcopy`` made to the module that it was copied from. ``trained`` says whether an
-    optimizer took a step: then what the model computed on the way is in its values.
+    optimizer took a step: then what the model computed on the way is in its values. ``named`` has,
+    for each optimizer, what the modules were called where it was made, with their parameters then;
+    ``ways``, for each object, the functions that the program was in when it was made, inside out.
     """
 
     made: Any = None
@@ -43,6 +54,8 @@ class Births:
     all: list[Any] = field(default_factory=list[Any])
     origins: dict[int, nn.Module] = field(default_factory=dict[int, nn.Module])
     trained: bool = False
+    named: dict[int, list[Named]] = field(default_factory=dict[int, list[Named]])
+    ways: dict[int, list[CodeType]] = field(default_factory=dict[int, list[CodeType]])
 
     def original(self, module: nn.Module) -> nn.Module:
         """The module that a class made: itself, or what it was copied from, perhaps repeatedly."""
@@ -120,10 +133,13 @@ class _Recorder:
         while caller is not None and _first(caller) is born:
             caller = caller.f_back
         self.births.all.append(born)
+        self.births.ways[id(born)] = _way_to(frame)
         if caller is not None:
             site = _site(caller)
             if site is not None:
                 self.births.sites[id(born)] = site
+            if isinstance(born, torch.optim.Optimizer):
+                self.births.named[id(born)] = list(_modules_in(caller))
 
     def _note_copy(self, original: Any, made: nn.Module) -> None:
         if original is made or not isinstance(original, nn.Module):
@@ -144,6 +160,32 @@ def _first(frame: FrameType) -> Any:
     if isinstance(first, tuple) and code.co_argcount == 0 and first:
         return cast(tuple[Any, ...], first)[0]
     return first
+
+
+def _way_to(frame: FrameType | None) -> list[CodeType]:
+    """The functions in which a frame lies, up to the watch."""
+    way: list[CodeType] = []
+    while frame is not None and frame.f_code is not watch.__code__:
+        way.append(frame.f_code)
+        frame = frame.f_back
+    return way
+
+
+def _modules_in(frame: FrameType) -> Iterator[Named]:
+    """What a function can call modules: its names, those of its file, and attributes of its own."""
+    names = {**frame.f_globals, **frame.f_locals}
+    for name, value in names.items():
+        inner = _attributes(value) if name in frame.f_locals else {}
+        for text, found in ((name, value), *((f"{name}.{key}", v) for key, v in inner.items())):
+            if isinstance(found, nn.Module) and text.replace(".", "").isidentifier():
+                yield Named(text, found, frozenset(id(p) for p in found.parameters()))
+
+
+def _attributes(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, nn.Module):
+        return value._modules
+    plain = hasattr(value, "__dict__") and not isinstance(value, type | ModuleType)
+    return vars(value) if plain else {}
 
 
 def _site(frame: FrameType) -> Site | None:

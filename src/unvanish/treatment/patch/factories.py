@@ -7,7 +7,6 @@ of that kind, as no Python runs in it; it is found by the name that the program 
 
 import ast
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ import torch
 from torch import nn
 
 from unvanish.treatment.patch.births import Births, watch
+from unvanish.treatment.patch.block import Uncut
 from unvanish.treatment.patch.modules import Load
 from unvanish.treatment.patch.names import resolved
-from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.program import Program
 from unvanish.treatment.patch.source import Source
+from unvanish.treatment.patch.statements import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,10 @@ def _written_partial(program: Program, given: set[str]) -> Written | None:
 def _bound_to(program: Program, name: str) -> ast.expr | None:
     """What the one assignment to a name gives it: in the program's function, else in its file."""
     for scope in (program.function, program.source.tree):
-        nodes = list(_inside(scope))
+        nodes = list(inside(scope))
         stores = [node for node in nodes if isinstance(node, ast.Name) and node.id == name]
         stored = [node for node in stores if isinstance(node.ctx, ast.Store)]
         if stored:
             bindings = [n for n in nodes if isinstance(n, ast.Assign) and n.targets == stored]
             return bindings[0].value if bindings else None
     return None
-
-
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope, without those of the functions and classes in it."""
-    for node in ast.iter_child_nodes(scope):
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield from _inside(node)

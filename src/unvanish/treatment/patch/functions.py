@@ -76,7 +76,7 @@ class Forwards:
         exchange = Exchange(
             function=str(edit.options["function"]).rpartition(".")[2],
             write=write,
-            resolve=_resolver(inspect.unwrap(getattr(made, method))),
+            resolve=resolver(inspect.unwrap(getattr(made, method))),
             nth=nth if isinstance(nth, int) else None,
         )
         return _splice(source, written, exchange) and _child(source, names, holder, edit)
@@ -92,7 +92,7 @@ def function_at(source: Source, name: str, line: int) -> ast.FunctionDef | None:
     return None
 
 
-def _resolver(function: FunctionType) -> Callable[[str], Any]:
+def resolver(function: FunctionType) -> Callable[[str], Any]:
     """What a dotted name means in a function, by its globals."""
     local = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
     known: Mapping[str, Any] = {**vars(builtins), **function.__globals__}

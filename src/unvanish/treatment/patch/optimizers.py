@@ -9,14 +9,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unvanish.probe.compiled import unwrapped
 from unvanish.surgery.edits import Edit, Scalar
 from unvanish.surgery.optimizers import kin_groups
-from unvanish.treatment.patch.births import Births
+from unvanish.treatment.patch.births import Births, model_of
+from unvanish.treatment.patch.block import Uncut
 from unvanish.treatment.patch.calls import argument_of, set_argument
 from unvanish.treatment.patch.factories import Written, called_directly, from_factory
-from unvanish.treatment.patch.modules import Load, enclosing
+from unvanish.treatment.patch.home import Home
+from unvanish.treatment.patch.modules import Load
 from unvanish.treatment.patch.places import owner_of, parameters_in, place
-from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.program import Program
 from unvanish.treatment.patch.spelling import (
     multiplied,
     written_factor,
@@ -31,6 +34,7 @@ class Making:
 
     ``optimizer`` is of the run that was watched, or what the program's factory gave (``factory``).
     What is written is done to it too, so that each edit is written for what those before it made.
+    ``whole`` is what the model is called at the call, if it has all of its parameters there.
     """
 
     model: nn.Module
@@ -38,6 +42,7 @@ class Making:
     program: Program
     written: Written | None
     factory: bool = False
+    whole: str | None = None
 
     def change(self, edit: Edit) -> None:
         """Write the edit into the call where it is for all groups, else into lines below.
@@ -128,31 +133,24 @@ class Making:
             raise Uncut(
                 f"the program returns a factory; write {name} {change} where it makes the optimizer"
             )
-        optimizer, option = self.program.read("optimizer"), f'["{name}"] {change}'
+        block = self.program.block(("optimizer",))
+        optimizer, option = block.read("optimizer"), f'["{name}"] {change}'
         lines = [f"{optimizer}.param_groups[{index}]{option}" for index in groups]
         if groups == list(range(len(self._param_groups))):
-            lines = [f"for group in {optimizer}.param_groups:", f"{self.program.unit}group{option}"]
-        self.program.add(lines, ("optimizer",))
+            each = block.free("group")
+            lines = [f"for {each} in {optimizer}.param_groups:", f"{block.unit}{each}{option}"]
+        block.add(lines, ("optimizer",))
 
     def _take_all(self, joining: Mapping[str, int]) -> bool:
-        """Hand all of the model's parameters to the call, where it comes behind the model."""
-        changed = self.program.changed_at()
+        """Hand all of the model's parameters to the call, where the model is whole there."""
         trained = {id(p) for p in self.model.parameters() if p.requires_grad}
         added = {id(self._parameter(name)) for name in joining}
-        if self.written is None or self.factory or changed is None or not self._is_plain():
+        if self.written is None or self.whole is None or not self._is_plain():
+            return False
+        if trained - self._held() - added or self._held() - trained:
             return False
         source, call = self.written.source, self.written.call
-        if (
-            trained - self._held() - added
-            or self._held() - trained
-            or source is not self.program.source
-        ):
-            return False
-        if enclosing(source, call) is not self.program.function:
-            return False
-        if call.lineno <= (self.program.body[changed].end_lineno or 0):
-            return False
-        every = f"{self.program.read('model')}.parameters()"
+        every = f"{self.whole}.parameters()"
         return set_argument(source, call, "params", 0, every) and self._join(joining)
 
     def _is_plain(self) -> bool:
@@ -172,9 +170,10 @@ class Making:
         """
         if self.factory:
             raise Uncut("the program returns a factory; give it these parameters, too")
-        optimizer = self.program.read("optimizer")
+        block = self.program.block(("model", "optimizer"))
+        model, optimizer = block.read("model"), block.read("optimizer")
         if self._is_plain():
-            what = self._written_parameters(list(joining))
+            what = self._written_parameters(model, list(joining))
             lines = [f'{optimizer}.add_param_group({{"params": {what}}})']
             added = [self._parameter(name) for name in joining]
             self.optimizer.add_param_group({"params": added})
@@ -183,18 +182,18 @@ class Making:
             for index in sorted(set(joining.values())):
                 names = [name for name, home in joining.items() if home == index]
                 own = f'{optimizer}.param_groups[{index}]["params"]'
-                lines.append(f"{own}.extend({self._written_parameters(names)})")
+                lines.append(f"{own}.extend({self._written_parameters(model, names)})")
             self._join(joining)
-        self.program.add(lines, ("model", "optimizer"))
+        block.add(lines, ("model", "optimizer"))
 
     def _join(self, joining: Mapping[str, int]) -> bool:
         for name, index in joining.items():
             self._param_groups[index]["params"].append(self._parameter(name))
         return True
 
-    def _written_parameters(self, names: list[str]) -> str:
+    def _written_parameters(self, model: str, names: list[str]) -> str:
         """The source of these parameters, as a list or an iterator."""
-        model, owner = self.program.read("model"), owner_of(self.model, names)
+        owner = owner_of(self.model, names)
         if owner is not None:
             return f"{place(model, self.model, owner)}.parameters()"
         if len(names) <= 3:
@@ -210,11 +209,48 @@ def made_by(program: Program, model: nn.Module, births: Births, load: Load, seed
     """
     made = program.made_of("optimizer")
     if isinstance(made, torch.optim.Optimizer):
-        return Making(model, made, program, called_directly(made, births, load))
+        return _made_before(program, model, made, births, load)
     if not callable(made):
         raise Uncut("the program returns no optimizer; write it where your optimizer is made")
     optimizer, written = from_factory(made, program, model, births, load, seed)
     return Making(model, optimizer, program, written, factory=True)
+
+
+def _made_before(
+    program: Program,
+    model: nn.Module,
+    made: torch.optim.Optimizer,
+    births: Births,
+    load: Load,
+) -> Making:
+    """The making of an optimizer: seen, or, of one that was there before the program ran, read."""
+    home, apart = program.home, _apart(made)
+    if births.site(made) is None and isinstance(home, Home):
+        call, changed = home.call_of("optimizer"), home.changed_at()
+        if (
+            call is not None
+            and home.source.segment(call.func).split(".")[-1] == type(made).__name__
+        ):
+            whole = home.read("model") if changed < (home.bound_at("optimizer") or 0) else None
+            return Making(model, apart, program, Written(home.source, call), whole=whole)
+    held = frozenset(id(p) for p in model_of(births.made).parameters())
+    names = [
+        named.text
+        for named in births.named.get(id(made), [])
+        if unwrapped(named.module)[0] is model and named.held == held
+    ]
+    written = called_directly(made, births, load)
+    return Making(model, apart, program, written, whole=min(names, key=len, default=None))
+
+
+def _apart(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same optimizer with groups of its own: one made before the program ran is the user's."""
+    listed = {id(group["params"]): [*group["params"]] for group in optimizer.param_groups}
+    groups = [{**group, "params": listed[id(group["params"])]} for group in optimizer.param_groups]
+    apart = object.__new__(type(optimizer))
+    apart.__dict__.update({name: listed.get(id(v), v) for name, v in vars(optimizer).items()})
+    apart.__dict__.update(param_groups=groups, defaults=dict(optimizer.defaults))
+    return apart
 
 
 def _names_something(written: ast.expr) -> bool:

@@ -7,25 +7,22 @@ from pathlib import Path
 from typing import Any, cast
 
 from unvanish.treatment.patch.births import own
+from unvanish.treatment.patch.block import KEYS, Block, Uncut
 from unvanish.treatment.patch.functions import function_at
 from unvanish.treatment.patch.names import Names
 from unvanish.treatment.patch.source import Source
-from unvanish.treatment.patch.spelling import folded
-
-_WIDTH, _WIDEST = 88, 100  # columns: as most formatters have it; as long as the file's own lines
-KEYS = ("model", "data", "loss", "optimizer")
+from unvanish.treatment.patch.statements import changes, stored
 
 
-class Uncut(Exception):
-    """Why this source cannot take an edit, as a sentence without its full stop."""
-
-
-class Program:
+class Program(Block):
     """The function that makes and returns model, data and loss, in its source file.
 
     Lines are added below the last statement that changes the model, where what they name is bound
     there already, otherwise above the ``return``. Expressions in the ``return`` that they need are
     given a name above it, in the order in which they are computed, so that random draws stay.
+
+    ``home`` is the block of statements that makes these things, where that is not this function,
+    ``called`` the function itself behind its decorators, ``code`` what it was compiled to.
 
     Raises:
         Uncut: the function has no source of its own, or returns from several places.
@@ -37,25 +34,40 @@ class Program:
         code = getattr(inspect.unwrap(program), "__code__", None)
         if code is None or not own(code.co_filename):
             raise Uncut("the program is no function of a source file")
-        self.source, self.names = load(Path(code.co_filename))
-        found = function_at(self.source, code.co_name, code.co_firstlineno)
-        if found is None or not self.source.compiles_to(code):
+        source, names = load(Path(code.co_filename))
+        found = function_at(source, code.co_name, code.co_firstlineno)
+        if found is None or not source.compiles_to(code):
             raise Uncut("its file changed after it was loaded")
-        self.function = found
-        self.made = made
-        self.body, self.back = _single_return(self.function)
-        if not self.source.alone(self.back):
+        body, self.back = single_return(found)
+        if not source.alone(self.back):
             raise Uncut("its return shares a line with another statement")
-        self.parts = _parts(self.back.value)
+        inner = source.indentation(found.body[0])
+        unit = inner.removeprefix(source.indentation(found)) or "    "
+        super().__init__(source, names, body, source.indentation(self.back), unit, made)
+        self._function = found
+        self.code = code
+        self.called = inspect.unwrap(program)
+        self.home: Block | None = None
+        self.parts = parts_of(self.back.value)
         self._new: dict[str, str] = {}
         self._whole = ""
-        self._groups: list[tuple[tuple[str, ...], list[str]]] = []
 
     @property
-    def unit(self) -> str:
-        """One level of indentation as this function writes it."""
-        inner = self.source.indentation(self.function.body[0])
-        return inner.removeprefix(self.source.indentation(self.function)) or "    "
+    def function(self) -> ast.FunctionDef:
+        """The program's function itself."""
+        return self._function
+
+    def block(self, needs: tuple[str, ...]) -> Block:
+        """Where lines that name these things go: where the training goes through, if possible.
+
+        Once a line stands in the program's function all later ones do: the order is kept.
+        """
+        home = self.home
+        return home if home is not None and not self.groups and home.holds(needs) else self
+
+    def holds(self, needs: tuple[str, ...]) -> bool:
+        """Whether the program returns all of these."""
+        return all(self.made_of(key) is not None for key in needs)
 
     def read(self, key: str) -> str:
         """What to write for one of the things that the program returns.
@@ -76,24 +88,22 @@ class Program:
                 break
         return self._new[key]
 
-    def made_of(self, key: str) -> Any:
-        """What the program returned under this name, in the run that was watched."""
-        if isinstance(self.made, Mapping):
-            return cast(Mapping[str, Any], self.made).get(key)
-        named: dict[str, Any] = dict(zip(KEYS, self.made, strict=False))
-        return named.get(key)
-
     def local(self, key: str) -> bool:
         """Whether the function may bind the name anew: it is no global one."""
         written = self.parts.get(key)
         return not isinstance(written, ast.Name) or self.bound_at(key) is not None
 
     def bound_at(self, key: str) -> int | None:
-        """Which statement beside the return binds the name of a thing last; None: elsewhere."""
+        """Which statement beside the return binds the name of a thing last; None: elsewhere.
+
+        Of an attribute: that of the object which holds it.
+        """
         written = self.parts.get(key)
+        while isinstance(written, ast.Attribute):
+            written = written.value
         if not isinstance(written, ast.Name):
             return None
-        places = [i for i, s in enumerate(self.body) if written.id in _stored(s)]
+        places = [i for i, s in enumerate(self.body) if written.id in stored(s)]
         return places[-1] if places else None
 
     def changed_at(self) -> int | None:
@@ -101,23 +111,17 @@ class Program:
         model = self.parts.get("model")
         if not isinstance(model, ast.Name):
             return None
-        places = [i for i, s in enumerate(self.body) if _changes(s, model.id)]
+        places = [i for i, s in enumerate(self.body) if changes(s, model.id)]
         return places[-1] if places else None
-
-    def add(self, lines: list[str], needs: tuple[str, ...]) -> None:
-        """Lines that name these things; lines that were added earlier stay above them."""
-        width = max([_WIDTH, *(len(line) for line in self.source.lines)])
-        room = min(width, _WIDEST) - len(self.source.indentation(self.back))
-        self._groups.append(
-            (needs, [short for line in lines for short in folded(line, self.unit, room)])
-        )
 
     def finish(self) -> None:
         """Write the new names and lines into the source."""
+        if self.home is not None:
+            self.home.finish()
         least, end = -1, len(self.body)
         placed: dict[int, list[str]] = {}
-        for needs, lines in self._groups:
-            least = max(least, self._place(needs))
+        for needs, lines in self.groups:
+            least = max(least, self.ready(needs))
             placed.setdefault(least, []).extend(lines)
         for place in sorted(set(placed) - {end}):
             self.source.add_after(self.body[place], placed[place])
@@ -125,7 +129,8 @@ class Program:
         if above:
             self.source.add_before(self.back, above)
 
-    def _place(self, needs: tuple[str, ...]) -> int:
+    def ready(self, needs: tuple[str, ...]) -> int:
+        """Behind which statement all of these have a name; above the return where one has none."""
         end, changed = len(self.body), self.changed_at()
         if changed is None or not all(isinstance(self.parts.get(k), ast.Name) for k in needs):
             return end
@@ -174,7 +179,7 @@ def _whole_line(text: str) -> bool:
     return True
 
 
-def _single_return(function: ast.FunctionDef) -> tuple[list[ast.stmt], ast.Return]:
+def single_return(function: ast.FunctionDef) -> tuple[list[ast.stmt], ast.Return]:
     """The only return, and the statements before it in its own block."""
     found = [
         (block[:index], statement)
@@ -200,7 +205,7 @@ def _blocks(statement: ast.AST) -> Iterator[list[ast.stmt]]:
                 yield from _blocks(inner)
 
 
-def _parts(written: ast.expr | None) -> dict[str, ast.expr]:
+def parts_of(written: ast.expr | None) -> dict[str, ast.expr]:
     """The things that a return names one by one; empty where they come as one."""
     listed = written.elts if isinstance(written, ast.Tuple) else []
     if len(listed) in (3, 4) and not any(isinstance(e, ast.Starred) for e in listed):
@@ -214,24 +219,3 @@ def _parts(written: ast.expr | None) -> dict[str, ast.expr]:
         if written.func.id == "dict" and not written.args and len(named) == len(written.keywords):
             return named
     return {}
-
-
-def _stored(statement: ast.AST) -> set[str]:
-    return {
-        node.id
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-
-
-def _changes(statement: ast.stmt, model: str) -> bool:
-    """Whether a statement binds the model, writes into it, or calls something for its effect."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return False
-    named = any(isinstance(n, ast.Name) and n.id == model for n in ast.walk(statement))
-    if not named or isinstance(statement, ast.Assert):
-        return False
-    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return any(isinstance(n, ast.Name) and n.id == model for t in targets for n in ast.walk(t))
-    return True

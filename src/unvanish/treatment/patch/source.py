@@ -109,6 +109,11 @@ class Source:
             if isinstance(node, ast.Call)
         }
 
+    def touched(self, statement: ast.stmt) -> bool:
+        """Whether a change lies in the lines of a statement."""
+        start, end = self.lines_of(statement)
+        return any(start < last and first < end for first, last, _ in self._splices)
+
     def free(self, start: int, end: int) -> bool:
         """Whether no earlier change touches this stretch."""
         return not any(

@@ -14,15 +14,18 @@ from unvanish.surgery.edits import ARCHITECTURE, VALUES, Edit, Part, Scalar
 from unvanish.surgery.registering import register
 from unvanish.treatment.patch import loop, optimizers
 from unvanish.treatment.patch.births import Births, model_of, watch
+from unvanish.treatment.patch.block import Uncut
 from unvanish.treatment.patch.freezing import thaw
 from unvanish.treatment.patch.functions import Forwards
 from unvanish.treatment.patch.lines import MANY, Lines
 from unvanish.treatment.patch.modules import Making
 from unvanish.treatment.patch.names import Names
+from unvanish.treatment.patch.origins import home_of
 from unvanish.treatment.patch.places import owner_of
-from unvanish.treatment.patch.program import Program, Uncut
+from unvanish.treatment.patch.program import Program
 from unvanish.treatment.patch.registering import Holding
 from unvanish.treatment.patch.source import Source
+from unvanish.treatment.patch.unreached import unreached
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Writing:
         self.model, self.births, self.lined = model, births, births.trained
         try:
             self.program = Program(program, births.made, self.load)
+            self.program.home = home_of(self.program, births, self.load)
         except Uncut as error:
             self.reason = str(error)
 
@@ -96,6 +100,8 @@ class Writing:
         """Write what was collected: names, lines, imports."""
         if self.program is not None:
             self.program.finish()
+            missed = unreached(self.program, self.births, self.load)
+            self.cannot += [missed] if missed is not None else []
         for source, names in list(self.files.values()):
             if source.after != source.before:  # a line that could not be written leaves no import
                 names.write_imports()
