@@ -40,20 +40,28 @@ def lsuv(model: nn.Module, task: Task) -> nn.Module:
     return model
 
 
+@torch.no_grad()
+def set_middle(weight: torch.Tensor, middle: torch.Tensor) -> None:
+    """A matrix, or a kernel that is one at its middle and zero elsewhere."""
+    weight.zero_()
+    weight[(..., *(size // 2 for size in weight.shape[2:]))] = middle
+
+
 def tailored(model: nn.Module, task: Task) -> nn.Module:
     """Zhang, Botev and Martens 2022 (TAT): ReLU becomes a tailored leaky ReLU, weights orthogonal.
 
-    Changes the activations, which initialisation alone does not.
+    Kernels are zero but for their middles. Changes the activations, which initialisation alone does
+    not.
     """
     assert isinstance(model, nn.Sequential)
     depth = sum(isinstance(part, nn.ReLU) for part in model)
     for index, part in enumerate(model):
         if isinstance(part, nn.ReLU):
             model[index] = unvanish.nn.TailoredLeakyReLU(depth)
-        if isinstance(part, nn.Linear):
-            nn.init.orthogonal_(
-                part.weight, max(1.0, math.sqrt(part.out_features / part.in_features))
-            )
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            middle = torch.empty(part.weight.shape[:2])
+            nn.init.orthogonal_(middle, max(1.0, math.sqrt(middle.shape[0] / middle.shape[1])))
+            set_middle(part.weight, middle)
             nn.init.zeros_(part.bias)
     return model
 

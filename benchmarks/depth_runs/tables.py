@@ -11,7 +11,13 @@ from depth_runs.textbook import NOTE as ABOUT_TEXTBOOK
 from depth_runs.textbook import textbook_cells, textbook_measurements
 from depth_runs.transformers import NOTE as ABOUT_TRANSFORMERS
 from depth_runs.transformers import transformer_cells
-from depth_runs.vision import activation_cells, convolution_cells, depth_cells
+from depth_runs.vision import NOTE as ABOUT_CONVOLUTIONS
+from depth_runs.vision import (
+    activation_cells,
+    convolution_cells,
+    convolution_measurements,
+    depth_cells,
+)
 
 
 def nothing_measured() -> Iterator[Measurement]:
@@ -30,7 +36,7 @@ class Table:
 TABLES = {
     "depth": Table(depth_cells),
     "activations": Table(activation_cells),
-    "convolutions": Table(convolution_cells),
+    "convolutions": Table(convolution_cells, convolution_measurements, ABOUT_CONVOLUTIONS),
     "textbook": Table(textbook_cells, textbook_measurements, ABOUT_TEXTBOOK),
     "transformers": Table(transformer_cells, note=ABOUT_TRANSFORMERS),
     "recurrences": Table(recurrence_cells, note=ABOUT_RECURRENCES),
