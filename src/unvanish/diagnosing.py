@@ -160,9 +160,9 @@ def _read(
     if optimizer is None:
         return None
     if isinstance(optimizer, torch.optim.Optimizer):
-        return read_optimizer(optimizer, model, bench.beside)
+        return read_optimizer(optimizer, model, bench.beside, bench.loss)
     try:
-        return read_optimizer(*over_a_copy(optimizer, model))
+        return read_optimizer(*over_a_copy(optimizer, model), loss=bench.loss)
     except (RuntimeError, TypeError, ValueError) as error:
         bench.failures.append(f"the optimizer could not be read: {error}")
         return None

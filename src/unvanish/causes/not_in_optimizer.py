@@ -40,6 +40,7 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     reached = [p.names for p in case.trace.parameters if p.state not in ("frozen", "none")]
     names = {name for every in reached for name in every}
     yield from _missing(case, case.optimizer, names)
+    yield from _of_loss(case, case.optimizer)
     still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
@@ -81,6 +82,14 @@ def _missing(
         yield _found("note", missing, "are networks of their own that this optimizer leaves out")
         return
     yield _found("broken", missing, said)
+
+
+def _of_loss(case: Case, optimizer: OptimizerReading) -> Iterator[Finding]:
+    """What a loss module could learn and does not: a note, as its own optimizer may not be known."""
+    reached = any(s.owner == "outside" and s.gradient_norm for s in case.trace.strangers)
+    if optimizer.of_loss and reached:
+        said = "belong to the loss and are in no parameter group of the optimizer"
+        yield _found("note", [f"loss.{name}" for name in optimizer.of_loss], said)
 
 
 def _networks_apart(case: Case, missing: list[str]) -> bool:

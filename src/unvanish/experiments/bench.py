@@ -58,6 +58,11 @@ class Bench(Laboratory):
         """Other optimizers of the user's training step."""
         return self._program.beside
 
+    @property
+    def loss(self) -> Loss | None:
+        """The user's loss function."""
+        return self._program.loss
+
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after real optimizer steps; run once for each number of steps.
 

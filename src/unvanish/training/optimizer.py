@@ -38,6 +38,7 @@ class OptimizerReading:
     ``missing`` are trainable parameters of the model in no group, ``duplicated`` those that are
     listed more than once, ``foreign`` counts tensors in the groups that are not the model's,
     ``elsewhere`` those of ``missing`` that another optimizer of the same training step holds.
+    ``of_loss`` are trainable parameters of a loss module that none of them holds.
     """
 
     name: str
@@ -46,6 +47,7 @@ class OptimizerReading:
     duplicated: tuple[str, ...]
     foreign: int
     elsewhere: tuple[str, ...] = ()
+    of_loss: tuple[str, ...] = ()
 
     def group_of(self, name: str) -> ParameterGroup | None:
         """The first group that holds the parameter of this name."""
@@ -56,8 +58,11 @@ def read_optimizer(
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
     others: Iterable[torch.optim.Optimizer] = (),
+    loss: object = None,
 ) -> OptimizerReading:
     """Read an optimizer's groups by the model's own parameter names; ``others`` step beside it.
+
+    A ``loss`` that is a module may have parameters of its own (the class centres of a margin loss).
 
     >>> net = torch.nn.Linear(2, 2)
     >>> read_optimizer(torch.optim.SGD([net.weight], 0.1), net).missing
@@ -68,6 +73,7 @@ def read_optimizer(
     held = [id(tensor) for group in groups for tensor in cast(list[Tensor], group["params"])]
     listed = set(held)
     aside = {id(t) for other in others for group in other.param_groups for t in group["params"]}
+    beside = loss.named_parameters() if isinstance(loss, nn.Module) else ()
     twice = {identity for identity in listed if held.count(identity) > 1}
     return OptimizerReading(
         name=type(optimizer).__name__,
@@ -80,6 +86,11 @@ def read_optimizer(
         duplicated=tuple(name for identity, name in names.items() if identity in twice),
         foreign=len(listed - names.keys()),
         elsewhere=tuple(n for key, n in names.items() if key in aside and key not in listed),
+        of_loss=tuple(
+            name
+            for name, parameter in beside
+            if parameter.requires_grad and id(parameter) not in listed | aside | names.keys()
+        ),
     )
 
 
