@@ -70,8 +70,9 @@ def test_the_others_end_as_they_would(what: str, tmp_path: Path) -> None:
         ended = dict(re.findall(r"rank +: (\d+) .*\n +exitcode +: (-?\d+)", done.stderr))
         if what == "killed":
             assert ended.pop("1") == "9", (said, watched)
-        # By their error; or by torchrun's signal, where another's end was seen before their own.
-        assert set(ended.values()) <= {"1", "-15"}, (said, watched)
+        # By their error; by torchrun's signal, where another's end was seen before their own; or by
+        # an abort of torch's, which loses its peers. Not one of them as if nothing had happened.
+        assert "0" not in ended.values(), (said, watched)
         assert "end of rank" not in done.stdout, (said, watched)
         if what == "raises":  # by the hook that torch has set, which says the rank
             assert "[rank1]: ValueError: this rank gives up" in done.stderr, (said, watched)
