@@ -79,6 +79,11 @@ def _before_depth(layer: Layer, position: int) -> float:
     return layer.decades.get("rest", 0.0) if position == 0 else 0.0
 
 
+def passes(trace: Trace) -> bool:
+    """Whether a gradient arrives at every layer, of two at least: no weights that start at zero."""
+    return len(trace.layers) >= 2 and all(layer.norm for layer in trace.layers)
+
+
 def worst_fall(trace: Trace) -> Stretch | None:
     """The stretch over which the gradient falls most on its way from the loss."""
     return _worst(trace, sign=-1.0)

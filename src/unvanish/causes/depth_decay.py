@@ -12,7 +12,7 @@ from unvanish.causes.cause import (
     Finding,
     found,
 )
-from unvanish.stretch import Stretch, worst_fall
+from unvanish.stretch import Stretch, passes, worst_fall
 from unvanish.trace import Layer
 
 CARD = Card(
@@ -124,7 +124,7 @@ def _remedies(fall: Stretch) -> tuple[str, ...]:
 
 def clear(case: Case) -> dict[str, float] | None:
     """The largest fall there is; nothing where no gradient passes (weights that start at zero)."""
-    if len(case.trace.layers) < 2 or not all(layer.norm for layer in case.trace.layers):
+    if not passes(case.trace):
         return None
     fall = worst_fall(case.trace)
     layers = float(len(case.trace.layers))

@@ -6,7 +6,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.depth_decay import compounds, places, stretch_evidence
 from unvanish.causes.step_too_large import RATES, thrown
-from unvanish.stretch import Stretch, worst_rise
+from unvanish.stretch import Stretch, passes, worst_rise
 
 CARD = Card(
     code="UV302",
@@ -69,7 +69,7 @@ def _at_any_rate(case: Case) -> bool:
 
 def clear(case: Case) -> dict[str, float] | None:
     """The largest rise there is; nothing where no gradient passes (weights that start at zero)."""
-    if len(case.trace.layers) < 2 or not all(layer.norm for layer in case.trace.layers):
+    if not passes(case.trace):
         return None
     rise = worst_rise(case.trace)
     layers = float(len(case.trace.layers))

@@ -92,7 +92,7 @@ def _carries_over_when_mended(case: Case, loud: Mapping[str, float]) -> bool:
     if decades_above(loud) < LOUD_DECADES:
         return False
     asked = case.laboratory.held_out()
-    if asked is None or not asked.seen <= CLEAR < asked.unseen:
+    if asked is None or not asked.memorised(CLEAR):
         return False
     mended = case.laboratory.held_out(factors=loud)
     return mended is not None and mended.unseen <= CLEAR

@@ -32,7 +32,7 @@ one unlearnable program in fifty pass."""
 def find(case: Case) -> Iterable[Finding]:
     """Memorised on one half, no better than shuffled on the other."""
     asked = case.laboratory.held_out()
-    if asked is not None and asked.seen <= CLEAR < asked.unseen:
+    if asked is not None and asked.memorised(CLEAR):
         evidence = {"seen_p": asked.seen, "unseen_p": asked.unseen, "samples": float(asked.samples)}
         yield found(CARD, "note", [], evidence, REMEDIES)
 

@@ -26,6 +26,10 @@ class HeldOut:
     unseen: float
     samples: int
 
+    def memorised(self, level: float) -> bool:
+        """Whether the shown samples are clearly learned and the others are not."""
+        return self.seen <= level < self.unseen
+
 
 def split_samples(inputs: Any, targets: Any) -> tuple[Any, Any] | None:
     """Two batches with half of the samples each; ``None`` where samples cannot be told apart.

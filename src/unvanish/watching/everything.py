@@ -64,6 +64,7 @@ class Everything:
         if optimizer in self._known:
             return
         if any(optimizer is one for monitor in self.monitors for one in monitor.optimizers):
+            self._known.put(optimizer)
             return
         if len(self.monitors) >= MOST:
             self._known.put(optimizer)

@@ -6,17 +6,15 @@ function would not reach it.
 """
 
 import ast
-import inspect
-from pathlib import Path
 from typing import Any
 
-from unvanish.treatment.patch.births import Births, model_of, own
+from unvanish.treatment.patch.births import Births, model_of
 from unvanish.treatment.patch.block import Uncut
-from unvanish.treatment.patch.functions import function_at, own_name, resolver
+from unvanish.treatment.patch.functions import own_name, resolver
 from unvanish.treatment.patch.home import Home
 from unvanish.treatment.patch.modules import Load
 from unvanish.treatment.patch.names import Names
-from unvanish.treatment.patch.program import Program, parts_of, single_return
+from unvanish.treatment.patch.program import Program, function_of, parts_of, single_return
 from unvanish.treatment.patch.readings import Readings, is_same
 from unvanish.treatment.patch.source import Source
 from unvanish.treatment.patch.statements import bound_value, changes, inside, stored
@@ -84,7 +82,7 @@ def _class_start(
 ) -> tuple[Source, Names, ast.FunctionDef]:
     made = _called(program, call)
     start = vars(made).get("__init__") if isinstance(made, type) else None
-    source, names, function = _function(start, load)  # an inherited start is other classes', too
+    source, names, function = function_of(start, load)  # an inherited start is other classes', too
     if not function.args.args:
         raise Uncut("it has no name for its object")
     return source, names, function
@@ -93,7 +91,7 @@ def _class_start(
 def _builder(program: Program, load: Load) -> Home:
     """The function that builds what the program returns, all of it or the model with other things."""
     call, keys = _building(program)
-    source, names, function = _function(_called(program, call), load)
+    source, names, function = function_of(_called(program, call), load)
     body, back = single_return(function)
     assert back.value is not None
     if keys is None:
@@ -135,18 +133,6 @@ def _called(program: Program, call: ast.Call) -> Any:
         return resolver(program.called)(program.source.segment(call.func))
     except (NameError, AttributeError) as error:
         raise Uncut("what is called is not known") from error
-
-
-def _function(made: Any, load: Load) -> tuple[Source, Names, ast.FunctionDef]:
-    """The source of a function of the user's."""
-    code = getattr(inspect.unwrap(made), "__code__", None) if callable(made) else None
-    if code is None or not own(code.co_filename):
-        raise Uncut("it is not the user's")
-    source, names = load(Path(code.co_filename))
-    function = function_at(source, code.co_name, code.co_firstlineno)
-    if function is None or not source.compiles_to(code):
-        raise Uncut("its file changed after it was loaded")
-    return source, names, function
 
 
 def _executed(source: Source) -> list[ast.stmt]:

@@ -4,6 +4,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any, cast
 
 from unvanish.treatment.patch.births import own
@@ -31,13 +32,7 @@ class Program(Block):
     def __init__(
         self, program: Callable[[], Any], made: Any, load: Callable[[Path], tuple[Source, Names]]
     ) -> None:
-        code = getattr(inspect.unwrap(program), "__code__", None)
-        if code is None or not own(code.co_filename):
-            raise Uncut("the program is no function of a source file")
-        source, names = load(Path(code.co_filename))
-        found = function_at(source, code.co_name, code.co_firstlineno)
-        if found is None or not source.compiles_to(code):
-            raise Uncut("its file changed after it was loaded")
+        source, names, found = function_of(program, load)
         body, self.back = single_return(found)
         if not source.alone(self.back):
             raise Uncut("its return shares a line with another statement")
@@ -45,8 +40,8 @@ class Program(Block):
         unit = inner.removeprefix(source.indentation(found)) or "    "
         super().__init__(source, names, body, source.indentation(self.back), unit, made)
         self._function = found
-        self.code = code
-        self.called = inspect.unwrap(program)
+        self.called: Any = inspect.unwrap(program)
+        self.code: CodeType = self.called.__code__
         self.home: Block | None = None
         self.parts = parts_of(self.back.value)
         self._new: dict[str, str] = {}
@@ -177,6 +172,24 @@ def _whole_line(text: str) -> bool:
     except SyntaxError:
         return False
     return True
+
+
+def function_of(
+    made: Any, load: Callable[[Path], tuple[Source, Names]]
+) -> tuple[Source, Names, ast.FunctionDef]:
+    """The source of a function of the user's, behind its decorators.
+
+    Raises:
+        Uncut: it has none, or that is another one by now.
+    """
+    code = getattr(inspect.unwrap(made), "__code__", None) if callable(made) else None
+    if code is None or not own(code.co_filename):
+        raise Uncut("the program is no function of a source file")
+    source, names = load(Path(code.co_filename))
+    function = function_at(source, code.co_name, code.co_firstlineno)
+    if function is None or not source.compiles_to(code):
+        raise Uncut("its file changed after it was loaded")
+    return source, names, function
 
 
 def single_return(function: ast.FunctionDef) -> tuple[list[ast.stmt], ast.Return]:
