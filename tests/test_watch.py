@@ -247,7 +247,7 @@ def test_the_cost_is_measured() -> None:
     cost = monitor.cost
     assert cost.steps == 4
     assert 0 < cost.looks < cost.seconds
-    assert 0 < cost.share < 1
+    assert cost.share == pytest.approx(cost.seconds / cost.training_seconds)
 
 
 FORGETFUL = """

@@ -1,10 +1,10 @@
-"""Matrices to start from: orthogonal ones of any shape, and where they stand in a kernel."""
+"""Matrices to start from: orthogonal ones of any shape."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _EXACT = 256
 """Up to this size the orthogonal factor is computed in float64, where deep nets are narrow."""
@@ -63,42 +63,3 @@ def principal(samples: Tensor) -> Callable[[int, int, torch.Generator], Tensor]:
 def gaussian(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Independent normal entries of variance 1 / columns."""
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64) / math.sqrt(columns)
-
-
-Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
-Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
-
-
-def isometric_taps(module: Convolution | Transposed) -> list[tuple[int, ...]]:
-    """The places of the kernel that read every input position exactly once.
-
-    Stride one: the one tap that reads the position itself (the centre where padding is half of
-    the kernel), delta-orthogonal (Xiao et al. 2018, arXiv:1806.05393). Stride s: the block of s
-    taps that tile the input; where the kernel is smaller than its stride, all of it.
-    """
-    starts: list[range] = []
-    for size, stride, pad in zip(module.kernel_size, module.stride, _padding(module), strict=True):
-        width = min(size, stride)
-        start = min(max(pad, 0), size - width)
-        starts.append(range(start, start + width))
-    return _product(starts)
-
-
-def all_taps(module: Convolution | Transposed) -> list[tuple[int, ...]]:
-    """Every place of the kernel."""
-    return _product([range(size) for size in module.kernel_size])
-
-
-def _padding(module: Convolution | Transposed) -> Sequence[int]:
-    dilation = module.dilation
-    if isinstance(module.padding, str):
-        same = module.padding == "same"
-        return [(size - 1) // 2 if same else 0 for size in module.kernel_size]
-    return [int(pad) // step for pad, step in zip(module.padding, dilation, strict=True)]
-
-
-def _product(ranges: Sequence[range]) -> list[tuple[int, ...]]:
-    places: list[tuple[int, ...]] = [()]
-    for steps in ranges:
-        places = [(*place, step) for place in places for step in steps]
-    return places

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from unvanish.init.draws import Convolution, Transposed
 from unvanish.init.fresh import NORMS, looks_trained
 from unvanish.init.report import Left
+from unvanish.init.taps import Convolution, Transposed
 from unvanish.trace import Operation, Trace
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)

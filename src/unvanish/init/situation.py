@@ -47,6 +47,7 @@ class Situation:
     changes: list[Change] = field(default_factory=list[Change])
     _calls: dict[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
     _longest: dict[frozenset[int], int] = field(default_factory=dict[frozenset[int], int])
+    _before_flat: set[int] | None = None
 
     def calls_of(self, part: Part) -> frozenset[int]:
         """Every operation that applies this part's weight, where none feeds another; else none.
@@ -128,6 +129,14 @@ class Situation:
                     seen.add(reader)
                     ahead.append(reader)
         return True
+
+    def is_read_as_a_whole(self, index: int) -> bool:
+        """Whether a linear layer behind reads flat what is a map here: rows of numbers, no places."""
+        if self._before_flat is None:
+            linear = (i for i, part in self.parts.items() if part.kind == "linear")
+            flat = [i for i in linear if len(self.graph[i].output_shape) == 2]
+            self._before_flat = self.graph.ancestors(flat)
+        return index in self._before_flat
 
     def depth(self) -> int:
         """Activations in a row, on the longest way from the batch to the loss."""

@@ -2,7 +2,8 @@
 
 * Between two layers of a plain stretch the signal is passed on almost linearly, each activation
   unbent as :mod:`unvanish.init.shaping` says; kernels are delta-orthogonal, so that the whole
-  stretch is an isometry at the start. Only that trains at any depth.
+  stretch is an isometry at the start. Only that trains at any depth. Where a linear layer reads
+  the map as a whole in the end, some of their outputs read from beside (:mod:`unvanish.init.taps`).
 * An activation that is chaotic at scale one (the sine of thirty times its input) is unbent so on
   residual branches and in shallow nets, too.
 * Else, on residual branches, in shallow nets and around what a shape cannot pass, weights are orthogonal
@@ -26,6 +27,7 @@ from unvanish.init.plan import Choice, Plan, make_plan
 from unvanish.init.report import Change
 from unvanish.init.shaping import Shape, is_odd, mirrored, shaped
 from unvanish.init.situation import Situation
+from unvanish.init.taps import Convolution, chances, isometric_taps, pushed_out
 from unvanish.init.weights import Draw, Recipe, is_spread, write
 from unvanish.theory.activations import Nonlinearity
 
@@ -58,12 +60,13 @@ class Stretches:
     def apply(self, situation: Situation) -> None:
         """Write every linear and convolutional layer that may change; set what to calibrate to."""
         plan = self._plan(situation)
+        beside = chances(self._lost_beside(situation, plan))
         seen: set[int] = set()
         for index, part in situation.parts.items():
             if id(part.weight) in seen or not situation.may_change(part):
                 continue
             seen.add(id(part.weight))
-            self._write(situation, plan, index, part)
+            self._write(situation, plan, index, part, beside.get(index, 0.0))
 
     def _plan(self, situation: Situation) -> Plan:
         readers = {
@@ -100,18 +103,31 @@ class Stretches:
 
         return unbends
 
-    def _write(self, situation: Situation, plan: Plan, index: int, part: Part) -> None:
+    def _write(
+        self, situation: Situation, plan: Plan, index: int, part: Part, beside: float
+    ) -> None:
         shape, reads = plan.writes.get(index), plan.reads.get(index)
         local = self._is_local(situation, plan, index)
         branch = situation.gains.get(index, 1.0)
         hands_on = reads is not None or index in plan.passes
         gain = branch * (1.0 if hands_on else gain_after(situation, index))
         draw = self._draw(situation, part, shape)
-        recipe = Recipe(draw=draw, gain=gain, writes=shape, reads=reads, local=local)
+        places = _places(situation, index) if beside else ()
+        recipe = Recipe(
+            draw=draw,
+            gain=gain,
+            writes=shape,
+            reads=reads,
+            local=local,
+            chance=beside,
+            places=places,
+        )
         write(part, recipe, situation.generator)
         numbers = {"gain": gain}
         if shape is not None:
             numbers = {"scale": shape.scale, "shift": shape.shift, "slope": shape.slope}
+        if beside:
+            numbers["beside"] = beside
         situation.changes.append(
             Change(
                 module=part.module,
@@ -138,6 +154,32 @@ class Stretches:
             return True
         deep = situation.depth() > self.shallow and not situation.in_short_branch(index)
         return deep and situation.graph.source(index)[0] != "batch"
+
+    def _lost_beside(self, situation: Situation, plan: Plan) -> dict[int, float]:
+        """What the kernels lose that may read from beside: see :func:`_may_stand_beside`."""
+        return {
+            index: pushed_out(part.owner, _places(situation, index))
+            for index, part in situation.parts.items()
+            if self._is_local(situation, plan, index)
+            and index not in plan.passes
+            and situation.may_change(part)
+            and isinstance(part.owner, Convolution)
+            and _may_stand_beside(situation, index, part.owner)
+        }
+
+
+def _may_stand_beside(situation: Situation, index: int, kernel: Convolution) -> bool:
+    """Whether its map keeps its size, and is read as a whole by a linear layer in the end.
+
+    Where a map is what comes out, each place has to say what is at that place.
+    """
+    same = situation.graph[index].input_shapes[0][2:] == _places(situation, index)
+    return same and len(isometric_taps(kernel)) == 1 and situation.is_read_as_a_whole(index)
+
+
+def _places(situation: Situation, index: int) -> tuple[int, ...]:
+    """The size of the map that a convolution puts out."""
+    return situation.graph[index].output_shape[2:]
 
 
 def _bend_behind(situation: Situation, index: int) -> Bend | None:

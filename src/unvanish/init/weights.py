@@ -7,23 +7,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unvanish.init.draws import Convolution, Transposed, all_taps, isometric_taps
 from unvanish.init.layout import Layout, pairs, plain
 from unvanish.init.parts import Part
 from unvanish.init.shaping import Shape
+from unvanish.init.taps import (
+    Convolution,
+    Tap,
+    Transposed,
+    all_taps,
+    displaced,
+    isometric_taps,
+    taps_within,
+)
 
 Draw = Callable[[int, int, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to write one part: ``gain`` on the core, ``local`` taps or the whole kernel."""
+    """How to write one part: ``gain`` on the core, ``local`` taps or the whole kernel.
+
+    Of local ones an output stands beside the middle by ``chance``, on a map of so many ``places``.
+    """
 
     draw: Draw
     gain: float
     writes: Shape | None
     reads: Layout | None
     local: bool
+    chance: float = 0.0
+    places: tuple[int, ...] = ()
 
 
 @torch.no_grad()
@@ -55,6 +68,12 @@ def write(part: Part, recipe: Recipe, generator: torch.Generator) -> None:
     bias = shift + (kernel.sum(2) * offset.repeat_interleave(high, 0)).sum(1)
     if part.bias is not None:
         part.bias.copy_(bias)
+    if recipe.chance and isinstance(part.owner, Convolution):
+        within = taps_within(part.owner, recipe.places)
+        number = torch.from_numpy(_copies(part.outputs, recipe)[0])
+        home = within.index(taps[0])
+        kernel = displaced(kernel, number, recipe.chance, home, len(within), generator)
+        taps = within
     part.weight.copy_(_stored(part, kernel, taps))
 
 
@@ -67,10 +86,7 @@ def _block(
     generator: torch.Generator,
 ) -> Tensor:
     """The core of one group, spread over the outputs and inputs that copy it."""
-    copies = np.arange(outputs)
-    sign = np.ones(outputs)
-    if recipe.writes is not None and recipe.writes.mirrored:
-        copies, sign = pairs(outputs)
+    copies, sign = _copies(outputs, recipe)
     rows, columns = int(copies.max()) + 1, (int(number.max()) + 1) * step
     if depthwise and step == 1:
         core = torch.ones(rows, columns, dtype=torch.float64)
@@ -80,7 +96,14 @@ def _block(
     return spread[:, torch.from_numpy(number)] * torch.from_numpy(sign)[:, None, None]
 
 
-def _taps(part: Part, local: bool) -> list[tuple[int, ...]]:
+def _copies(outputs: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Which number each output stands for, and its sign."""
+    if recipe.writes is not None and recipe.writes.mirrored:
+        return pairs(outputs)
+    return np.arange(outputs), np.ones(outputs)
+
+
+def _taps(part: Part, local: bool) -> list[Tap]:
     if isinstance(part.owner, Convolution | Transposed) and part.kind != "linear":
         transposed = part.kind == "transposed"
         return isometric_taps(part.owner) if local or transposed else all_taps(part.owner)
@@ -92,7 +115,7 @@ def is_spread(part: Part) -> bool:
     return len(_taps(part, False)) > len(_taps(part, True))
 
 
-def _stored(part: Part, kernel: Tensor, taps: list[tuple[int, ...]]) -> Tensor:
+def _stored(part: Part, kernel: Tensor, taps: list[Tap]) -> Tensor:
     if part.kind in ("linear", "left"):
         matrix = kernel[:, :, 0]
         return matrix if part.stored == "rows" else matrix.T
