@@ -23,6 +23,7 @@ MAKERS = (
     "experiments/rehearsal.py",
     "experiments/what_ifs.py",
     "treatment/visit.py",
+    "treatment/further.py",
     "treatment/need.py",
     "treatment/contest.py",
     "treatment/playoff.py",

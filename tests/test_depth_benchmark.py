@@ -74,11 +74,25 @@ def test_the_best_rate_on_validation_is_run_on_every_seed_and_nothing_twice() ->
 
     cell = Cell("who", "task", 3, "adam", 0.3, trial)
     record: dict = {"rows": {}}
-    depth.fill(record, cell, 2, True, lambda: None)
+    depth.fill(record, cell, 2, 1, lambda: None)
     assert calls[3:] == [(pytest.approx(0.1), 1, True), (pytest.approx(0.1), 2, True)]
     assert [call[1:] for call in calls[:3]] == [(0, False)] * 3
-    depth.fill(record, cell, 2, True, lambda: None)
+    depth.fill(record, cell, 2, 1, lambda: None)
     assert len(calls) == 5
+
+
+def test_a_wider_search_may_choose_another_rate_and_runs_at_the_old_one_are_dropped() -> None:
+    luck = {(0.1, 0): 0.9, (0.3, 0): 0.5, (0.1, 1000): 0.2, (0.3, 1000): 0.8}
+
+    def trial(rate: float, seed: int, refit: bool) -> dict[str, float]:
+        return {"validation": luck.get((round(rate, 3), seed), 0.1), "test": rate, "loss": 0.0}
+
+    cell = Cell("who", "task", 3, "adam", 0.3, trial)
+    record: dict = {"rows": {}}
+    for search, chosen in ((1, 0.1), (2, 0.3), (2, 0.3)):
+        depth.fill(record, cell, 2, search, lambda: None)
+        runs = record["rows"][cell.key]["runs"]
+        assert [run["rate"] for run in runs.values()] == [pytest.approx(chosen)] * 2
 
 
 def test_plot_is_well_formed_for_empty_and_partial_records() -> None:

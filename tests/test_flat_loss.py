@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import unvanish
+from unvanish.remedies.ordering import candidates
+from unvanish.remedies.remedy import Patient
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -79,3 +81,24 @@ def test_where_targets_cannot_be_shuffled_it_is_a_note() -> None:
     diagnosis = unvanish.diagnose(model, batch()[0], forward=forward)
     assert diagnosis.healthy
     assert "unfit-loss" in [finding.name for finding in diagnosis.findings]
+
+
+@pytest.mark.parametrize("loss", [clamped, overlap])
+def test_its_advice_names_what_is_flat_and_no_scores_and_units(loss: Loss) -> None:
+    model = net(-4.0)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    patient = Patient(
+        model=model,
+        batches=(batch(),),
+        loss=loss,
+        forward=None,
+        optimizer=optimizer,
+        diagnosis=unvanish.diagnose(model, batch(), loss, optimizer),
+    )
+    (said,) = [edit.options["text"] for c in candidates(patient) for edit in c.plan]
+    assert "slope" in str(said)
+    assert "Clamp" in str(said)
+    assert "cross_entropy" not in str(said)
+    # It is true: without that function the same outputs get a gradient.
+    F.mse_loss(model(batch()[0]), batch()[1]).backward()
+    assert all(bool(p.grad is not None and p.grad.any()) for p in model.parameters())

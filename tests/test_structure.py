@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from patients_structure import (
     post_norm,
 )
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler
 
 import unvanish
 from unvanish.causes.cause import Finding
@@ -322,6 +325,46 @@ def test_look_alike_is_listed_with_its_reason(name: str) -> None:
 def test_warm_up_step_is_listed() -> None:
     diagnosis = unvanish.diagnose(**HEALTHY_STRUCTURE["warm-up step"](0))
     assert "warm-up-step" in [e.name for e in diagnosis.expected]
+
+
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], LRScheduler]] = {
+    "down to nothing": lambda o: LambdaLR(o, lambda step: max(0.0, 1 - step / 4)),
+    "linear": lambda o: LinearLR(o, 1.0, 0.0, 4),
+    "half a cosine": lambda o: CosineAnnealingLR(o, 4),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_a_schedule_at_its_end_is_no_warm_up(name: str, kind: Callable[..., Any]) -> None:
+    """Whether or not the optimizer remembers its steps; a run that has ended is no fault."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
+    inputs, labels = torch.randn(64, 4), torch.randint(3, (64,))
+    optimizer = kind(model.parameters(), lr=0.01)
+    scheduler = SCHEDULES[name](optimizer)
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+        scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0]
+    diagnosis = unvanish.diagnose(model, (inputs, labels), F.cross_entropy, optimizer)
+    expected = [e.name for e in diagnosis.expected]
+    assert "schedule-at-zero" in expected
+    assert "warm-up-step" not in expected
+    assert diagnosis.healthy
+
+
+def test_a_rate_of_zero_before_the_first_step_is_a_warm_up() -> None:
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    LambdaLR(optimizer, lambda step: min(1.0, step / 4))
+    batch = torch.randn(8, 4), torch.randint(3, (8,))
+    diagnosis = unvanish.diagnose(model, batch, F.cross_entropy, optimizer)
+    expected = [e.name for e in diagnosis.expected]
+    assert "warm-up-step" in expected
+    assert "schedule-at-zero" not in expected
 
 
 def test_converged_model_is_listed() -> None:

@@ -56,6 +56,9 @@ def test_a_deep_sigmoid_net_is_cured_by_values_alone() -> None:
     assert found.cured
     assert found.verdict is not None
     assert found.verdict.word == "helped"
+    assert found.on_trial is not None
+    assert found.on_trial.edits == found.edits
+    assert "On trial:" not in str(found)  # the cure stands above it
     assert not found.changes_architecture
     assert any(edit.action in VALUES for edit in found.edits)
     assert found.after.healthy

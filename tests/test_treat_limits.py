@@ -46,10 +46,12 @@ def test_a_trial_that_takes_all_the_time_ends_the_treatment_in_a_sentence(
     now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials: list[Any] = []
+    put_on_trial: list[Any] = []
     real = visit.compare
 
     def slow(*args: Any, **more: Any) -> Any:
         trials.append(more["budget_s"])
+        put_on_trial.append(args[1].edits)
         now[0] = 2 * BUDGET
         return real(*args, **{**more, "budget_s": None, "seeds": 2, "most": 2})
 
@@ -60,6 +62,8 @@ def test_a_trial_that_takes_all_the_time_ends_the_treatment_in_a_sentence(
     assert trials[0] > 0
     assert treated.said.startswith("the budget ended")
     assert not treated.edits
+    assert treated.on_trial.edits == put_on_trial[0]
+    assert f"On trial: {treated.on_trial.remedies[0]}" in str(treated)
 
 
 def test_the_leader_is_tried_where_the_search_ran_out_of_time(now: list[float]) -> None:

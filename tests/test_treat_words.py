@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 import reported
 import torch
+from reported import Page
 from torch import nn
 
 import unvanish.treatment
 from unvanish import Treatment, Verdict
 from unvanish.cli import run
 from unvanish.errors import BadInput
+from unvanish.report.html import treatment_page
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.record import Tried
 from unvanish.treatment.text import render
@@ -77,6 +79,34 @@ def test_plans_without_a_score_are_in_the_order_that_is_claimed(scored: Sequence
     assert [float(losses[-1][0]) for losses in met[:2]] == [6.0, 7.0]
 
 
+@pytest.mark.parametrize("scored", [(), SCORED])
+def test_a_page_has_them_in_the_same_order_and_says_which(scored: Sequence[Tried]) -> None:
+    again = replace(UNSCORED[0], out="the same as another")
+    some = [*UNSCORED, *scored]
+    named = [replace(one, remedies=(f"plan-{n}-",)) for n, one in enumerate(some)]
+    found = treatment(trials=(*named, replace(again, remedies=("again",))))
+    page = Page(treatment_page(found, "en")).text
+    text = render(found, width=200)
+    orders = [re.findall(r"plan-\d-", said[said.index("Tried") :]) for said in (page, text)]
+    assert orders[0] == orders[1]
+    assert len(orders[0]) == len(some)
+    assert f"{len(some)} candidates, the longest trained first" in page
+    assert "again" not in page + text
+
+
+def test_a_trial_that_cured_nothing_says_of_which_plan_it_was() -> None:
+    verdict = replace(reported.treated().verdict, word="undecided")  # type: ignore[type-var]
+    found = treatment(edits=(), verdict=verdict, on_trial=SCORED[1])
+    said = f"On trial: {SCORED[1].name}"
+    assert "warm-up + step-size" in said
+    assert "0.3333" in said
+    lines = render(found, width=200).splitlines()
+    assert lines[lines.index(said) + 2].startswith("Undecided")
+    assert said in Page(treatment_page(found, "en")).text
+    cured = treatment(on_trial=SCORED[1])
+    assert "On trial" not in render(cured) + treatment_page(cured, "en")
+
+
 @pytest.mark.parametrize("language", ["en", "ru", "tr", "uz"])
 @pytest.mark.parametrize("width", [60, 80, 96])
 def test_a_treatment_fits_its_width(width: int, language: str) -> None:
@@ -105,6 +135,19 @@ def test_the_command_fits_the_terminal(
     on_terminal = capsys.readouterr().out
     assert max(map(len, on_terminal.splitlines())) <= 70 < max(map(len, in_pipe.splitlines()))
     assert on_terminal.split() == in_pipe.split()
+
+
+@pytest.mark.parametrize(("trials", "status"), [((), 0), (SCORED, 1)])
+def test_a_net_that_learns_badly_and_is_not_cured_is_not_called_well(
+    trials: tuple[Tried, ...], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gradients may be fine all the same: every run of it may diverge."""
+    found = treatment(before=reported.diagnosed("healthy"), trials=trials, edits=(), verdict=None)
+    monkeypatch.setattr(unvanish.treatment, "treat", lambda *_, **__: found)
+    assert run(["treat", "unvanish.lessons.depth_decay:sick"]) == status
+    said = re.search(r'class="verdict (\w+)"', treatment_page(found, "en"))
+    assert said is not None
+    assert (said[1] == "good") is (status == 0)
 
 
 @pytest.mark.parametrize("found", ["decaying", "healthy"])

@@ -1,8 +1,11 @@
-"""Records that survive a file: dataclasses as plain JSON, and back."""
+"""Records that survive a file: dataclasses as plain JSON, and back; files that are whole or not there."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
+import secrets
 import types
 import typing
 from pathlib import Path
@@ -49,11 +52,7 @@ class Saved:
         Raises:
             BadInput: the file cannot be written.
         """
-        written = json.dumps(self.to_json(), allow_nan=False)
-        try:
-            Path(path).write_text(written, encoding="utf-8")
-        except OSError as error:
-            raise BadInput(f"cannot write {path}: {error.strerror}.") from error
+        write_file(path, json.dumps(self.to_json(), allow_nan=False).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -63,6 +62,49 @@ class Saved:
             BadInput: the file cannot be read, or holds something else.
         """
         return cls.from_json(read_json(path))
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a file that a caller named, all of it or nothing.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    try:
+        write_whole(Path(path), content)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {path}: {error.strerror or type(error).__name__}; pass the name of a "
+            "file in a folder that exists and can be written to."
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside its place first: under the real name there is never half a file.
+
+    Raises:
+        OSError: as writing straight to it would; what stood there before stays.
+    """
+    path = Path(os.path.realpath(path))  # a link goes on pointing to what it did
+    known = path.exists()
+    if known and not path.is_file():  # a pipe, a terminal; a folder, which says so itself
+        path.write_bytes(content)
+        return
+    draft = path.with_name(f".unvanish-{secrets.token_hex(8)}.part")
+    try:
+        if known:
+            path.open("ab").close()  # one that is protected stays
+            draft.touch()
+            draft.chmod(path.stat().st_mode)
+        draft.write_bytes(content)
+        draft.replace(path)
+    except PermissionError:
+        if not known:
+            raise
+        path.write_bytes(content)  # the file alone is free to be written, not what is around it
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

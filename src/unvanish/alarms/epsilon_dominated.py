@@ -5,19 +5,17 @@ import math
 import numpy as np
 
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Run, Sign
-from unvanish.alarms.moment import Moment
-from unvanish.alarms.pace import WINDOW, falls
+from unvanish.alarms.moment import EPSILON, Moment
+from unvanish.alarms.pace import WINDOW, falls, updates
 from unvanish.alarms.series import middle
-from unvanish.causes import epsilon_dominated
+from unvanish.causes import epsilon_dominated, step_too_small
 
-EPSILON = 1e-8
-"""What Adam adds unless it is told otherwise."""
 SWALLOWED = 0.1
 """Moving by a tenth of the rate means that epsilon is nine times the gradient's own size."""
 
 
 def swallowed(moment: Moment) -> bool:
-    """Whether it is one of Adam's kin, with gradients below epsilon in most matrices."""
+    """Whether it is one of Adam's kin, with gradients below its own epsilon in most matrices."""
     columns = moment.columns
     dense = columns.matrix & columns.reached
     if moment.optimizer not in epsilon_dominated.FAMILY or not dense.any():
@@ -31,7 +29,8 @@ class _Swallowed:
     The root mean square of a step's entries over the learning rate is about one for Adam whatever
     the scale of the loss. A net that has converged moved like that once; this one never did, and
     its loss does not fall. The gradient's size is that of all entries: a tensor with many zeros
-    (an embedding) is left out.
+    (an embedding) is left out. An epsilon above Adam's own was chosen, and a rate to go with it: it
+    counts only where weights stand still beside their own size.
     """
 
     def __init__(self) -> None:
@@ -50,6 +49,7 @@ class _Swallowed:
         small, moved = self._read(moment, rate)
         if moved is None:
             return UNSEEN
+        small = small and (moment.epsilon <= EPSILON or _stands_still(moment))
         if self._run.count(moved < SWALLOWED and small, moment.step) == 0:
             self._moved_once = moved >= SWALLOWED
             return AWAY
@@ -78,7 +78,13 @@ class _Swallowed:
             return False, None
         size = columns["gradient"][known] / np.sqrt(columns.elements[known])
         moved = middle(step[known])
-        return middle(size) < EPSILON, moved if math.isfinite(moved) else None
+        return middle(size) < moment.epsilon, moved if math.isfinite(moved) else None
+
+
+def _stands_still(moment: Moment) -> bool:
+    """Whether the matrices change less than where a rate is called too small."""
+    moved = updates(moment.columns)
+    return len(moved) > 0 and middle(moved) < step_too_small.SMALL
 
 
 DETECTOR = Detector(

@@ -13,6 +13,8 @@ from unvanish.recording import StepReading
 
 WINDOW = 128
 """Steps that are remembered of what a step has only one of."""
+EPSILON = 1e-8
+"""What Adam adds unless it is told otherwise."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Moment:
-    """One step as the detectors see it.
+    """One step as the detectors see it; ``epsilon`` is what the optimizer adds where it divides.
 
     ``skipped``: it was not taken. ``poisoned``: it was, with gradients or a loss that are not
     finite. Columns and course hold the steps that were taken and finite, this one included; the
@@ -105,6 +107,7 @@ class Moment:
     optimizer: str
     skipped: bool
     poisoned: bool
+    epsilon: float = EPSILON
 
     @property
     def step(self) -> int:

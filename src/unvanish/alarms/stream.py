@@ -12,7 +12,7 @@ from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.consequences import Consequences
 from unvanish.alarms.detector import Detector, Sign
 from unvanish.alarms.listed import DETECTORS
-from unvanish.alarms.moment import Course, Moment
+from unvanish.alarms.moment import EPSILON, Course, Moment
 from unvanish.alarms.nonfinite import FORWARD, BadLoss
 from unvanish.alarms.pace import PROPORTIONAL
 from unvanish.alarms.standing import PATIENCE, Standing
@@ -23,8 +23,9 @@ from unvanish.recording import Event, StepReading, TensorEntry
 class Alarms:
     """The causes of the diagnosis, watched for in the readings of a running training.
 
-    ``tensors`` are those of the readings' columns; ``optimizer`` is the name of its class. Feed
-    every reading in order. An alarm comes once, when its condition is proven, with the step it
+    ``tensors`` are those of the readings' columns; ``optimizer`` is the name of its class,
+    ``epsilon`` its option (the smallest of its groups; Adam's own where it is not known). Feed every
+    reading in order. An alarm comes once, when its condition is proven, with the step it
     began at in ``evidence["onset"]``; it is cleared once, when the condition has been away for
     fifty steps. What follows from another alarm is a note that says so.
 
@@ -41,12 +42,13 @@ class Alarms:
         tensors: Sequence[TensorEntry],
         *,
         optimizer: str = "",
+        epsilon: float = EPSILON,
         detectors: Sequence[Detector] = DETECTORS,
     ) -> None:
         self._columns = Columns()
         self._columns.add(tensors)
         self._course = Course()
-        self._optimizer = optimizer
+        self._optimizer, self._epsilon = optimizer, epsilon
         self._watches = [Standing(detector) for detector in detectors]
         self._consequences = Consequences(detectors)
         self._hinted: list[tuple[str, tuple[str, ...]]] = []
@@ -151,7 +153,7 @@ class Alarms:
             course.remember_update(
                 reading.step, scalars, columns, self._optimizer in PROPORTIONAL, read
             )
-        return Moment(reading, columns, course, self._optimizer, skipped, poisoned)
+        return Moment(reading, columns, course, self._optimizer, skipped, poisoned, self._epsilon)
 
     def _raise(self, raised: list[tuple[Standing, Sign]], reading: StepReading) -> list[Event]:
         """Events for new signs; what another one explains becomes a note that follows it."""

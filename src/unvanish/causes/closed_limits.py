@@ -90,8 +90,11 @@ def _made(flow: Dataflow, index: int, kind: str) -> bool:
     function = flow[index].function.strip("_")
     if kind in LIMITS:
         return function in LIMITS[kind]
-    if function not in CHOICES[kind] or not flow.is_zero(index):
-        return False
+    return function in CHOICES[kind] and flow.is_zero(index) and chosen_by_itself(flow, index)
+
+
+def chosen_by_itself(flow: Dataflow, index: int) -> bool:
+    """Whether a comparison of the very values that come in says which of them go on."""
     makers = {flow.before(m) for m in flow[index].inputs if m is not None} - {None}
     compared = [m for m in makers if m is not None and flow[m].function in COMPARISONS]
     return any(flow.argument(m) in makers for m in compared)

@@ -132,13 +132,21 @@ def _isometry(case: Case) -> float | None:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The fall of what differs between samples."""
+    """The fall of what differs between samples, where it is below every bound that names one."""
     layers = hidden(case.trace)
     alike = course(layers, [layer.difference for layer in layers])
-    # Not named may also mean that another cause says it all: then nothing was ruled out.
-    if alike is None or -alike.decades >= HARMFUL_DECADES:
+    if alike is None or -alike.decades >= DEPTH_DECADES or _hides(case, alike):
         return None
     return {"decades": max(0.0, -alike.decades), "layers": float(len(layers))}
+
+
+def _hides(case: Case, alike: Course) -> bool:
+    """Whether samples become alike while the gradient vanishes: then nothing was ruled out.
+
+    What the gradient loses is taken off the fall before it is judged, so what is left of it says
+    nothing of what else makes samples alike; with the decay mended it stands there alone.
+    """
+    return _decay(case) >= HARMFUL_DECADES and alike.slope is not None and alike.slope.falls
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear)

@@ -8,6 +8,7 @@ from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.closed_limits import closed_limits
 from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
 from unvanish.causes.saturated_activation import places_of
+from unvanish.causes.zeroed import zeroed
 from unvanish.kinds import activation_name
 from unvanish.trace import Activation, Trace
 
@@ -41,7 +42,7 @@ REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
 def find(case: Case) -> Iterable[Finding]:
     """Layers dead as a whole, or with more dead units than a symmetric initialisation can leave."""
     flow = Dataflow(case.trace)
-    units = [a for a in case.trace.activations if a.units and not _in_the_loss(flow, a)]
+    units = [a for a in _rectifiers(case.trace) if a.units and not _in_the_loss(flow, a)]
     rectifiers = len(units)
     sick = [
         a
@@ -68,6 +69,12 @@ def find(case: Case) -> Iterable[Finding]:
         REMEDIES,
         detail=first.fed_by,
     )
+
+
+def _rectifiers(trace: Trace) -> list[Activation]:
+    """Those that are given more than the zeros that were written over what fed them."""
+    written = bool(zeroed(trace))
+    return [a for a in trace.activations if not (written and a.input_rms == 0)]
 
 
 def _off_by_hand(case: Case) -> Iterable[Finding]:
@@ -160,7 +167,7 @@ def cuts(trace: Trace, activation: Activation) -> bool:
 
 def clear(case: Case) -> dict[str, float] | None:
     """The largest dead share of a layer."""
-    shares = [a.dead_share for a in case.trace.activations if a.dead_share is not None]
+    shares = [a.dead_share for a in _rectifiers(case.trace) if a.dead_share is not None]
     return {"dead_share": max(shares)} if shares else None
 
 

@@ -111,6 +111,10 @@ def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:
 
 
 def _remedies(fall: Stretch) -> tuple[str, ...]:
+    """First what acts where the decades go: no initial value changes what has no weights."""
+    own = sum(layer.decades["weight"] for layer in fall.layers if layer.parameters)
+    if min(own, fall.split["activation"]) > _without_weights(fall) < 0:
+        return ("gated-residual", *(name for name in REMEDIES if name != "gated-residual"))
     if fall.share("activation") > fall.share("weight"):
         return (
             "tailored-activation",
@@ -120,6 +124,16 @@ def _remedies(fall: Stretch) -> tuple[str, ...]:
             "gated-residual",
         )
     return REMEDIES
+
+
+def _without_weights(fall: Stretch) -> float:
+    """Decades that constants took: products with what no layer holds, factors written in forward.
+
+    Branches that meet again and whole sequences are left out: they hold weights of their own.
+    """
+    plain = [layer for layer in fall.layers if layer.decades["weight"]]
+    products = sum(layer.decades["weight"] for layer in plain if not layer.parameters)
+    return products + sum(layer.decades["rest"] for layer in plain)
 
 
 def clear(case: Case) -> dict[str, float] | None:

@@ -7,6 +7,7 @@ from unvanish.causes.cause import Case, Cause, Expected, Finding, found
 from unvanish.causes.flat_functions import FLAT, flat_cuts
 from unvanish.causes.meant_cuts import meant_cuts, own_turn
 from unvanish.causes.unseen_ways import followed
+from unvanish.causes.zeroed import zeroed
 from unvanish.probe.flow import EXITS, REENTRANT
 from unvanish.trace import Parameter
 
@@ -17,7 +18,9 @@ CARD = Card(
     says="The gradient is cut by {detail} in {where}: {parameters:.0f} trainable tensors feed "
     "the loss but get no gradient.",
     what="The parameters' values reach the loss, but on the way the autograd graph was left: "
-    ".detach(), .data, .item(), numpy, torch.no_grad(), argmax or a cast to integers.",
+    ".detach(), .data, .item(), numpy, torch.no_grad(), argmax or a cast to integers. Rounding, or "
+    "zeros written over all values (a mask that keeps nothing), cut as well: autograd goes through "
+    "them and hands on zeros.",
     hurts="These parameters never change, whatever the loss says. The rest trains, so the loss "
     "may even fall.",
     apart="Decided from the graph: autograd gave None although the value flows into the loss; where "
@@ -42,6 +45,9 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         if flat.op.kind not in FLAT:
             said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
         yield _finding(flat.op.module, flat.parameters, said)
+    for zeros in zeroed(case.trace):
+        said = f"{zeros.function}, which writes zeros over all that comes in,"
+        yield _finding(zeros.module, zeros.parameters, said)
     meant = meant_cuts(case)
     yield from meant
     told = dict.fromkeys(name for expected in meant for name in expected.where)
@@ -90,10 +96,12 @@ def _expected(unreached: list[Parameter]) -> Iterable[Expected]:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """How many trainable tensors the gradient reaches."""
-    trainable = [p for p in case.trace.parameters if p.state != "frozen"]
-    reached = [p for p in trainable if p.state != "none"]
-    return {"reached": float(len(reached)), "trainable": float(len(trainable))}
+    """How many trainable tensors the gradient reaches; nothing where exact zeros are what arrives."""
+    states = [p.state for p in case.trace.parameters if p.state != "frozen"]
+    if "zero" in states:
+        return None
+    reached = len(states) - states.count("none")
+    return {"reached": float(reached), "trainable": float(len(states))}
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, exact=True)

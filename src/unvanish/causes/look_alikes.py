@@ -1,7 +1,7 @@
 """UV902 look-alike: what looks like a fault and is none, each with its reason from structure.
 
 Others come from the causes that they look like: unused heads (detached), sleepers (stuck-saddle),
-warm-up steps (not-in-optimizer).
+schedules at zero (not-in-optimizer).
 """
 
 import math

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
-from unvanish.training.optimizer import OptimizerReading
+from unvanish.training.optimizer import OptimizerReading, ParameterGroup
 
 CARD = Card(
     code="UV603",
@@ -18,7 +18,8 @@ CARD = Card(
     "listed twice is stepped twice.",
     apart="Read from the optimizer that was passed: its groups against the model's trainable "
     "parameters that the gradient reaches. A learning rate of zero under a scheduler (the group "
-    "has an initial_lr above zero) is a warm-up step and expected. Tensors of other models in the "
+    "has an initial_lr above zero) is expected: a warm-up before the first step, a schedule that "
+    "stands at zero after some. Tensors of other models in the "
     "groups are no fault, nor is what another optimizer of the given step holds. Where the model "
     "is never called itself, only the networks in it one by one (a GAN's players, an actor and its "
     "critic), a network that is left out whole is a note.",
@@ -34,7 +35,7 @@ REMEDIES = ("complete-optimizer",)
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
-    """Missing, standing and doubled parameters; groups at a warm-up step."""
+    """Missing, standing and doubled parameters; groups that a scheduler holds at zero."""
     if case.optimizer is None:
         return
     reached = [p.names for p in case.trace.parameters if p.state not in ("frozen", "none")]
@@ -50,13 +51,32 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     if doubled:
         yield _found("harmful", doubled, "are listed twice in the optimizer and stepped twice")
     if waiting:
-        yield Expected(
-            name="warm-up-step",
-            where=tuple(name for group in waiting for name in group.parameters),
-            because="the learning rate is 0 now, and a scheduler will set it to a share of "
-            f"{max(g.initial_lr or 0.0 for g in waiting):.3g}",
-            unless="the scheduler is never stepped, or training is over",
+        yield _at_zero(waiting, case.laboratory.stepped)
+
+
+def _at_zero(waiting: list[ParameterGroup], stepped: bool) -> Expected:
+    """Groups that a scheduler holds at rate zero: before the first step that is a warm-up.
+
+    Later a schedule is at its end or between two of its rounds, and nobody but its author can say
+    whether training was to go on.
+    """
+    names = tuple(name for group in waiting for name in group.parameters)
+    if stepped:
+        scaled = max(g.initial_lr or 0.0 for g in waiting)
+        return Expected(
+            name="schedule-at-zero",
+            where=names,
+            because="the learning rate is 0 now, steps were taken before, and a scheduler that "
+            f"scales {scaled:.3g} has set it so: the weights do not move",
+            unless="training is to go on: then the schedule ends too early, or is never stepped",
         )
+    return Expected(
+        name="warm-up-step",
+        where=names,
+        because="the learning rate is 0 now, and a scheduler will set it to a share of "
+        f"{max(g.initial_lr or 0.0 for g in waiting):.3g}",
+        unless="the scheduler is never stepped, or training is over",
+    )
 
 
 def _missing(

@@ -52,9 +52,8 @@ def find(case: Case) -> Iterable[Finding]:
     moved = sorted(base.weights, key=lambda m: -largest(m))
     for rate in RATES:
         smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
-        if smaller is not None and smaller.fell > 0 and clearly_better(smaller, base):
-            if goes_by(case, base, rate):
-                return
+        better = smaller is not None and smaller.fell > 0 and clearly_better(smaller, base)
+        if smaller is not None and better and not goes_by(case, base, rate):
             yield _finding(base, smaller, rate, moved)
             return
 
@@ -72,7 +71,9 @@ def replaced(movement: Movement) -> bool:
 def goes_by(case: Case, base: Rehearsal, rate: float) -> bool:
     """Whether longer runs no longer tell the two apart: a rise at the start that training leaves behind.
 
-    A net with batch norm and momentum often begins so. What blew up is not asked again.
+    A net with batch norm and momentum often begins so. What blew up is not asked again. Training has
+    left it behind where it learned something since: a loss that is no lower than it began has only
+    come back to a constant guess.
     """
     if not base.finite or blew_up(base) or len(base.losses) >= LONGER * SETTLED:
         return False
@@ -80,7 +81,8 @@ def goes_by(case: Case, base: Rehearsal, rate: float) -> bool:
     smaller = case.laboratory.rehearsal(rate=rate, share=LONGER / 2)
     if longer is None or smaller is None:
         return False
-    return longer.finite and not (smaller.fell > 0 and clearly_better(smaller, longer))
+    worse = smaller.fell > 0 and (longer.fell <= 0 or clearly_better(smaller, longer))
+    return longer.finite and not worse
 
 
 def _decayed(case: Case, base: Rehearsal) -> bool:

@@ -21,8 +21,9 @@ CARD = Card(
     hurts="Training makes the net worse as fast as it can; the loss runs away.",
     apart="From the real step of a copy: the angle between the change of the weights and the "
     "gradient; and from the graph: a minus sign right behind a loss function that is "
-    "bounded below, or a negative loss made of nothing but logarithms of probabilities of labels. "
-    "Other losses that are negative by nature (a density written out) are not named. Maximizing "
+    "bounded below, or a negative loss made of nothing but logarithms of probabilities of labels; "
+    "and from a copy: a negative loss that falls as outputs move away from the batch (a likelihood "
+    "or an evidence bound). Losses that are negative by nature are not named. Maximizing "
     "is a fault where a term that is never negative enters the loss with a plus; of a reward, a "
     "likelihood, a critic's gap, or of some groups only (a multiplier), it is a note.",
     do="Take the minus sign away, or maximize=True.",
@@ -41,23 +42,42 @@ def find(case: Case) -> Iterable[Finding]:
     """A negated loss, or a first step that goes against descent; both together are right again."""
     groups = case.optimizer.groups if case.optimizer is not None else ()
     upward = [g for g in groups if g.maximize != (g.lr is not None and g.lr < 0)]
-    negated, likely = negated_loss(case.trace), likelihood_went_up(case)
-    if upward and len(upward) == len(groups) and (negated is not None or likely is not None):
-        return
-    if negated is not None:
-        said = f"the value of {negated.kind} is negated before backward"
-        yield found(CARD, "broken", [negated.module or "loss"], {}, REMEDIES, detail=said)
-        return
-    if likely is not None:
-        where = [case.trace.operations[likely].module or "loss"]
-        said = "a log likelihood of the labels is made smaller: its minus sign is missing"
-        yield found(CARD, "broken", where, {}, REMEDIES, detail=said)
+    turned = _turned(case)
+    if turned is not None:
+        if not upward or len(upward) < len(groups):
+            yield found(CARD, "broken", [turned[0] or "loss"], {}, REMEDIES, detail=turned[1])
         return
     if upward:
         said = "the optimizer is set to maximize"
         names = [name for group in upward for name in group.parameters[:8]]
         yield found(CARD, _severity(case, upward), names or ["(model)"], {}, REMEDIES, detail=said)
         return
+    if _rewards_misfit(case):
+        said = "the loss falls as the outputs come to fit the data worse"
+        yield found(CARD, "broken", [_end(case) or "loss"], {}, REMEDIES, detail=said)
+        return
+    yield from _uphill(case)
+
+
+def _turned(case: Case) -> tuple[str, str] | None:
+    """Where the graph shows that a loss is negated, and what it shows."""
+    negated = negated_loss(case.trace)
+    if negated is not None:
+        return negated.module, f"the value of {negated.kind} is negated before backward"
+    if likelihood_went_up(case) is not None:
+        said = "a log likelihood of the labels is made smaller: its minus sign is missing"
+        return _end(case), said
+    return None
+
+
+def _end(case: Case) -> str:
+    """The module that made the loss."""
+    end = case.trace.loss_operation
+    return "" if end is None else case.trace.operations[end].module
+
+
+def _uphill(case: Case) -> Iterable[Finding]:
+    """A first step that goes against descent, whatever the optimizer is set to."""
     base = case.laboratory.rehearsal()
     if base is not None and _decays(case) and _descent(base) < UPHILL:
         base = case.laboratory.rehearsal(decay=False)  # what decay takes is not asked for the sign
@@ -75,6 +95,20 @@ def _descent(taken: Rehearsal) -> float:
     """The cosine between the first step and descent, in the middle of the weights."""
     cosines = [m.descent[0] for m in taken.weights if m.descent[0] is not None]
     return statistics.median(cosines) if cosines else 0.0
+
+
+def _rewards_misfit(case: Case) -> bool:
+    """Whether a negative loss asks for outputs away from the batch, of all that trains at once.
+
+    Against a net that is held still, or that another optimizer steps, a player of a game does so.
+    """
+    loss, optimizer = case.trace.conditions.loss, case.optimizer
+    if loss is None or not loss < 0:
+        return False
+    held = any(p.state == "frozen" and not p.written for p in case.trace.parameters)
+    if held or (optimizer is not None and (optimizer.missing or optimizer.elsewhere)):
+        return False
+    return case.laboratory.falls_with_misfit() is True
 
 
 def _decays(case: Case) -> bool:

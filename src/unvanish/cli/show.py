@@ -11,6 +11,7 @@ from unvanish.cli.progress import working
 from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.languages import filled
 from unvanish.languages import gettext as _
+from unvanish.saved import write_whole
 
 if TYPE_CHECKING:
     from unvanish.recording import Recording
@@ -33,12 +34,13 @@ def show(run_dir: str, json_file: str | None, html_file: str | None) -> int:
     RUN_DIR is the folder that was given to unvanish.watch(to=...) (the newest recording in it), or
     one recording's file. It may still be being written. Exit status: 0 no alarm stands, 1 one does.
     """
+    from unvanish.cli.folding import folded
     from unvanish.recording import Recording
     from unvanish.recording.summarising import summarise
 
     check_files(json=json_file if json_file != "-" else None, html=html_file)
     with working(_("reading the recording")), Recording.open(run_dir) as recording:
-        summary = summarise(recording)
+        summary = folded(summarise(recording))
         page = _page(recording, summary) if html_file else ""
     if json_file != "-":
         _print(summary)
@@ -80,4 +82,4 @@ def _write_json(summary: "Summary", json_file: str) -> None:
 
 def _write(place: str, content: str, option: str) -> None:
     with writing(option, place):
-        Path(place).write_text(content, encoding="utf-8")
+        write_whole(Path(place), content.encode())

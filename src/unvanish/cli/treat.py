@@ -15,6 +15,7 @@ from unvanish.cli.speech import SpokenCommand, language_option
 from unvanish.cli.target import at_home, find_function, made_by
 from unvanish.languages import filled, recognised, spoken
 from unvanish.languages import gettext as _
+from unvanish.saved import write_whole
 
 if TYPE_CHECKING:
     from unvanish.treatment import Treatment
@@ -95,7 +96,7 @@ def treat(
         treatment = _treated(target, keep=keep, budget_s=budget, **settings)
         _show(treatment)
         _write(treatment, patch_file, cure_file, html_file)
-    return 0 if treatment.cured or treatment.before.healthy else 1
+    return 0 if treatment.cured or treatment.well else 1
 
 
 def _treated(target: str, **settings: Any) -> "Treatment":
@@ -124,15 +125,14 @@ def _write(
         click.echo("\n" + _("no patch: nothing was changed"), err=True)
         patch_file = cure_file = None
     if patch_file:
-        with writing("--patch", patch_file):
-            treatment.patch.save(patch_file)
+        treatment.patch.save(patch_file)
         written = filled(_("patch written to {file}: git apply {file}"), file=patch_file)
         click.echo(f"\n{written}")
         for sentence in treatment.patch.cannot:
             _by_hand(sentence)
     if cure_file:
         with writing("--cure", cure_file):
-            Path(cure_file).write_text(treatment.patch.script, encoding="utf-8")
+            write_whole(Path(cure_file), treatment.patch.script.encode())
         click.echo("\n" + filled(_("script written to {file}"), file=cure_file))
     if html_file:
         treatment.report(html_file, spoken())

@@ -13,6 +13,7 @@ from unvanish.experiments import looks
 from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
+from unvanish.experiments.misfit import falls_with_misfit
 from unvanish.experiments.program import Program
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.probe.compiled import unwrapped
@@ -49,6 +50,7 @@ class Bench(Laboratory):
         self._program = Program(whole, data, loss, forward, optimizer, seed, step)
         self._kept: dict[tuple[Any, ...], Any] = {}
         self.allowed = allowed
+        self.stepped = self._program.stepped
         self.has_optimizer = optimizer is not None
         self.failures: list[str] = []
         self.tried: list[str] = []
@@ -153,6 +155,14 @@ class Bench(Laboratory):
         """Whether the loss changes when these parameters of a copy are given other values."""
         experiment = lambda: looks.loss_follows(self._program, names)  # noqa: E731
         return self._try(("follows", *names), "other values for what gets no gradient", experiment)
+
+    def falls_with_misfit(self) -> bool | None:
+        """Whether the loss falls as outputs go away from the batch (``None``: nothing to ask of).
+
+        See :func:`unvanish.experiments.misfit.falls_with_misfit`.
+        """
+        said = "the slope of the loss by the distance to the batch"
+        return self._try(("misfit",), said, lambda: falls_with_misfit(self._program))
 
     def jacobian_spread(self) -> float | None:
         """How far the singular values of d outputs / d inputs lie apart, from a few products.

@@ -18,6 +18,8 @@ class Laboratory:
 
     allowed: int = 0
     """Real steps that the user granted."""
+    stepped: bool = False
+    """Whether steps were taken with the user's optimizer before."""
 
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after a few real optimizer steps on the same data."""
@@ -75,6 +77,10 @@ class Laboratory:
 
     def loss_follows(self, names: Sequence[str]) -> bool | None:
         """Whether the loss changes with the values of these parameters."""
+        return None
+
+    def falls_with_misfit(self) -> bool | None:
+        """Whether the loss falls as outputs go away from the batch (``None``: nothing to ask of)."""
         return None
 
     def jacobian_spread(self) -> float | None:

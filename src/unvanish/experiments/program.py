@@ -49,6 +49,17 @@ class Program:
         found = [thing for thing in self._reached if isinstance(thing, torch.optim.Optimizer)]
         return [thing for thing in found if thing is not self.optimizer]
 
+    @property
+    def stepped(self) -> bool:
+        """Whether steps were taken with the optimizer: it remembers some, or its scheduler saw one.
+
+        Plain SGD remembers nothing; torch's schedulers mark an optimizer whose step was called.
+        """
+        given = self.optimizer
+        if not isinstance(given, torch.optim.Optimizer):
+            return False
+        return bool(given.state) or getattr(given, "_opt_called", False) is True
+
     def batches(self, most: int) -> list[Any]:
         """The first ones, at least one."""
         return take_batches(self.data, max(most, 1))

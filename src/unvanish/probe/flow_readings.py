@@ -12,14 +12,48 @@ from unvanish.probe.flow import (
     WRITTEN_INFINITE,
     Flow,
 )
+from unvanish.probe.functions import LIMITING
 from unvanish.trace import Activation, Cut, Nonfinite
 
 
 def activation_readings(reader: ActivationReader, flow: Flow) -> tuple[Activation, ...]:
-    """One record for every activation call, with what feeds it and what it feeds."""
+    """One record for every activation call, with what feeds it and what it feeds.
+
+    A clamp is an activation where it reads what a weight made; elsewhere it keeps data, a share
+    or a norm within bounds that they may well stand at.
+    """
     consumers = flow.consumers()
     near_loss = _near_loss(flow)
-    return tuple(_activation(site, flow, consumers, near_loss) for site in reader.sites.values())
+    sites = [site for site in reader.sites.values() if not _only_bounds(flow, site.flow_call)]
+    return tuple(_activation(site, flow, consumers, near_loss) for site in sites)
+
+
+_BETWEEN = (
+    NORMALIZING
+    | MULTIPLYING
+    | frozenset(
+        "add iadd radd sub isub rsub imul rmul div idiv truediv itruediv view reshape flatten "
+        "unflatten transpose permute squeeze unsqueeze contiguous clone float half bfloat16 double "
+        "to type getitem dropout".split()
+    )
+)
+"""What may stand between a weight and the activation that reads it."""
+
+
+def _only_bounds(flow: Flow, index: int) -> bool:
+    """Whether this call is a clamp and what it reads is no pre-activation."""
+    if index >= len(flow.calls) or flow.calls[index].function not in LIMITING:
+        return False
+    current = flow.calls[index]
+    if not current.grad_out:
+        return True
+    while current.inputs:
+        current = flow.calls[current.inputs[0]]
+        if current.function in WEIGHTED:
+            return False
+        if current.function not in _BETWEEN:
+            break
+    return True
 
 
 def _activation(

@@ -21,6 +21,7 @@ from unvanish.probe.functions import (
     Arguments,
     dim_of,
     few_features,
+    hard_limit,
     same_memory,
     tensor_arguments,
     writes_in_place,
@@ -83,7 +84,9 @@ class ForwardRecorder(TorchFunctionMode):
             for written in written_to(call.args, call.kwargs):
                 self._before_write(written)
         if inputs and self._activations is not None and not in_transform(inputs[0]):
-            call.activation = activation_name(call.name)
+            call.activation = activation_name(call.name) or hard_limit(
+                call.name, call.args, call.kwargs
+            )
             if call.activation:
                 call.sample = self._activations.look(call.function, call.args, call.kwargs)
         call.grad_in = any(t.requires_grad for t in inputs)

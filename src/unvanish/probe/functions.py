@@ -1,5 +1,6 @@
 """torch's functions as they are called: their plain names, and what they read and write."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -67,6 +68,21 @@ def dim_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
     """The dimension that a softmax or a sum was called with."""
     given = kwargs.get("dim", args[1] if len(args) > 1 else None)
     return given if isinstance(given, int) else None
+
+
+LIMITING = frozenset(("clamp", "clip"))
+
+
+def hard_limit(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """``"hardtanh"`` where this is a clamp between two numbers: torch's name for that activation."""
+    if name.rstrip("_") not in LIMITING:
+        return None
+    low, high = (
+        kwargs.get(said, args[place] if len(args) > place else None)
+        for place, said in ((1, "min"), (2, "max"))
+    )
+    numbers = all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high))
+    return "hardtanh" if numbers else None
 
 
 class Arguments:

@@ -83,7 +83,10 @@ def one_class(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def logits(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """The identity where targets are out of reach; else the loss to use."""
+    """The identity where targets are out of reach; else the loss to use, or where it has to slope."""
+    if is_flat(finding):
+        yield _sloping(patient, finding)
+        return
     if "missed" in finding.evidence:
         graph = flow(patient)
         last = [i for i in sorted(graph.near_loss) if graph[i].function in SQUASHING]
@@ -94,6 +97,21 @@ def logits(patient: Patient, finding: Finding) -> Iterable[Plan]:
     yield advice(
         f"Give raw scores from {listed(finding.where)} to cross_entropy (classes) or "
         "binary_cross_entropy_with_logits (yes or no).",
+        finding.where,
+    )
+
+
+def is_flat(finding: Finding) -> bool:
+    """Whether no tensor gets anything at all: then it is no matter of ranges and units."""
+    return finding.name == "unfit-loss" and "tensors" in finding.evidence
+
+
+def _sloping(patient: Patient, finding: Finding) -> Plan:
+    operations = patient.diagnosis.trace.ops
+    ends = dict.fromkeys(op.kind for op in operations if op.norm and op.left == 0)
+    return advice(
+        f"Let the loss slope where the outputs are: take out {', '.join(ends) or 'what is flat'}, "
+        "where the gradient ends, or let what slopes everywhere take its place.",
         finding.where,
     )
 

@@ -10,6 +10,7 @@ from unvanish.causes.level import REGRESSION
 from unvanish.remedies import scale_input
 from unvanish.remedies.chart import flow, module_at, optimizer_of
 from unvanish.remedies.drafts import advice, inserted, option
+from unvanish.remedies.output_layer import is_flat
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.remedies.scale_input import standardising
 from unvanish.surgery.edits import Edit, Part
@@ -31,7 +32,7 @@ CARD = RemedyCard(
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
     """Constants behind the model, the last bias alone, what to do with the data."""
     targets, last = float_targets(patient), _last_module(patient)
-    if not targets:
+    if not targets or is_flat(finding):
         return
     whole = standardising(targets, None, undo=True)
     mean, std = cast(float, whole.arguments["mean"]), cast(float, whole.arguments["std"])

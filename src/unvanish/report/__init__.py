@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unvanish.errors import BadInput
 from unvanish.report import text
+from unvanish.saved import write_file
 
 if TYPE_CHECKING:
     from unvanish.diagnosis import Diagnosis
@@ -35,7 +35,4 @@ def write(path: str | Path, content: str) -> None:
     Raises:
         BadInput: the file cannot be written.
     """
-    try:
-        Path(path).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}.") from error
+    write_file(path, content.encode())

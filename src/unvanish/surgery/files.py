@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unvanish.errors import BadInput
-from unvanish.saved import read_json
+from unvanish.saved import read_json, write_file
 from unvanish.surgery.edits import Edit
 
 SCHEMA = 1
@@ -16,14 +16,15 @@ def save(edits: Iterable[Edit], path: str | Path) -> None:
     """Write edits to a file; :func:`load` reads them in any process.
 
     Raises:
-        BadInput: an option is NaN or infinite, which JSON does not have.
+        BadInput: an option is NaN or infinite, which JSON does not have, or the file cannot be
+            written.
     """
     record = {"schema": SCHEMA, "edits": [edit.to_json() for edit in edits]}
     try:
         text = json.dumps(record, indent=1, allow_nan=False)
     except ValueError as error:
         raise BadInput(f"an edit holds a number that JSON does not have: {error}.") from error
-    Path(path).write_text(text, encoding="utf-8")
+    write_file(path, text.encode())
 
 
 def load(path: str | Path) -> tuple[Edit, ...]:

@@ -16,6 +16,7 @@ from unvanish.remedies.remedy import Patient
 from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, best_of_levels, operate
+from unvanish.treatment.record import THE_SAME
 from unvanish.trial import Running
 
 RUNGS = (20, 50, 150)
@@ -200,6 +201,6 @@ def _different(ranked: Sequence[Contender]) -> list[Contender]:
     for contender in ranked:
         losses = tuple(contender.running.losses) if contender.running is not None else ()
         if losses in seen:
-            contender.out = "the same as another"
+            contender.out = THE_SAME
         seen.setdefault(losses, contender)
     return list(seen.values())

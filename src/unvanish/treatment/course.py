@@ -50,6 +50,7 @@ class Course:
     missing: list[str] = field(default_factory=list[str])
     seen: list[Contender] = field(default_factory=list[Contender])
     ranked: list[Contender] = field(default_factory=list[Contender])
+    _asked: tuple[Contender, str | None] | None = None
 
     def run(self) -> None:
         """Rounds until nothing harmful is left, nothing helps any more, or the time is up."""
@@ -58,7 +59,9 @@ class Course:
         for _ in range(ROUNDS):
             if self.clock.spent or (diagnosis.healthy and not self.suppose()):
                 return
-            best = self.contest(self._supposed(diagnosis) if diagnosis.healthy else diagnosis)
+            if diagnosis.healthy:
+                diagnosis = self.with_supposed(diagnosis)
+            best = self.contest(diagnosis)
             if best is None:
                 return
             self.base = best
@@ -77,6 +80,7 @@ class Course:
                 said = self.need.beyond(self.base)
             if said is None and "init-too-small" in reasons:
                 said = self.need.asleep(self.base)
+        self._asked = self.base, said
         if said is not None and said not in self.missing:
             self.missing.append(said)
         return said is not None
@@ -93,7 +97,7 @@ class Course:
         diagnosis = self.diagnose(self.base)
         if left_to_author(self.patient, diagnosis) or not self.suppose():
             return False
-        best = self.contest(self._supposed(diagnosis))
+        best = self.contest(self.with_supposed(diagnosis))
         self.base = best or self.base
         return best is not None
 
@@ -102,9 +106,15 @@ class Course:
         allowed, possible = (treatable(self.patient, keep) for keep in (self.keep, KEEPS[-1]))
         return bool(allowed) or not possible
 
-    def _supposed(self, diagnosis: Diagnosis) -> Diagnosis:
-        patient = replace(self.patient, model=self.base.model)
-        return replace(diagnosis, findings=self.amiss or supposed(patient))
+    def with_supposed(self, diagnosis: Diagnosis) -> Diagnosis:
+        """The same with what is supposed of a net that learns badly, and no finding says why."""
+        more = self.amiss or supposed(replace(self.patient, model=self.base.model))
+        return replace(diagnosis, findings=more)
+
+    def lacks(self, contender: Contender) -> str | None:
+        """What it has not learned, as far as it was asked."""
+        asked = self._asked
+        return asked[1] if asked is not None and asked[0] is contender else None
 
     def left_in(self, contender: Contender, diagnosis: Diagnosis) -> tuple[str, ...]:
         """What is harmful still, in its diagnosis or in one that takes no steps, as users ask first."""

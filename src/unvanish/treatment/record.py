@@ -12,11 +12,16 @@ from torch import nn
 
 from unvanish.diagnosis import Diagnosis
 from unvanish.remedies.remedy import Level
+from unvanish.surgery.describe import describe
 from unvanish.surgery.edits import ARCHITECTURE, Edit
 from unvanish.trial import Verdict
 
 if TYPE_CHECKING:
     from unvanish.treatment.patch import Patch
+
+
+THE_SAME = "the same as another"
+"""What is given up for this alone is no candidate of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,14 @@ class Tried:
     score: float | None = None
     out: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The remedies, with the settings that tell it apart from others of the same remedies."""
+        name = " + ".join(dict.fromkeys(self.remedies))
+        told = [e for e in self.edits if e.action in ("optimizer", "step") and not e.where]
+        settings = ", ".join(describe(edit).partition(": ")[2] for edit in told)
+        return f"{name} ({settings})" if settings else name
+
 
 @dataclass(kw_only=True)
 class Treatment:
@@ -44,8 +57,9 @@ class Treatment:
     ``model`` is a copy: treated where a cure was found and proved, else unchanged; ``optimizer``
     goes with it (the user's own kind and settings, over the copy's parameters). ``edits`` made it,
     none where nothing was changed. ``verdict`` is the paired trial of the cure (``None``: none was
-    needed or found), ``trials`` every candidate, ``before`` and ``after`` the diagnoses, ``advice``
-    what no program can do for its author. ``said`` is the outcome in one sentence.
+    needed or found), ``on_trial`` the candidate that it is of, ``trials`` every candidate,
+    ``before`` and ``after`` the diagnoses, ``advice`` what no program can do for its author.
+    ``said`` is the outcome in one sentence.
     """
 
     model: nn.Module
@@ -60,6 +74,7 @@ class Treatment:
     advice: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    on_trial: Tried | None = None
     original: nn.Module
     program: Any = None
 
@@ -67,6 +82,20 @@ class Treatment:
     def cured(self) -> bool:
         """Whether a cure was found and a trial says that it helps."""
         return bool(self.edits) and self.verdict is not None and helps(self.verdict)
+
+    @property
+    def well(self) -> bool:
+        """Whether there was nothing to cure: no harmful finding, and nothing else had to be tried."""
+        return self.before.healthy and not self.trials
+
+    @property
+    def ranked(self) -> list[Tried]:
+        """The candidates, each once: by score, then those that never came to the last step.
+
+        Only equal steps compare. How far these came is in no order of merit: the time may have
+        stopped the better one earlier.
+        """
+        return sorted((t for t in self.trials if t.out != THE_SAME), key=_place)
 
     @property
     def changes_architecture(self) -> bool:
@@ -106,6 +135,14 @@ class Treatment:
 
         with speaking(language):
             write(path, treatment_page(self) if is_page(path) else str(self))
+
+
+def _place(tried: Tried) -> tuple[bool, float, float, float]:
+    """Where a candidate stands among the others, the smallest first."""
+    steps = max(tried.losses, default=0)
+    loss = tried.losses.get(steps, math.inf)
+    score = -math.inf if tried.score is None else tried.score
+    return tried.score is None, -score, -steps, math.inf if math.isnan(loss) else loss
 
 
 def helps(verdict: Verdict, another_net: bool = False) -> bool:

@@ -1,6 +1,5 @@
 """A treatment in words for a terminal: what was found, tried, done and proved."""
 
-import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -54,6 +53,8 @@ def _lines(treatment: "Treatment") -> list[str]:
         changed = treatment.changes_architecture
         kept = _("changes the architecture") if changed else _("no module changes")
         lines += [f"  ({kept})"]
+    if treatment.on_trial is not None and not treatment.cured:
+        lines += ["", filled(_("On trial: {plan}"), plan=treatment.on_trial.name)]
     if treatment.verdict is not None:
         lines += ["", *str(treatment.verdict).splitlines(), *_cut_short(treatment.verdict)]
     lines += _tried(treatment)
@@ -64,12 +65,11 @@ def _lines(treatment: "Treatment") -> list[str]:
 
 
 def _tried(treatment: "Treatment") -> list[str]:
-    if not treatment.trials:
+    ranked = treatment.ranked
+    if not ranked:
         return []
-    told = [t for t in treatment.trials if t.out != "the same as another"]
-    ranked = sorted(told, key=_place)
     heading = _("Tried ({count}, the best first)")
-    if any(tried.score is None for tried in told):
+    if any(tried.score is None for tried in ranked):
         heading = _("Tried ({count}, the longest trained first, of these the best first)")
     lines = ["", filled(heading, count=len(ranked))]
     lines += [f"  {_row(tried)}" for tried in ranked[:_MOST]]
@@ -82,17 +82,6 @@ def _tried(treatment: "Treatment") -> list[str]:
     return lines
 
 
-def _place(tried: "Tried") -> tuple[bool, float, float, float]:
-    """By score; those without one never came to the last step, and only equal steps compare.
-
-    How far they came is in no order of merit: the time may have stopped the better one earlier.
-    """
-    steps = max(tried.losses, default=0)
-    loss = tried.losses.get(steps, math.inf)
-    score = -math.inf if tried.score is None else tried.score
-    return tried.score is None, -score, -steps, math.inf if math.isnan(loss) else loss
-
-
 def _cut_short(verdict: "Verdict") -> Sequence[str]:
     """What would have let an undecided trial come to its end."""
     done, planned = len(verdict.pairs), verdict.planned
@@ -103,10 +92,6 @@ def _cut_short(verdict: "Verdict") -> Sequence[str]:
 
 
 def _row(tried: "Tried") -> str:
-    name = " + ".join(dict.fromkeys(tried.remedies))
-    settings = [e for e in tried.edits if e.action in ("optimizer", "step") and not e.where]
-    if settings:
-        name += f" ({', '.join(describe(e).partition(': ')[2] for e in settings)})"
     each = _("{loss:.3g} at {steps}")
     losses = [filled(each, loss=value, steps=steps) for steps, value in tried.losses.items()]
     said = filled(_("loss {losses}"), losses=", ".join(losses)) if losses else _("not trained")
@@ -116,4 +101,4 @@ def _row(tried: "Tried") -> str:
         said += f"; {filled(_('leaves {names}'), names=', '.join(tried.left))}"
     if tried.out:
         said += f"; {recognised(tried.out)}"
-    return f"{name:<44} {said}"
+    return f"{tried.name:<44} {said}"

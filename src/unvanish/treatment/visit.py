@@ -5,7 +5,7 @@ from typing import Any
 
 from unvanish.diagnosis import Diagnosis
 from unvanish.errors import UnvanishError
-from unvanish.remedies.ordering import KEEPS, Candidate, candidates, treatable
+from unvanish.remedies.ordering import candidates
 from unvanish.remedies.remedy import Keep, Patient
 from unvanish.surgery import apply
 from unvanish.surgery.optimizers import carried
@@ -13,6 +13,7 @@ from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, replayable
 from unvanish.treatment.contest import Contest
 from unvanish.treatment.course import Course, advice
+from unvanish.treatment.further import allowed_further, further_said
 from unvanish.treatment.need import Need
 from unvanish.treatment.playoff import PlayOff
 from unvanish.treatment.record import Treatment, helps
@@ -54,7 +55,7 @@ class Visit:
             validation=True,
         )
         self._notes: list[str] = []
-        self._verdicts: list[Verdict] = []
+        self._tried: list[tuple[Contender, Verdict]] = []
 
     def treat(self) -> Treatment:
         """Course and proof; where no finding led to a cure, once more with what is usual."""
@@ -102,7 +103,7 @@ class Visit:
             if self._clock.left == 0.0:
                 break
             verdict = self._compare(contender)
-            self._verdicts.append(verdict)
+            self._tried.append((contender, verdict))
             # Without a finding only unseen samples can say that there was anything to cure.
             told = verdict.basis == "held-out" or not self._patient.diagnosis.healthy
             if told and helps(verdict, contender.is_another_net):
@@ -112,24 +113,29 @@ class Visit:
     def _unproved(self, course: Course) -> Treatment:
         course.base = self._unchanged()
         said = "no cure was found among the changes that keep= allows; the model is unchanged."
-        if self._clock.left == 0.0 or (self._clock.spent and not self._verdicts):
+        if self._clock.left == 0.0 or (self._clock.spent and not self._tried):
             said = "the budget ended before anything was shown to help; the model is unchanged."
-        elif self._verdicts:
-            said = "nothing that was tried measurably helps; the model is unchanged."
-        elif wider := self._allowed_further():
+        elif not self._tried and (wider := allowed_further(self._patient, self._keep)):
             names = " + ".join(dict.fromkeys(c.remedy for c in wider[1]))
             said = f"no cure was found that keep= allows; keep={wider[0]!r} would allow {names}."
-        verdict = self._verdicts[0] if self._verdicts else None
-        return self._finish(course, verdict, self._patient.diagnosis, said)
+        else:
+            if self._tried:
+                said = "nothing that was tried measurably helps; the model is unchanged."
+            before = self._patient.diagnosis
+            known = course.with_supposed(before) if before.healthy else before
+            self._notes += self._further(course.base, known)
+        trial = self._tried[0] if self._tried else None
+        return self._finish(course, trial, self._patient.diagnosis, said)
 
-    def _allowed_further(self) -> tuple[Keep, list[Candidate]] | None:
-        """The next freedom that would allow a plan for what was found, and these plans."""
-        now = treatable(self._patient, self._keep)
-        for keep in KEEPS[KEEPS.index(self._keep) + 1 :]:
-            further = [c for c in treatable(self._patient, keep) if c not in now]
-            if further:
-                return keep, further
-        return None
+    def _further(self, base: Contender, diagnosis: Diagnosis) -> list[str]:
+        """What a larger freedom would allow for what is left, as notes."""
+        patient = replace(
+            self._patient, model=base.model, optimizer=base.optimizer, diagnosis=diagnosis
+        )
+        try:
+            return further_said(patient, self._keep)
+        except UnvanishError:
+            return []
 
     def _compare(self, contender: Contender) -> Verdict:
         patient, clock = self._patient, self._clock
@@ -151,11 +157,16 @@ class Visit:
     def _cured(self, course: Course, contender: Contender, verdict: Verdict) -> Treatment:
         course.base, after = contender, course.diagnose(contender)
         left = course.left_in(contender, after)
-        by = " + ".join(contender.remedies)
+        by, lacks = " + ".join(contender.remedies), course.lacks(contender)
         said = f"cured by {by}; nothing harmful is left."
         if left:
             said = f"cured by {by}; still there: {', '.join(left)}."
-        return self._finish(course, verdict, after, said)
+        elif lacks is not None:
+            said = f"cured by {by}; still, {lacks}."
+        if left or lacks is not None:
+            known = after if lacks is None else course.with_supposed(after)
+            self._notes += self._further(contender, known)
+        return self._finish(course, (contender, verdict), after, said)
 
     def _interrupted(self, course: Course) -> Treatment:
         """The best so far, said to be unproved."""
@@ -169,9 +180,14 @@ class Visit:
         return self._finish(course, None, self._patient.diagnosis, said)
 
     def _finish(
-        self, course: Course, verdict: Verdict | None, after: Diagnosis, said: str
+        self,
+        course: Course,
+        trial: tuple[Contender, Verdict] | None,
+        after: Diagnosis,
+        said: str,
     ) -> Treatment:
         base, patient = course.base, self._patient
+        on_trial, verdict = trial or (None, None)
         try:
             still = replace(patient, model=base.model, optimizer=base.optimizer, diagnosis=after)
             found = () if after.healthy else candidates(still, self._keep)
@@ -182,6 +198,7 @@ class Visit:
             optimizer=base.optimizer,
             edits=replayable(patient, base.edits),
             verdict=verdict,
+            on_trial=on_trial.tried() if on_trial is not None else None,
             trials=tuple(c.tried() for c in course.seen),
             before=patient.diagnosis,
             after=after,

@@ -63,18 +63,22 @@ def any_skill(task: Task, counted: Mapping[tuple[str, int], float]) -> bool:
     return max(means) > least + margin
 
 
-def count_training(chosen: Counted) -> dict[tuple[str, int], float]:
-    """The share of its first training loss that is gone in the last quarter of a run.
+def count_training(task: Task, chosen: Counted) -> dict[tuple[str, int], float]:
+    """The share of the training loss that is gone in the last quarter of a run.
 
-    No less than nothing: a loss above where it began has no bound either.
+    Of the best constant answer's loss; where that is not known, of what the control of the same seed
+    began at. Not of each run's own first loss: who begins far above has much to lose and learns
+    nothing by it. No less than nothing: a loss above has no bound either.
     """
     gone: dict[tuple[str, int], float] = {}
-    for key, run in chosen.items():
-        losses = run.losses
-        late = losses[-max(1, len(losses) // 4) :]
-        first = losses[0] if losses else math.nan
-        share = 1 - statistics.fmean(late) / first if first > 0 and not run.diverged else 0.0
-        gone[key] = max(share, 0.0) if math.isfinite(share) else 0.0
+    constant = _constant_loss(task)
+    for (side, seed), run in chosen.items():
+        control = chosen.get(("control", seed), run)
+        whole = constant if constant is not None else next(iter(control.losses), math.nan)
+        late = run.losses[-max(1, len(run.losses) // 4) :]
+        known = bool(late) and whole > 0 and not run.diverged
+        share = 1 - statistics.fmean(late) / whole if known else 0.0
+        gone[side, seed] = max(share, 0.0) if math.isfinite(share) else 0.0
     return gone
 
 

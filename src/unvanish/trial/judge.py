@@ -52,7 +52,7 @@ def judge(task: Task, plan: Plan, runs: Runs, notes: Sequence[str], seconds: flo
     counted = count_runs(task, chosen)
     basis = "held-out"
     if not any_skill(task, counted):
-        counted, basis = count_training(chosen), "training"
+        counted, basis = count_training(task, chosen), "training"
     pairs = tuple(
         Pair(
             seed=seed,

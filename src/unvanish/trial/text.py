@@ -48,7 +48,7 @@ def _headline(verdict: Verdict) -> str:
 
 def _metric(verdict: Verdict) -> str:
     if verdict.basis == "training":
-        return _("the share of the first training loss that is gone")
+        return _("the share of the training loss that is gone")
     named = _(_METRICS.get(verdict.metric, verdict.metric))
     said = _("held-out {metric}") if verdict.unseen else _("training {metric}")
     return filled(said, metric=named)

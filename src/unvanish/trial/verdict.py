@@ -53,7 +53,7 @@ class Verdict(Saved):
     kept from the training. ``planned`` is the number of seeds asked for. ``loss_word`` is the same
     word on the held-out loss, ``basis`` what the differences are of: ``"held-out"``, or
     ``"training"`` where no arm beats a constant answer on held-out samples (then they are of the
-    share of the first training loss that is gone at the end).
+    share of the constant answer's loss that is gone from the training loss at the end).
     """
 
     word: str

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unvanish.alarms import Alarms
+from unvanish.alarms.moment import EPSILON
 from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event, StepReading, TensorEntry
 from unvanish.shards import known_here
@@ -54,7 +55,8 @@ class Judging:
         self._watched, self._looks, self._book = watched, looks, book
         self._readings = readings
         self._telling = telling
-        self._alarms = Alarms(watched.entries, optimizer=type(optimizer).__name__)
+        kind = type(optimizer).__name__
+        self._alarms = Alarms(watched.entries, optimizer=kind, epsilon=_epsilon(optimizer))
         self._pending: deque[Pending] = deque()
         self._origin: Origin | None = None
         self._at_once, self._judging = at_once, False
@@ -144,6 +146,12 @@ class Judging:
 
 
 _open: weakref.WeakSet[Judging] = weakref.WeakSet()
+
+
+def _epsilon(optimizer: torch.optim.Optimizer) -> float:
+    """The least that a group has been given, which is what every tensor meets; else torch's own."""
+    given = [g["eps"] for g in optimizer.param_groups if isinstance(g.get("eps"), float | int)]
+    return float(min(given, default=EPSILON))
 
 
 @atexit.register

@@ -52,17 +52,16 @@ def _said(treatment: "Treatment") -> str:
 
 
 def _severity(treatment: "Treatment") -> str:
-    return "good" if treatment.cured or treatment.before.healthy else "harmful"
+    return "good" if treatment.cured or treatment.well else "harmful"
 
 
 def _sections(treatment: "Treatment") -> list[Section | None]:
-    trial = treatment.verdict
     return [
         _cure(treatment),
-        section("trial", _("The trial"), *trial_parts(trial)) if trial is not None else None,
+        _trial(treatment),
         _compared(treatment.before, treatment.after) if treatment.edits else None,
         _patch(treatment),
-        _tried(treatment.trials),
+        _tried(treatment.ranked),
         listed("advice", _("For you to do"), [recognised(s) for s in treatment.advice]),
         listed("notes", _("Notes"), [recognised(s) for s in treatment.notes]),
         _diagnosis("before", _("The diagnosis before"), treatment.before),
@@ -81,6 +80,17 @@ def _cure(treatment: "Treatment") -> Section | None:
     )
     heading = _("The cure") if treatment.cured else _("The edits")
     return section("cure", heading, edits, tag("p", kept, class_="soft"))
+
+
+def _trial(treatment: "Treatment") -> Section | None:
+    """The verdict; of which plan, where it is not that of the cure above."""
+    if treatment.verdict is None:
+        return None
+    parts = trial_parts(treatment.verdict)
+    if treatment.on_trial is not None and not treatment.cured:
+        plan = filled(_("On trial: {plan}"), plan=treatment.on_trial.name)
+        parts = [tag("p", plan), *parts]
+    return section("trial", _("The trial"), *parts)
 
 
 def _compared(before: "Diagnosis", after: "Diagnosis") -> Section | None:
@@ -189,11 +199,9 @@ def _lines(diff: str) -> list[Markup]:
     ]
 
 
-def _tried(trials: "Sequence[Tried]") -> Section | None:
-    told = [trial for trial in trials if trial.out != "the same as another"]
-    if not told:
+def _tried(ranked: "Sequence[Tried]") -> Section | None:
+    if not ranked:
         return None
-    ranked = sorted(told, key=lambda trial: (trial.score is None, -(trial.score or 0.0)))
     rows = [
         [
             " + ".join(dict.fromkeys(trial.remedies)),
@@ -213,7 +221,10 @@ def _tried(trials: "Sequence[Tried]") -> Section | None:
         _("leaves"),
         _("given up"),
     ]
-    title = filled(_("{count} candidates, the best first"), count=len(ranked))
+    said = _("{count} candidates, the best first")
+    if any(trial.score is None for trial in ranked):
+        said = _("{count} candidates, the longest trained first, of these the best first")
+    title = filled(said, count=len(ranked))
     return section("tried", _("Tried"), figures_table(heads, rows, title=title, class_="tried"))
 
 

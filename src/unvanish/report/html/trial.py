@@ -49,7 +49,7 @@ def trial_parts(verdict: "Verdict") -> list[Markup]:
 def metric_of(verdict: "Verdict") -> str:
     """What the trial compares, in words."""
     if verdict.basis == "training":
-        return _("the share of the first training loss that is gone")
+        return _("the share of the training loss that is gone")
     said = _("held-out {metric}") if verdict.unseen else _("training {metric}")
     return filled(said, metric=recognised(verdict.metric))
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unvanish.saved import write_file
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
@@ -20,8 +22,12 @@ class Patch:
     root: Path
 
     def save(self, path: str | Path) -> None:
-        """Write the diff, byte for byte: line ends and encodings are those of the files."""
-        Path(path).write_bytes(self.diff.encode("utf-8", "surrogateescape"))
+        """Write the diff, byte for byte: line ends and encodings are those of the files.
+
+        Raises:
+            BadInput: the file cannot be written.
+        """
+        write_file(path, self.diff.encode("utf-8", "surrogateescape"))
 
     def __str__(self) -> str:
         said = "".join(f"# not in this patch: {sentence}\n" for sentence in self.cannot)
