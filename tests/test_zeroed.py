@@ -146,8 +146,20 @@ class Gated(nn.Module):
         return self.head(self.gate * torch.tanh(self.stem(inputs)))
 
 
+class GatedFromTable(nn.Module):
+    """The same, with the gates of all blocks in one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(32, 32), nn.Linear(32, 4)
+        self.gates = nn.Parameter(torch.zeros(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.gates[1] * torch.tanh(self.stem(inputs)))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("kind", [Expert, LeftOut, NoCondition, Gated])
+@pytest.mark.parametrize("kind", [Expert, LeftOut, NoCondition, Gated, GatedFromTable])
 def test_zeros_that_are_meant_are_no_cut(kind: Callable[[], nn.Module], seed: int) -> None:
     torch.manual_seed(seed)
     diagnosis = unvanish.diagnose(kind(), blobs(seed), F.cross_entropy)

@@ -94,6 +94,12 @@ LONG = 20
 """Fewer real steps show the start of a run, not how it learns."""
 
 
+def large_inputs(case: Case) -> float | None:
+    """Root mean square of the inputs, where it is far above one."""
+    scale = case.laboratory.data_scale("inputs")
+    return None if scale is None or scale.rms < LARGE_INPUT else scale.rms
+
+
 def learns_as_with_scaled_inputs(case: Case) -> bool:
     """Whether large inputs do not slow the loss: a real run falls nine tenths as far as with scaled.
 

@@ -40,6 +40,8 @@ SETTLED = 20
 LONGER = 3
 """How many times as long a run is that is asked before a loss which only rose is held against it."""
 RATES = (0.1, 0.01, 1e-4)
+FURTHER = (1e-6, 1e-8, 1e-10, 1e-12)
+"""Asked only while steps go on to throw the weights away: small enough ones let every loss fall."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -50,11 +52,13 @@ def find(case: Case) -> Iterable[Finding]:
     if base.finite and converged(case):
         return  # next to nothing can rise a hundredfold and still be next to nothing
     moved = sorted(base.weights, key=lambda m: -largest(m))
-    for rate in RATES:
+    for rate in RATES + FURTHER:
         smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
         better = smaller is not None and smaller.fell > 0 and clearly_better(smaller, base)
         if smaller is not None and better and not goes_by(case, base, rate):
             yield _finding(base, smaller, rate, moved)
+            return
+        if rate <= min(RATES) and (smaller is None or not thrown(smaller)):
             return
 
 

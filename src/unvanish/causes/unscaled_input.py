@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.level import LARGE_INPUT, learns_as_with_scaled_inputs
+from unvanish.causes.level import large_inputs, learns_as_with_scaled_inputs
 from unvanish.causes.saturated_activation import is_saturated, place
 from unvanish.causes.step_too_large import clearly_better, replaced, thrown
+from unvanish.causes.unscaled_target import far_targets
+from unvanish.experiments.altered_data import BOTH
+from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.trace import Trace
 
 CARD = Card(
@@ -33,20 +36,20 @@ REMEDIES = ("scale-input", "insert-norm")
 
 def find(case: Case) -> Iterable[Finding]:
     """Inputs far from unit scale, harm that they do, and its end when they are scaled."""
-    scale = case.laboratory.data_scale("inputs")
-    if scale is None or scale.rms < LARGE_INPUT:
+    rms = large_inputs(case)
+    if rms is None:
         return
     saturated = [a for a in case.trace.activations if is_saturated(a)]
     if saturated:
         mended = case.laboratory.with_inputs_scaled()
         if mended is not None and not _saturated_places(mended):
-            evidence = {"input_rms": scale.rms, "saturated_share": saturated[0].saturated_share}
+            evidence = {"input_rms": rms, "saturated_share": saturated[0].saturated_share}
             where = [name for a in saturated for name in (a.fed_by, place(a)) if name]
             said = f"the units of {place(saturated[0])} sit on the flat ends"
             severity = "note" if learns_as_with_scaled_inputs(case) else "harmful"
             yield found(CARD, severity, where, evidence, REMEDIES, detail=said)
             return
-    yield from _blown_up(case, scale.rms)
+    yield from _blown_up(case, rms)
 
 
 def _saturated_places(trace: Trace) -> set[str]:
@@ -57,14 +60,23 @@ def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     if base is None or not thrown(base):
         return
-    mended = case.laboratory.rehearsal(scaled="inputs")
-    if mended is not None and mended.fell > 0 and clearly_better(mended, base):
+    said = "the optimizer's steps throw the weights away"
+    mended = _mends(case, base, "inputs")
+    if not mended and far_targets(case) is not None:
+        mended = _mends(case, base, BOTH)
+        said = "the optimizer's steps throw the weights away, as the scale of the targets does, too"
+    if mended:
         evidence = {"input_rms": rms, "initial": base.initial, "final": base.final}
         # What reads a table of its own first is not what the steps threw away.
         thrown_away = [m.name for m in base.weights if replaced(m)]
         where = (thrown_away or [m.name for m in base.weights])[:1]
-        said = "the optimizer's steps throw the weights away"
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+
+
+def _mends(case: Case, base: Rehearsal, parts: str) -> bool:
+    """Whether the same steps go well where these parts of the data are scaled."""
+    mended = case.laboratory.rehearsal(scaled=parts)
+    return mended is not None and mended.fell > 0 and clearly_better(mended, base)
 
 
 CAUSE = Cause(

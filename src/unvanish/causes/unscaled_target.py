@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.level import REGRESSION, converged, loss_operations
+from unvanish.causes.level import REGRESSION, converged, large_inputs, loss_operations
 from unvanish.causes.step_too_large import thrown
+from unvanish.experiments.altered_data import BOTH
+from unvanish.experiments.rehearsal import Rehearsal
 
 CARD = Card(
     code="UV707",
@@ -32,29 +34,48 @@ that are merely large are reached as fast as the output layer grows, and it grow
 
 def find(case: Case) -> Iterable[Finding]:
     """Large targets of a regression, little or bad progress, and far better with scaled ones."""
-    regression = [op for op in loss_operations(case.trace) if op.function in REGRESSION]
-    scale = case.laboratory.data_scale("targets")
-    if not regression or scale is None or scale.rms < LARGE_TARGET or converged(case):
+    far = far_targets(case)
+    base = case.laboratory.rehearsal() if far is not None else None
+    if far is None or base is None or converged(case):
         return
-    output_rms = _output_rms(case)
-    if output_rms is None or scale.rms < LARGE_TARGET * output_rms:
+    blown = not base.fell >= 0
+    if not (thrown(base) if blown else base.fell < FAR * len(base.losses)):
         return
-    base = case.laboratory.rehearsal()
-    mended = case.laboratory.rehearsal(scaled="targets") if base is not None else None
-    if base is None or mended is None or mended.fell < 10 * max(base.fell, 0.0) or mended.fell <= 0:
+    said = "the optimizer's steps blow up" if blown else "its steps are too short to get there"
+    mended = _better(case, base, "targets")
+    if mended is None and blown and large_inputs(case):
+        mended = _better(case, base, BOTH)
+        said = "the optimizer's steps blow up, and with targets scaled those of the inputs do"
+    if mended is None:
         return
-    if not (thrown(base) if base.fell < 0 else base.fell < FAR * len(base.losses)):
-        return
-    said = (
-        "the optimizer's steps blow up" if base.fell < 0 else "its steps are too short to get there"
-    )
+    target_rms, output_rms = far
     evidence = {
-        "target_rms": scale.rms,
+        "target_rms": target_rms,
         "output_rms": output_rms,
         "better": min(mended.fell / base.fell, 1e6) if base.fell > 0 else 1e6,
     }
     last = [m.name for m in base.weights[-1:]]
     yield found(CARD, "harmful", last, evidence, REMEDIES, detail=said)
+
+
+def far_targets(case: Case) -> tuple[float, float] | None:
+    """Targets of a regression far larger than the outputs: the scale of both; else nothing."""
+    regression = [op for op in loss_operations(case.trace) if op.function in REGRESSION]
+    scale = case.laboratory.data_scale("targets")
+    if not regression or scale is None or scale.rms < LARGE_TARGET:
+        return None
+    output_rms = _output_rms(case)
+    if output_rms is None or scale.rms < LARGE_TARGET * output_rms:
+        return None
+    return scale.rms, output_rms
+
+
+def _better(case: Case, base: Rehearsal, parts: str) -> Rehearsal | None:
+    """The same steps with these parts of the data scaled, where they do ten times as well."""
+    mended = case.laboratory.rehearsal(scaled=parts)
+    if mended is None or mended.fell <= 0 or mended.fell < 10 * max(base.fell, 0.0):
+        return None
+    return mended
 
 
 def _output_rms(case: Case) -> float | None:

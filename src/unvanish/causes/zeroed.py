@@ -62,8 +62,10 @@ def _writes_zeros(flow: Dataflow, index: int) -> bool:
         return False
     if operation.function in COMPARED and chosen_by_itself(flow, index):
         return False  # a rectifier written by hand: dead-units says more
-    sources = [maker for maker in flow.signals(index) if maker in flow.trained]
-    return not operation.parameters and len(sources) == 1 and not flow.is_zero(sources[0])
+    sources = [m for m in operation.inputs if m is not None and m in flow.trained]
+    if operation.parameters or len(sources) != 1 or sources[0] not in flow.signals(index):
+        return False  # a gate that is zero trains
+    return not flow.is_zero(sources[0])
 
 
 def _all_through(flow: Dataflow, index: int) -> bool:

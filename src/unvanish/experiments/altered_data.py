@@ -8,6 +8,8 @@ from torch import Tensor
 
 from unvanish.batches import map_tensors
 
+BOTH = "inputs and targets"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
@@ -51,7 +53,7 @@ def out_of_reach(tensors: list[Tensor], low: float, high: float) -> float | None
 
 
 def standardized(batch: Any, part: str) -> Any:
-    """A batch with its ``"inputs"`` or ``"targets"`` at zero mean and unit variance."""
+    """A batch with its ``"inputs"``, its ``"targets"`` or BOTH at zero mean and unit variance."""
 
     def scale(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or tensor.numel() < 2:
@@ -63,7 +65,7 @@ def standardized(batch: Any, part: str) -> Any:
 
     if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
         inputs, targets = cast(tuple[Any, Any], batch)
-        if part == "targets":
-            return inputs, map_tensors(targets, scale)
-        return map_tensors(inputs, scale), targets
+        if part != "targets":
+            inputs = map_tensors(inputs, scale)
+        return inputs, targets if part == "inputs" else map_tensors(targets, scale)
     return map_tensors(batch, scale)

@@ -96,7 +96,7 @@ class Bench(Laboratory):
             decay: keep weight decay.
             momentum: keep momentum (``False``: a group's ``momentum`` and first beta are zero).
             share: of the granted steps to take (at least one).
-            scaled: ``"inputs"`` or ``"targets"``: bring these to zero mean and unit variance.
+            scaled: ``"inputs"``, ``"targets"`` or both: bring these to zero mean and unit variance.
             factors: what to multiply parameters by before the first step, by name.
 
         Returns:
