@@ -46,7 +46,8 @@ def critical_(
 
     Plain stretches of more than eight activations become isometries, every activation unbent by
     mirroring (ReLU and its kin, GELU, SiLU, softplus, hardswish: exactly linear at the start) or
-    by a small scale (tanh, sigmoid, ELU: nearly). The step size must then fall with depth: Adam
+    by a small scale (tanh, sigmoid, ELU: nearly). Kernels have one tap each, some of them beside the
+    middle where a linear layer reads the map in the end. The step size must then fall with depth: Adam
     0.03 / depth, SGD with momentum 0.1 / depth. Residual branches are divided by the root of their
     number, or scaled as DeepNorm does; recurrent weights are orthogonal and gates open as long as
     the sequence. `docs/init.md` says for each when it harms.
