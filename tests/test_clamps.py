@@ -54,6 +54,17 @@ def diagnosed(function: Function, seed: int, scale: float = 1.0) -> Diagnosis:
     return unvanish.diagnose(Limited(function), (inputs * scale, labels), F.cross_entropy)
 
 
+class Applied(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(inputs)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("function", [as_method, by_name, in_place])
 def test_raw_inputs_saturate_a_clamp(function: Function, seed: int) -> None:
@@ -66,7 +77,7 @@ def test_raw_inputs_saturate_a_clamp(function: Function, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shares_are_those_of_autograd(seed: int) -> None:
+def test_shares_are_those_of_autograd_among_units_that_are_on(seed: int) -> None:
     diagnosis = diagnosed(as_method, seed, scale=255.0)
     torch.manual_seed(seed)
     model, hidden = Limited(as_method), blobs(seed)[0] * 255.0
@@ -75,7 +86,22 @@ def test_shares_are_those_of_autograd(seed: int) -> None:
         before = layer(hidden).detach().requires_grad_()
         hidden = before.clamp(0, 1)
         (slope,) = torch.autograd.grad(hidden.sum(), before)
-        assert activation.saturated_share == pytest.approx(float((slope == 0).float().mean()))
+        on = slope[hidden.detach() != 0]
+        assert activation.saturated_share == pytest.approx(float((on == 0).float().mean()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("limit", [nn.ReLU6(), lambda x: x.clamp(0, 100)])
+def test_a_sparse_rectifier_with_a_ceiling_is_not_saturated(limit: Function, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(32, 64), Applied(limit), nn.Linear(64, 4))
+    with torch.no_grad():
+        model[0].bias.fill_(-1.2)
+    inputs, labels = blobs(seed)
+    off = (model[1](model[0](inputs)) == 0).float().mean()
+    assert 0.75 < float(off) < 0.999
+    diagnosis = unvanish.diagnose(model, (inputs, labels), F.cross_entropy)
+    assert "saturated-activation" not in [f.name for f in diagnosis.findings]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

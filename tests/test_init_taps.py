@@ -129,3 +129,44 @@ def test_nothing_dies_whatever_the_kernel(settings: dict[str, int], size: int) -
             assert not others
             steps = zip(tap, middle, convolution.dilation, strict=True)
             assert all(abs(t - m) * d < size for t, m, d in steps)
+
+
+class Written(nn.Module):
+    """Thirty convolutions in the way that ``kind`` says, read by a linear layer."""
+
+    def __init__(self, kind: str, depth: int = 30) -> None:
+        super().__init__()
+        self.kind, self.depth = kind, depth
+        padding = 0 if kind in ("zeros before", "past alone") else 1
+        convolution = nn.Conv1d if kind == "past alone" else nn.Conv2d
+        self.first = convolution(1, 16, 3, padding=padding)
+        count = 1 if kind == "one kernel" else depth
+        self.rest = nn.ModuleList(convolution(16, 16, 3, padding=padding) for _ in range(count))
+        self.head = nn.Linear(64, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bend = torch.sigmoid if self.kind == "sigmoid" else torch.tanh
+        for number in range(-1, self.depth):
+            layer = self.first if number < 0 else self.rest[number % len(self.rest)]
+            if self.kind == "zeros before":
+                x = F.pad(x, (1, 1, 1, 1))
+            if self.kind == "past alone":
+                x = F.pad(x, (2, 0))
+            x = bend(layer(x))
+        pool = F.adaptive_avg_pool1d if x.dim() == 3 else F.adaptive_avg_pool2d
+        return self.head(pool(x, 4 if x.dim() == 3 else 2).flatten(1))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("kind", ["sigmoid", "one kernel", "zeros before", "past alone"])
+def test_where_a_step_aside_would_cost_more_than_the_border_all_stay(kind: str, seed: int) -> None:
+    """Offsets have nothing to meet at a border; one kernel has one scale; other padding is unknown."""
+    net = Written(kind)
+    torch.manual_seed(seed)
+    x = torch.randn(64, 1, 20) if kind == "past alone" else torch.randn(64, 1, 8, 8)
+    report = init.critical_(net, (x, torch.randint(4, (64,))), F.cross_entropy, seed=seed)
+    assert report.after.arrives
+    assert report.after.gate is not None
+    assert abs(report.after.gate.backward_decades) < 1
+    beside = {c.module for c in report.changes if "beside" in c.numbers}
+    assert beside <= {"rest.0"} if kind == "sigmoid" else not beside

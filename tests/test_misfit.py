@@ -133,6 +133,19 @@ def moves(outputs: Tensor, x: Tensor) -> Tensor:
     return (-policy.log_prob(x).sum(1) * gains).mean() - 9 - policy.entropy().mean()
 
 
+def costs(outputs: Tensor, x: Tensor) -> Tensor:
+    """A score function with a cost of its own for each move: to make likely what is cheap."""
+    cost = 1 + x.mean(1)
+    return (cost * Normal(outputs, 2.0).log_prob(x).sum(1)).mean()
+
+
+def overlap(outputs: Tensor, x: Tensor) -> Tensor:
+    """Overlap with the batch is wanted, so that the distance beside it may be an adversary's."""
+    shares, wanted = torch.sigmoid(outputs), (x > 0.5).float()
+    adversary = -0.01 * F.binary_cross_entropy_with_logits(outputs[:, :1], wanted[:, :1])
+    return adversary - 2 * (shares * wanted).sum() / (shares.sum() + wanted.sum())
+
+
 def critic(outputs: Tensor, x: Tensor) -> Tensor:
     """An advantage that is left in the graph, below zero everywhere."""
     gains = -outputs[:, 0].exp()
@@ -198,6 +211,8 @@ RIGHT: tuple[Loss, ...] = (
     paid,
     paid_together,
     moves,
+    costs,
+    overlap,
     critic,
     clipped,
     density,

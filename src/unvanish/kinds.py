@@ -129,7 +129,7 @@ ACTIVATIONS: dict[str, Shape] = {
     "sigmoid": Shape(0.25, two_sided=True),
     "tanh": Shape(1.0, two_sided=True),
     "hardtanh": Shape(1.0, two_sided=True),
-    "relu6": Shape(1.0, two_sided=True),
+    "relu6": Shape(1.0, two_sided=True, rectifier=True),
     "hardsigmoid": Shape(1 / 6, two_sided=True),
     "softsign": Shape(1.0, two_sided=True),
     "erf": Shape(1.1284, two_sided=True),

@@ -19,6 +19,12 @@ FITS = frozenset(
 )
 _MINUS = frozenset("sub subtract rsub __sub__ __rsub__".split())
 _SCALES = frozenset("mul div true_divide __truediv__ multiply divide".split())
+_OTHER = frozenset(
+    "cosine_similarity kl_div gather take_along_dim mul __mul__ __rmul__ multiply matmul __matmul__ "
+    "einsum bmm".split()
+)
+"""What may compare outputs with the batch in ways that have no distance of their own: an overlap, a
+share of the labels' probability. Where one is met, the distances do not speak for the whole loss."""
 _POWERS = frozenset("pow __pow__".split())
 _ADDS = _MINUS | frozenset("add __add__ __radd__ stack cat concat where".split())
 _TURNS = _MINUS | frozenset("neg negative __neg__".split())
@@ -37,7 +43,12 @@ def falls_with_misfit(program: Program) -> bool | None:
         listener = _Listener(tensors_in(batch))
         with listener:
             loss = program.loss_of(twin, batch)
-        if listener.weighed or not any(listener.of_batch) or not loss.requires_grad:
+        if (
+            listener.weighed
+            or listener.other
+            or not any(listener.of_batch)
+            or not loss.requires_grad
+        ):
             return None
         slopes = torch.autograd.grad(loss, listener.edges, allow_unused=True)
     pairs = zip(cast(Sequence[Tensor | None], slopes), listener.of_batch, strict=True)
@@ -53,7 +64,7 @@ class _Listener(TorchFunctionMode):
     ``edges`` are where their gradients arrive, ``of_batch`` says of each whether it is one to the
     batch. ``weighed`` is set once a distance is multiplied by a tensor with negative entries, which
     turns it round by right (an advantage), or by a negative number after it was turned round before
-    (a likelihood times a reward), or is written over.
+    (a likelihood times a reward), or is written over. ``other`` says that something else was compared.
     """
 
     def __init__(self, given: list[Tensor]) -> None:
@@ -61,6 +72,7 @@ class _Listener(TorchFunctionMode):
         self.edges: list[Any] = []
         self.of_batch: list[bool] = []
         self.weighed = False
+        self.other = False
         self._kept = list(given)  # what is known by its id has to stay alive
         self._given = {id(tensor) for tensor in given}
         self._differences: dict[int, bool] = {}
@@ -73,6 +85,7 @@ class _Listener(TorchFunctionMode):
         name, tensors = function_name(func), list(tensor_arguments(args, options))
         behind = [id(tensor) in self._distances for tensor in tensors]
         given = self._compares(tensors)  # before a function in place makes its argument another
+        self.other |= name in _OTHER and not any(behind) and self._meet(tensors)
         result = func(*args, **options)
         made = tensors_in(result)
         self._kept += made
@@ -104,6 +117,11 @@ class _Listener(TorchFunctionMode):
         given = tensors[1] if tensors[0].requires_grad else tensors[0]
         return id(given) in self._given and bool((given != given.flatten()[:1]).any())
 
+    def _meet(self, tensors: list[Tensor]) -> bool:
+        """Whether an output and what was given meet here."""
+        outputs = any(t.requires_grad and not isinstance(t, nn.Parameter) for t in tensors)
+        return outputs and any(id(t) in self._given for t in tensors)
+
     def _is_distance(self, name: str, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
         """Whether a difference is squared or its size is taken."""
         if not tensors or id(tensors[0]) not in self._differences:
@@ -115,12 +133,23 @@ class _Listener(TorchFunctionMode):
 
 
 def _weighs(name: str, tensors: list[Tensor], behind: list[bool]) -> bool:
-    """Whether a distance is multiplied, or the like, by a tensor with negative entries."""
+    """Whether a distance is multiplied, or the like, by negative entries or by a number for each sample."""
     if name in _ADDS:
         return False
     others = list(tensors)
     del others[behind.index(True)]
-    return any(bool((t < 0).any()) for t in others if not t.is_complex())
+    return any(bool((t < 0).any()) or _varies(t) for t in others if not t.is_complex())
+
+
+def _varies(factor: Tensor) -> bool:
+    """Whether each sample has a number of its own here: a cost, which turns a likelihood round by right.
+
+    A mask has but one besides zero, and what trains (a variance) is part of the likelihood.
+    """
+    if factor.requires_grad:
+        return False
+    kept = factor[factor != 0]
+    return kept.numel() > 1 and bool((kept != kept[0]).any())
 
 
 def _by_negative_number(name: str, args: tuple[Any, ...]) -> bool:

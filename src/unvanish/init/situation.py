@@ -130,6 +130,11 @@ class Situation:
                     ahead.append(reader)
         return True
 
+    def padded_before(self, index: int) -> bool:
+        """Whether what an operation reads was padded by one of its own."""
+        signals = self.graph.signals(index)
+        return bool(signals) and self.graph[signals[0]].function in PADS
+
     def is_read_as_a_whole(self, index: int) -> bool:
         """Whether a linear layer behind reads flat what is a map here: rows of numbers, no places."""
         if self._before_flat is None:
@@ -148,6 +153,7 @@ class Situation:
         return self._longest[counted]
 
 
+PADS = frozenset(("pad", "constant_pad_nd"))
 LONG_BRANCH = 4
 """Activations on a residual branch up to which its inner layers need no isometry."""
 

@@ -149,32 +149,48 @@ class Stretches:
         return self.draw if samples is None or numbers >= part.inputs else principal(samples)
 
     def _is_local(self, situation: Situation, plan: Plan, index: int) -> bool:
-        """Whether the kernel has its isometric taps only: along a deep plain stretch."""
-        if index in plan.reads or index in plan.passes:
+        """Whether the kernel has its isometric taps only: along a deep plain stretch.
+
+        Not where the padding is done before it and not by it: nobody says how much of that is on
+        the left, and so which tap reads the place itself. A wrong one moves the map a step in every
+        layer, until it has been pushed out.
+        """
+        if index in plan.passes:
+            return True
+        if situation.padded_before(index):
+            return False
+        if index in plan.reads:
             return True
         deep = situation.depth() > self.shallow and not situation.in_short_branch(index)
         return deep and situation.graph.source(index)[0] != "batch"
 
     def _lost_beside(self, situation: Situation, plan: Plan) -> dict[int, float]:
-        """What the kernels lose that may read from beside: see :func:`_may_stand_beside`."""
+        """What the kernels lose that may read from beside: see :func:`_may_stand_beside`.
+
+        None that takes off the offset of an activation: at the border there is none to take off.
+        """
         return {
             index: pushed_out(part.owner, _places(situation, index))
             for index, part in situation.parts.items()
             if self._is_local(situation, plan, index)
             and index not in plan.passes
+            and not (index in plan.reads and plan.reads[index].offset.any())
             and situation.may_change(part)
             and isinstance(part.owner, Convolution)
-            and _may_stand_beside(situation, index, part.owner)
+            and _may_stand_beside(situation, part, part.owner)
         }
 
 
-def _may_stand_beside(situation: Situation, index: int, kernel: Convolution) -> bool:
+def _may_stand_beside(situation: Situation, part: Part, kernel: Convolution) -> bool:
     """Whether its map keeps its size, and is read as a whole by a linear layer in the end.
 
-    Where a map is what comes out, each place has to say what is at that place.
+    Where a map is what comes out, each place has to say what is at that place. A kernel that is
+    called again and again has one scale for all calls: what each loses at the borders stays lost.
     """
+    index = part.operation
     same = situation.graph[index].input_shapes[0][2:] == _places(situation, index)
-    return same and len(isometric_taps(kernel)) == 1 and situation.is_read_as_a_whole(index)
+    alone = part.calls == 1 and len(isometric_taps(kernel)) == 1
+    return same and alone and situation.is_read_as_a_whole(index)
 
 
 def _places(situation: Situation, index: int) -> tuple[int, ...]:

@@ -21,6 +21,9 @@ times the step of an unsaturated one to move its pre-activation as far."""
 _SAMPLE = 16384
 # Their derivative takes an argument of the input's shape, or a random draw.
 _NO_DERIVATIVE = frozenset(("prelu", "rrelu"))
+# Limits whose lower end may be zero: there a unit is off, as half of all rectifiers are, and the share
+# is of those that are on.
+_OFF_AT_ZERO = frozenset(("relu6", "hardtanh"))
 
 
 @dataclass(slots=True)
@@ -169,5 +172,7 @@ def _derivative(before: Before, function: str) -> tuple[float, float] | None:
             (slope,) = torch.autograd.grad(output.sum(), sample)
         except (RuntimeError, TypeError):
             return None  # called with tensors of the input's own shape
-    limit = SATURATED_BELOW * ACTIVATIONS[function].slope
-    return float(slope.square().mean()), float((slope.abs() < limit).float().mean())
+    flat = slope.abs() < SATURATED_BELOW * ACTIVATIONS[function].slope
+    if function in _OFF_AT_ZERO:
+        flat = flat[output.detach() != 0]
+    return float(slope.square().mean()), float(flat.float().mean()) if flat.numel() else 0.0
