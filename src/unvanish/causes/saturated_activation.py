@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.closed_limits import closed_limits
-from unvanish.causes.level import learns_as_with_scaled_inputs
+from unvanish.causes.level import converged, learns_as_with_scaled_inputs
 from unvanish.kinds import ACTIVATIONS
 from unvanish.trace import Activation
 
@@ -23,7 +23,7 @@ CARD = Card(
     apart="Only functions flat on both sides count (half of all ReLU units at zero is normal). "
     "Gates, which multiply another signal, and the output before the loss are meant to "
     "saturate and do not count. Named only where nine units in ten of a layer are "
-    "saturated.",
+    "saturated; a note where the targets are met all the same.",
     do="Look at what feeds it: scale the inputs to unit variance, re-initialise the layer "
     "before it, or put a norm between.",
     reference="LeCun et al. 1998, Efficient BackProp; Glorot and Bengio 2010",
@@ -51,7 +51,7 @@ def find(case: Case) -> Iterable[Finding]:
     ordered = [a for a in case.trace.activations if a in worst]
     passed = (first.derivative_rms or 0.0) / ACTIVATIONS[first.function].slope
     severity = "broken" if passed < 10**-HARMFUL_DECADES else "harmful"
-    if learns_as_with_scaled_inputs(case):
+    if learns_as_with_scaled_inputs(case) or converged(case):
         severity = "note"
     yield found(
         CARD,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.objective import loss_term
 from unvanish.causes.written_likelihood import likelihood_went_up
 from unvanish.experiments.rehearsal import Rehearsal
@@ -25,7 +26,8 @@ CARD = Card(
     "and from a copy: a negative loss that falls as outputs move away from the batch (a likelihood "
     "or an evidence bound). Losses that are negative by nature are not named. Maximizing "
     "is a fault where a term that is never negative enters the loss with a plus; of a reward, a "
-    "likelihood, a critic's gap, or of some groups only (a multiplier), it is a note.",
+    "likelihood, a critic's gap, through weights that are held still (an attack on a net), or of some "
+    "groups only (a multiplier), it is a note.",
     do="Take the minus sign away, or maximize=True.",
     reference="torch.optim documentation: maximize",
 )
@@ -34,6 +36,7 @@ REMEDIES = ("flip-sign",)
 BOUNDED = frozenset(
     ("NllLoss", "NllLoss2D", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "LogSoftmax")
 )
+_LAYERS = frozenset("linear conv1d conv2d conv3d addmm bilinear".split())
 UPHILL = -0.5
 """Momentum and decay bend a step; a cosine below -1/2 is more than sixty degrees uphill."""
 
@@ -45,7 +48,8 @@ def find(case: Case) -> Iterable[Finding]:
     turned = _turned(case)
     if turned is not None:
         if not upward or len(upward) < len(groups):
-            yield found(CARD, "broken", [turned[0] or "loss"], {}, REMEDIES, detail=turned[1])
+            severity = "note" if _through_a_net_held_still(case) else "broken"
+            yield found(CARD, severity, [turned[0] or "loss"], {}, REMEDIES, detail=turned[1])
         return
     if upward:
         said = "the optimizer is set to maximize"
@@ -68,6 +72,17 @@ def _turned(case: Case) -> tuple[str, str] | None:
         said = "a log likelihood of the labels is made smaller: its minus sign is missing"
         return _end(case), said
     return None
+
+
+def _through_a_net_held_still(case: Case) -> bool:
+    """Whether weights that do not train read what does train: an attack on a net is to raise its loss."""
+    flow = Dataflow(case.trace)
+    return any(
+        flow[index].function in _LAYERS
+        and not flow.trainable(flow[index].parameters)
+        and any(maker in flow.trained for maker in flow[index].inputs)
+        for index in flow.to_loss
+    )
 
 
 def _end(case: Case) -> str:
