@@ -47,13 +47,20 @@ class Dataflow:
     def __getitem__(self, index: int) -> Operation:
         return self.operations[index]
 
-    def ancestors(self, start: Iterable[int], lowest: int = 0) -> set[int]:
-        """These operations and all whose value flowed into them, down to index ``lowest``."""
-        seen = set(start)
+    def ancestors(
+        self, start: Iterable[int], lowest: int = 0, around: int | None = None
+    ) -> set[int]:
+        """These operations and all whose value flowed into them, down to index ``lowest``.
+
+        Those alone that one comes to without passing ``around``, where that is given.
+        """
+        seen = set(start) - {around}
         pending = list(seen)
         while pending:
             for maker in self.operations[pending.pop()].inputs:
-                if maker is not None and maker >= lowest and maker not in seen:
+                if maker is None or maker == around or maker < lowest:
+                    continue
+                if maker not in seen:
                     seen.add(maker)
                     pending.append(maker)
         return seen

@@ -106,8 +106,7 @@ def learns_as_with_scaled_inputs(case: Case) -> bool:
     Layers behind can learn from units that only switch. What saturated units keep from carrying
     over to fresh samples the loss of the shown ones does not tell.
     """
-    scale = case.laboratory.data_scale("inputs")
-    if case.laboratory.allowed < LONG or scale is None or scale.rms < LARGE_INPUT:
+    if case.laboratory.allowed < LONG or large_inputs(case) is None:
         return False
     base = case.laboratory.rehearsal()
     scaled = case.laboratory.rehearsal(scaled="inputs") if base is not None else None

@@ -3,7 +3,6 @@
 Autograd goes through such an operation and hands on the derivative of a constant, which is zero.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unvanish.causes.closed_limits import CHOICES, chosen_by_itself
@@ -71,23 +70,11 @@ def _writes_zeros(flow: Dataflow, index: int) -> bool:
 def _all_through(flow: Dataflow, index: int) -> bool:
     """Whether all that reaches the loss from the data comes through here."""
     behind = flow.descendants([index])
-    around = _around(flow, index)
+    ends = [i for i in flow.to_loss if flow.to_loss.isdisjoint(flow.consumers.get(i, ()))]
     return not any(
         flow[i].inside
         and flow[i].from_data
         and i not in behind
         and (i in flow.trained or flow[i].function in WEIGHTED)
-        for i in around
+        for i in flow.ancestors(ends, around=index)
     )
-
-
-def _around(flow: Dataflow, index: int) -> Iterable[int]:
-    """The operations on the way to the loss that one comes to without passing this one."""
-    ends = [i for i in flow.to_loss if flow.to_loss.isdisjoint(flow.consumers.get(i, ()))]
-    seen, pending = set(ends) - {index}, [i for i in ends if i != index]
-    while pending:
-        for maker in flow[pending.pop()].inputs:
-            if maker is not None and maker != index and maker not in seen:
-                seen.add(maker)
-                pending.append(maker)
-    return seen

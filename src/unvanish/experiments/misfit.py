@@ -20,8 +20,7 @@ FITS = frozenset(
 _MINUS = frozenset("sub subtract rsub __sub__ __rsub__".split())
 _SCALES = frozenset("mul div true_divide __truediv__ multiply divide".split())
 _OTHER = frozenset(
-    "cosine_similarity kl_div gather take_along_dim mul __mul__ __rmul__ multiply matmul __matmul__ "
-    "einsum bmm".split()
+    "cosine_similarity kl_div gather take_along_dim mul multiply matmul einsum bmm".split()
 )
 """What may compare outputs with the batch in ways that have no distance of their own: an overlap, a
 share of the labels' probability. Where one is met, the distances do not speak for the whole loss."""

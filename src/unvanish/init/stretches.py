@@ -112,7 +112,6 @@ class Stretches:
         hands_on = reads is not None or index in plan.passes
         gain = branch * (1.0 if hands_on else gain_after(situation, index))
         draw = self._draw(situation, part, shape)
-        places = _places(situation, index) if beside else ()
         recipe = Recipe(
             draw=draw,
             gain=gain,
@@ -120,7 +119,7 @@ class Stretches:
             reads=reads,
             local=local,
             chance=beside,
-            places=places,
+            places=_places(situation, index),
         )
         write(part, recipe, situation.generator)
         numbers = {"gain": gain}

@@ -129,13 +129,16 @@ class Visit:
 
     def _further(self, base: Contender, diagnosis: Diagnosis) -> list[str]:
         """What a larger freedom would allow for what is left, as notes."""
-        patient = replace(
-            self._patient, model=base.model, optimizer=base.optimizer, diagnosis=diagnosis
-        )
         try:
-            return further_said(patient, self._keep)
+            return further_said(self._as_left(base, diagnosis), self._keep)
         except UnvanishError:
             return []
+
+    def _as_left(self, base: Contender, diagnosis: Diagnosis) -> Patient:
+        """The patient as a contender leaves it."""
+        return replace(
+            self._patient, model=base.model, optimizer=base.optimizer, diagnosis=diagnosis
+        )
 
     def _compare(self, contender: Contender) -> Verdict:
         patient, clock = self._patient, self._clock
@@ -189,8 +192,7 @@ class Visit:
         base, patient = course.base, self._patient
         on_trial, verdict = trial or (None, None)
         try:
-            still = replace(patient, model=base.model, optimizer=base.optimizer, diagnosis=after)
-            found = () if after.healthy else candidates(still, self._keep)
+            found = () if after.healthy else candidates(self._as_left(base, after), self._keep)
         except UnvanishError:
             found = ()
         return Treatment(
