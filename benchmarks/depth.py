@@ -115,8 +115,11 @@ def report(records: Path) -> str:
     lines += [
         "Test accuracy in per cent. Every row: three learning rates on seed 0 (on three where the "
         "command says --search 3), judged on the validation part; the best one on each of the "
-        "seeds, trained on both and judged on the test part. Seconds are the processor's (the "
-        "clock's in runs that did not note them)."
+        "seeds, trained on both and judged on the test part. With --no-search: the middle rate. "
+        "Seconds are the processor's (the clock's in runs that did not note them). A run ends early "
+        "where its loss is no longer finite and, in the rows of 1,000 layers and more that were run "
+        "last, where all samples get the same answer but for rounding at three tenths of its "
+        "steps in a row."
     ]
     return "\n".join(lines) + "\n"
 

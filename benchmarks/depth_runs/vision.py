@@ -16,14 +16,15 @@ from depth_runs.training import BATCH, descend, make_optimizer, train
 TWINS = (20, 56, 110)
 
 STEPS = {"digits": 300, "signed digits": 300, "spirals": 600}
+STEPS_OF_10000_CONVOLUTIONS = 150
 SECONDS_OF_A_TWIN = 375
 """Steps that 56 plain convolutions take, their initial values included, while the residual twin with
 batch norm takes 300: what is measured beside the table of convolutions says so."""
 
 NOTE = f"""Plain: no norm, no skip. The residual twin has batch norm and skips. Signed digits are the same
 pictures, every other one as its negative: a linear classifier gets 20 %. Everybody takes
-{STEPS["digits"]} steps; who has the residual twin's seconds takes {SECONDS_OF_A_TWIN}, which with the
-initial values are its {STEPS["digits"]}."""
+{STEPS["digits"]} steps, with 10,000 convolutions {STEPS_OF_10000_CONVOLUTIONS}; who has the residual
+twin's seconds takes {SECONDS_OF_A_TWIN}, which with the initial values are its {STEPS["digits"]}."""
 
 
 def supervised(
@@ -75,7 +76,8 @@ def convolution_cells(options: argparse.Namespace) -> Iterator[Cell]:
         for depth in sorted({*TWINS, *options.depths}):
             plain = lambda task, depth=depth: nets.plain_cnn(depth, task.classes)  # noqa: E731
             for name, prepare in CONTESTANTS.items():
-                yield supervised(f"plain, {name}", task, depth, "adam", plain, prepare)
+                steps = STEPS_OF_10000_CONVOLUTIONS if depth == 10_000 else None
+                yield supervised(f"plain, {name}", task, depth, "adam", plain, prepare, steps)
         plain = lambda task: nets.plain_cnn(56, task.classes)  # noqa: E731
         label = f"plain, {OURS}, the residual twin's seconds"
         yield supervised(label, task, 56, "adam", plain, CONTESTANTS[OURS], SECONDS_OF_A_TWIN)
