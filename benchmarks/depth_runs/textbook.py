@@ -50,7 +50,7 @@ def textbook_cells(options: argparse.Namespace) -> Iterator[Cell]:
             for name, prepare in textbook.items():
                 label = f"He-30, {name}"
                 yield supervised(label, task, 30, optimizer, mlp(30, "relu"), prepare)
-    for depth, task in ((30, "digits"), (30, "spirals"), (100, "digits")):
+    for depth, task in itertools.product((30, 100), ("digits", "spirals")):
         normed = lambda t, d=depth: normed_mlp(t.train[0].shape[1], d, t.classes)  # noqa: E731
         for name in ("torch's default", OURS):
             label = f"batch norm, {name}"

@@ -1,6 +1,7 @@
 """Plain nets on two tasks each: by depth, by activation, and convolutions beside their twins."""
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -62,12 +63,11 @@ def depth_cells(options: argparse.Namespace) -> Iterator[Cell]:
 
 
 def activation_cells(options: argparse.Namespace) -> Iterator[Cell]:
-    for optimizer in ("adam", "sgd"):
-        for activation in nets.ACTIVATIONS:
-            for name in (OURS, "torch's default"):
-                build = mlp(100, activation)
-                label = f"{activation}, {name}"
-                yield supervised(label, "digits", 100, optimizer, build, CONTESTANTS[name])
+    for task, optimizer in itertools.product(("digits", "spirals"), ("adam", "sgd")):
+        for activation, name in itertools.product(nets.ACTIVATIONS, (OURS, "torch's default")):
+            build = mlp(100, activation)
+            label = f"{activation}, {name}"
+            yield supervised(label, task, 100, optimizer, build, CONTESTANTS[name])
 
 
 def convolution_cells(options: argparse.Namespace) -> Iterator[Cell]:
