@@ -20,7 +20,7 @@ def swallowed(moment: Moment) -> bool:
     dense = columns.matrix & columns.reached
     if moment.optimizer not in epsilon_dominated.FAMILY or not dense.any():
         return False
-    return middle(columns["gradient"][dense] / np.sqrt(columns.elements[dense])) < EPSILON
+    return middle(columns["gradient"][dense] / np.sqrt(columns.elements[dense])) < moment.epsilon
 
 
 class _Swallowed:
