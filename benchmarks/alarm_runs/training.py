@@ -135,5 +135,6 @@ def changes(parameters: list[nn.Parameter], before: list[np.ndarray]) -> dict[st
             new = parameter.detach().double().numpy()
             norm = np.sqrt((old**2).sum())
             rms.append(norm / np.sqrt(old.size))
-            update.append(np.sqrt(((new - old) ** 2).sum()) / norm)
+            ratio = np.sqrt(((new - old) ** 2).sum()) / norm
+            update.append(ratio if norm > 0 else np.nan)  # as a recording has it
     return {"weight_rms": np.array(rms), "update_to_weight": np.array(update)}

@@ -94,11 +94,19 @@ def _layer(
 
 
 def parameters_behind(ops: Sequence[Op], edge: Edge) -> list[str]:
-    """Names of the parameters that a parameter-side edge leads to."""
-    found: list[str] = []
+    """Names of the parameters that a parameter-side edge leads to, each once.
+
+    Weights may be made of parameters by many steps of their own (a covariance, a doubly stochastic
+    matrix), in whose graph there are more ways than could ever be walked.
+    """
+    found, seen = list[str](), set[int]()
     pending = [edge.target] if edge.side == "parameter" and edge.target is not None else []
     while pending:
-        op = ops[pending.pop()]
+        index = pending.pop()
+        if index in seen:
+            continue
+        seen.add(index)
+        op = ops[index]
         if op.parameter is not None:
             found.append(op.parameter)
         pending += [e.target for e in op.edges if e.target is not None]

@@ -302,6 +302,7 @@ class Nonfinite:
 
     ``came_in``: a parameter or a tensor from outside that was not finite itself, in words.
     ``parameters`` are those that it is about: they were bad on the way in, or get a bad gradient.
+    ``batch`` is the number of the batch, from zero; those before it show none.
     """
 
     phase: str
@@ -315,6 +316,7 @@ class Nonfinite:
     input_zeros: int | None
     parameters: tuple[str, ...] = ()
     came_in: str | None = None
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,8 @@ class Columns:
             known, np.maximum(update, kept["update_most"]), kept["update_most"]
         )
         # What starts at zero passes through large updates on its way and is not thrown away.
-        kept["born"] = np.where(known | np.isnan(update), kept["born"], step)
+        zero = np.isneginf(kept["log_weight"])
+        kept["born"] = np.where(zero | ~(known | np.isnan(update)), step, kept["born"])
         large = known & self.matrix & (update >= LARGE) & (step - kept["born"] > YOUNG)
         kept["large_step"] = np.where(large, step, kept["large_step"])
         started = np.where(np.isnan(kept["large_since"]), step, kept["large_since"])

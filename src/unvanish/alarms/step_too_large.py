@@ -172,15 +172,18 @@ def _did_not_fall(moment: Moment) -> bool:
 def _above_first(moment: Moment) -> bool:
     """Whether, early in training, all of the last losses are a fifth above the first one.
 
-    After a loss of ten times the first one, which no noise makes, it is enough that they are above
-    it in the middle and do not come down any more: the net has lost what it began with.
+    And do not come down from their highest: the first one may be of another question than those
+    that follow, easy until a memory of past samples is filled. After a loss of ten times the first
+    one, which no noise makes, it is enough that they are above it in the middle and do not come
+    down any more: the net has lost what it began with.
     """
     course = moment.course
     first, latest = course.first_loss, course.loss.last(LATEST)
     if course.steps > 2 * SETTLED:
         return False
     if float(latest.min()) > first + FELL * abs(first):
-        return True
+        losses = course.loss.last(WINDOW)
+        return not fall_beyond_chance(losses[int(np.argmax(losses)) :])
     thrown_up = float(course.loss.last(WINDOW).max()) >= 10 * first > 0
     half = len(latest) // 2
     falls = middle(latest[half:]) < (1 - FELL) * middle(latest[:half])

@@ -89,4 +89,9 @@ def _count(shape: tuple[int, ...]) -> int:
     return total
 
 
-CAUSE = Cause(card=CARD, find=find, exact=True, explains=("unfit-loss",))
+CAUSE = Cause(
+    card=CARD,
+    find=find,
+    exact=True,
+    explains=("unfit-loss", "epsilon-dominated", "step-too-small"),
+)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
 from unvanish.causes.flat_functions import FLAT, flat_cuts
-from unvanish.causes.meant_cuts import meant_cuts, own_turn
+from unvanish.causes.meant_cuts import meant_cuts, only_targets, own_turn, reached_later
 from unvanish.causes.unseen_ways import followed
 from unvanish.causes.zeroed import zeroed
 from unvanish.probe.flow import EXITS, REENTRANT
@@ -29,7 +29,7 @@ CARD = Card(
     "(teachers, target networks) or a part that the given optimizer does not hold is expected and "
     "listed as such; so is what another backward call of the given training step reaches. Without an "
     "optimizer, the turn of a network of its own that also reads the batch itself (a critic) is a "
-    "note.",
+    "note, and so is a network of its own of which a loss function takes its targets and nothing else.",
     do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
     reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
     clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",
@@ -56,7 +56,9 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         if cut.to_loss and lost and cut.operation not in EXITS:
             told |= dict.fromkeys(lost)
             if cut.operation != REENTRANT:  # else frozen-by-checkpoint says more
-                turn = case.optimizer is None and own_turn(case.trace, lost)
+                turn = case.optimizer is None and (
+                    own_turn(case.trace, lost) or only_targets(case.trace, lost)
+                )
                 yield _finding(cut.module, lost, cut.operation, "note" if turn else "broken")
     aside = [p.name for p in _unreached(case) if p.used is not False and p.name not in told]
     if lost := followed(case, aside):
@@ -64,7 +66,26 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         out = next((c for c in case.trace.cuts if not set(lost).isdisjoint(c.parameters)), None)
         said = "a way around torch's graph" if out is None else out.operation
         yield _finding("" if out is None else out.module, lost, said)
-    yield from _expected([p for p in _unreached(case) if p.name not in told])
+    rest = [p for p in _unreached(case) if p.name not in told]
+    if lost := _nothing_reached(case, rest):
+        said = f"The loss reaches none of the {len(lost)} tensors that are to train."
+        yield _finding("", lost, said)
+        return
+    yield from _expected(rest)
+
+
+def _nothing_reached(case: Case, unreached: list[Parameter]) -> list[str]:
+    """What is to train here, by this optimizer if one is given, if this loss reaches nothing of it.
+
+    A loss of something else: of the real samples for those of the generator, of another net's output.
+    """
+    left_out = set(case.optimizer.missing) if case.optimizer is not None else set[str]()
+    held = [p for p in case.trace.parameters if p.state != "frozen"]
+    held = [p for p in held if left_out.isdisjoint(p.names)]
+    lost = [p.name for p in unreached if left_out.isdisjoint(p.names)]
+    if len(lost) < len(held) or reached_later(case, {p.name: p for p in held}):
+        return []
+    return lost
 
 
 def _unreached(case: Case) -> list[Parameter]:
@@ -101,7 +122,7 @@ def clear(case: Case) -> dict[str, float] | None:
     if "zero" in states:
         return None
     reached = len(states) - states.count("none")
-    return {"reached": float(reached), "trainable": float(len(states))}
+    return {"reached": float(reached), "trainable": float(len(states))} if reached else None
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, exact=True)

@@ -128,9 +128,12 @@ def shut_by_weights(trace: Trace) -> bool:
 
 def _normalized(flow: Dataflow, index: int) -> bool:
     """Whether norms alone read this, through views."""
-    pending = list(flow.consumers.get(index, ()))
+    pending, seen = list(flow.consumers.get(index, ())), set[int]()
     while pending:
         reader = pending.pop()
+        if reader in seen:
+            continue
+        seen.add(reader)
         if flow[reader].function in VIEWS | SUMS:
             pending += flow.consumers.get(reader, ())
         elif flow[reader].function not in NORMALIZING:

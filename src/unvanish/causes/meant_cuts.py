@@ -4,14 +4,20 @@ from collections.abc import Iterable
 
 from unvanish.causes.cause import Case, Expected
 from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.level import REGRESSION
 from unvanish.probe.flow import REENTRANT
 from unvanish.trace import Parameter, Trace
+
+COMPARING = REGRESSION | frozenset(
+    "kl_div cross_entropy binary_cross_entropy binary_cross_entropy_with_logits".split()
+)
+"""Losses that take what is judged first and what it ought to be second."""
 
 
 def meant_cuts(case: Case) -> list[Expected]:
     """What is cut off from the loss by intent, of the parameters that no gradient reaches."""
     cut = _cut_off(case.trace)
-    later = _reached_later(case, cut)
+    later = reached_later(case, cut)
     apart = _left_out(case, {n: p for n, p in cut.items() if n not in later})
     copied = _copies(case.trace, {n: p for n, p in cut.items() if n not in (*later, *apart)})
     meant: list[Expected] = []
@@ -59,7 +65,7 @@ def _cut_off(trace: Trace) -> dict[str, Parameter]:
     return {p.name: p for p in trace.parameters if p.state == "none" and p.name in names}
 
 
-def _reached_later(case: Case, cut: dict[str, Parameter]) -> list[str]:
+def reached_later(case: Case, cut: dict[str, Parameter]) -> list[str]:
     """Those that an optimizer step of the user's own training step has a gradient for all the same."""
     loop = case.laboratory.loop() if cut else None
     reached = (
@@ -77,8 +83,7 @@ def own_turn(trace: Trace, lost: Iterable[str]) -> bool:
     """
     part = set(lost)
     own = {name for p in _trained(trace) for name in p.names}
-    apart = {name.partition(".")[0] for name in part}
-    if trace.conditions.whole or not apart.isdisjoint(name.partition(".")[0] for name in own):
+    if trace.conditions.whole or not _apart(part, own):
         return False
     flow = Dataflow(trace)
     uses = [i for i, op in enumerate(flow.operations) if not own.isdisjoint(op.parameters)]
@@ -87,6 +92,35 @@ def own_turn(trace: Trace, lost: Iterable[str]) -> bool:
     met = {name for i in uses if i in behind for name in flow[i].parameters if name in own}
     free = {n for i in uses if i not in behind and flow[i].from_data for n in flow[i].parameters}
     return bool(met) and met <= free
+
+
+def only_targets(trace: Trace, lost: Iterable[str]) -> bool:
+    """Whether what is lost is a network of its own that gives a loss its targets and nothing else.
+
+    A teacher, a target network: what trains is compared with it and owes it nothing. Where both go
+    into a product or a difference, as those of two towers do, nothing says which is the target.
+    """
+    part = set(lost)
+    if not _apart(part, {name for p in _trained(trace) for name in p.names}):
+        return False
+    flow = Dataflow(trace)
+    sources = [i for i, op in enumerate(flow.operations) if not part.isdisjoint(op.parameters)]
+    behind = flow.descendants(sources)
+    given = {i for i in behind if not flow[i].requires_grad}
+    meets = [
+        i
+        for i in behind & flow.to_loss
+        if not given.isdisjoint(flow[i].inputs)
+        and any(maker in flow.trained and maker not in behind for maker in flow[i].inputs)
+    ]
+    compared = (flow[i].function in COMPARING and flow[i].inputs[0] not in behind for i in meets)
+    return bool(meets) and all(compared)
+
+
+def _apart(part: set[str], own: set[str]) -> bool:
+    """Whether these parameters are in other children of the model than those."""
+    roots = {name.partition(".")[0] for name in part}
+    return roots.isdisjoint(name.partition(".")[0] for name in own)
 
 
 def _left_out(case: Case, cut: dict[str, Parameter]) -> list[str]:

@@ -35,11 +35,10 @@ def find(case: Case) -> Iterable[Finding]:
 
     Not where the loss itself is NaN or Inf: no gradient of such a loss is finite.
     """
-    loss = case.trace.conditions.loss
-    if loss is not None and not math.isfinite(loss):
-        return
+    loss, losses = case.trace.conditions.loss, case.trace.conditions.losses
     for bad in case.trace.nonfinite:
-        if bad.phase == "backward":
+        value = losses[bad.batch] if bad.batch < len(losses) else loss
+        if bad.phase == "backward" and (value is None or math.isfinite(value)):
             evidence = {
                 "count": float(bad.count),
                 "parameters": float(len(bad.parameters)),
@@ -48,14 +47,15 @@ def find(case: Case) -> Iterable[Finding]:
                 "input_zeros": None if bad.input_zeros is None else float(bad.input_zeros),
             }
             where = bad.module or "(model)"
-            said = described(bad.operation, backward_pattern(case.trace, bad))
+            said = described(bad, backward_pattern(case.trace, bad))
             yield found(CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=said)
 
 
 def clear(case: Case) -> dict[str, float] | None:
     """How many tensors got a gradient, all of them finite."""
     got = [p for p in case.trace.parameters if p.gradient_norm is not None]
-    return {"parameters": float(len(got))} if got and not any(p.nonfinite for p in got) else None
+    bad = any(p.nonfinite for p in got) or any(b.phase == "backward" for b in case.trace.nonfinite)
+    return {"parameters": float(len(got))} if got and not bad else None
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("loss-scale-collapse",), exact=True)

@@ -47,7 +47,7 @@ def _made(case: Case, bad: Nonfinite) -> Finding:
     term = loss_term(case.trace, bad)
     if term is not None:
         evidence |= {"loss_term": float(term[0]), "loss_terms": float(term[1])}
-    said = described(bad.operation, forward_pattern(case.trace, bad), term)
+    said = described(bad, forward_pattern(case.trace, bad), term)
     return found(CARD, "broken", [bad.module or "(model)"], evidence, REMEDIES, detail=said)
 
 
@@ -63,9 +63,9 @@ def _came_in(bad: Nonfinite) -> Finding:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The loss."""
-    loss = case.trace.conditions.loss
-    return {"loss": loss} if loss is not None and math.isfinite(loss) else None
+    """The loss, if that of every batch is a number."""
+    loss, losses = case.trace.conditions.loss, case.trace.conditions.losses
+    return {"loss": loss} if loss is not None and all(map(math.isfinite, (loss, *losses))) else None
 
 
 CAUSE = Cause(

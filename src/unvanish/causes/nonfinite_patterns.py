@@ -46,12 +46,13 @@ def backward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
     attention = "Softmax" in bad.operation and "Log" not in bad.operation
     if attention or "DotProduct" in bad.operation:
         return "a row of attention that is masked all over"
-    return None
+    return forward_pattern(trace, bad)  # NaN of the forward pass that the loss does not see
 
 
-def described(operation: str, pattern: str | None, term: tuple[int, int] | None = None) -> str:
-    """The op with what happened at it and, where known, in which term of the loss."""
-    said = operation if pattern is None else f"{operation} ({pattern})"
+def described(bad: Nonfinite, pattern: str | None, term: tuple[int, int] | None = None) -> str:
+    """The op with what happened at it, in which batch and, where known, in which term of the loss."""
+    said = bad.operation if pattern is None else f"{bad.operation} ({pattern})"
+    said = said if not bad.batch else f"{said} of batch {bad.batch + 1}"
     return said if term is None else f"{said}, term {term[0]} of {term[1]} of the loss,"
 
 

@@ -27,11 +27,13 @@ CARD = Card(
     "where groups are made by name, check that they add up to all parameters. Freeze what is "
     "meant to stand still.",
     reference="torch.optim: constructing it, per-parameter options",
-    clear="all of the {trainable:.0f} trainable tensors are stepped, in {groups:.0f} parameter "
-    "groups",
+    clear="all of the {trainable:.0f} tensors that the gradient reaches are stepped, in {groups:.0f} "
+    "parameter groups",
 )
 
 REMEDIES = ("complete-optimizer",)
+LONGEST_ACCUMULATION = 128
+"""Calls of a training step from one step of the optimizer to the next that somebody may have meant."""
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -45,6 +47,10 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
+    loop = case.laboratory.loop()
+    if loop is not None and not loop.steps and loop.calls >= LONGEST_ACCUMULATION:
+        said = f"are never stepped: step was called {loop.calls} times, the optimizer's step never"
+        yield _found("broken", [n for g in case.optimizer.groups for n in g.parameters], said)
     if standing:
         yield _found("broken", standing, "are in a parameter group with learning rate 0")
     doubled = [name for name in case.optimizer.duplicated if name in names]
@@ -118,8 +124,9 @@ def _networks_apart(case: Case, missing: list[str]) -> bool:
     The players of a GAN, an actor and its critic: each has its turn and an optimizer of its own. A
     model that is called itself is one network.
     """
-    trained = [p.name for p in case.trace.parameters if p.state not in ("frozen", "none")]
-    held = {name.partition(".")[0] for name in trained if name not in missing}
+    left = {*missing, *(case.optimizer.missing if case.optimizer is not None else ())}
+    trained = [p.name for p in case.trace.parameters if p.state != "frozen"]
+    held = {name.partition(".")[0] for name in trained if name not in left}
     left_out = {name.partition(".")[0] for name in missing}
     return not case.trace.conditions.whole and bool(held) and held.isdisjoint(left_out)
 
@@ -132,7 +139,7 @@ def clear(case: Case) -> dict[str, float] | None:
     """How many tensors there are to step, and in how many groups."""
     if case.optimizer is None:
         return None
-    trainable = sum(1 for p in case.trace.parameters if p.state != "frozen")
+    trainable = sum(1 for p in case.trace.parameters if p.state not in ("frozen", "none"))
     return {"trainable": float(trainable), "groups": float(len(case.optimizer.groups))}
 
 

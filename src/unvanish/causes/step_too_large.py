@@ -54,17 +54,35 @@ def find(case: Case) -> Iterable[Finding]:
     moved = sorted(base.weights, key=lambda m: -largest(m))
     for rate in RATES + FURTHER:
         smaller = case.laboratory.rehearsal(rate=rate, share=0.5)
-        better = smaller is not None and smaller.fell > 0 and clearly_better(smaller, base)
-        if smaller is not None and better and not goes_by(case, base, rate):
-            yield _finding(base, smaller, rate, moved)
+        shown = _well(case, base, smaller, rate) if smaller is not None else None
+        if shown is not None:
+            yield _finding(base, shown, rate, moved)
             return
         if rate <= min(RATES) and (smaller is None or not thrown(smaller)):
             return
 
 
+def _well(case: Case, base: Rehearsal, smaller: Rehearsal, rate: float) -> Rehearsal | None:
+    """The run with smaller steps that shows that these are too large; ``None``: none does.
+
+    One that ends well below, which longer ones of these steps do not make good. Where these end with
+    a net in which nothing moves any more, one that gets below it in any time.
+    """
+    if smaller.fell > 0 and clearly_better(smaller, base) and not goes_by(case, base, rate):
+        return smaller
+    later = case.laboratory.rehearsal(rate=rate, share=LONGER) if went_dead(base) else None
+    return later if later is not None and later.finite and later.final < base.final else None
+
+
 def thrown(base: Rehearsal) -> bool:
     """Whether the loss is no number any more, or the steps replaced some weight."""
     return not base.finite or any(replaced(m) for m in base.weights)
+
+
+def went_dead(run: Rehearsal) -> bool:
+    """Whether every tensor began with a gradient and ended with exactly none, short of a loss of zero."""
+    begun = [m for m in run.movements if m.gradient and m.gradient[0]]
+    return run.finite and run.final != 0 and bool(begun) and all(m.gradient[-1] == 0 for m in begun)
 
 
 def replaced(movement: Movement) -> bool:
@@ -148,7 +166,7 @@ def largest(movement: Movement) -> float:
 def clear(case: Case) -> dict[str, float] | None:
     """Steps that went well."""
     base = case.laboratory.rehearsal()
-    if base is None or base.fell <= 0 or not base.weights:
+    if base is None or base.fell <= 0 or not base.weights or went_dead(base):
         return None
     largest_of_all = max(largest(m) for m in base.weights)
     return {"steps": float(len(base.losses)), "update_to_weight": largest_of_all}

@@ -7,9 +7,17 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.init_scale import shut_by_weights
-from unvanish.causes.level import converged, is_given, squashed_output
+from unvanish.causes.level import (
+    converged,
+    is_given,
+    loss_operations,
+    made_by,
+    squashed_output,
+)
 from unvanish.causes.saturated_activation import MOSTLY
-from unvanish.trace import Operation
+from unvanish.causes.single_unit_softmax import SOFTMAXES
+from unvanish.causes.straight_derivatives import straight_derivative
+from unvanish.trace import Operation, Trace
 
 CARD = Card(
     code="UV708",
@@ -18,24 +26,51 @@ CARD = Card(
     says="The loss does not fit the output of {where}: {detail}.",
     what="A squared or absolute error on an output that was squashed by a sigmoid, tanh, softmax or "
     "rectifier: where the output is saturated, the slope is gone however wrong it is; and "
-    "targets outside the range of the function can never be met.",
+    "targets outside the range of the function can never be met. Minus a probability is flat where "
+    "the answer is wrong, and minus a score has no least value. A net of rectifiers has no curvature "
+    "that a differential equation could be about.",
     hurts="The loss sits on a plateau at the edge of the range.",
     apart="Squashed outputs with a squared error are common and often fine. Named only if more than "
     "a third of the targets' variance lies outside the range (a rectifier has no negative values), "
-    "or nine outputs in ten are already saturated while the loss is not done; and of any loss, if "
-    "every tensor gets exactly zero and nothing else explains it.",
+    "if nll_loss reads a softmax or a layer's scores without a logarithm, if a second derivative that "
+    "goes into the loss is exactly zero on every sample, or if nine outputs in ten are already "
+    "saturated while the loss is not done; and of any loss, if every tensor gets exactly zero and "
+    "nothing else explains it.",
     do="Take the squashing away for regression; for classes use cross_entropy or "
-    "binary_cross_entropy_with_logits on raw outputs.",
+    "binary_cross_entropy_with_logits on raw outputs; where a loss takes second derivatives, tanh.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 6.2.2",
 )
 
 MOST_MISSED = 1 / 3
 """Past it the best that the output can do is less than two thirds of what there is to learn."""
-REMEDIES = ("logits-loss", "scale-target")
+OF_RANGES = ("logits-loss", "scale-target")
+OF_LOGARITHMS = ("logits-loss",)
+OF_CURVATURE = ("swap-activation",)
+REMEDIES = OF_RANGES + OF_CURVATURE
+PROBABILITIES = SOFTMAXES - {"log_softmax"}
+SCORES = frozenset("linear addmm conv1d conv2d conv3d".split())
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """A regression loss on a squashed output that is out of reach or on a plateau."""
+    """What a loss cannot be asked of: curvature of straight pieces, a likelihood without logarithm.
+
+    Or a squashed output that is out of reach or on a plateau.
+    """
+    straight = straight_derivative(case.trace)
+    if straight is not None:
+        names = ", ".join(straight.functions)
+        said = f"it asks for a second derivative, and through {names} that is zero everywhere"
+        where = [module or "(model)" for module in straight.modules]
+        evidence = {"straight": float(len(where))}
+        yield found(CARD, "harmful", where, evidence, OF_CURVATURE, detail=said)
+        return
+    made = without_logarithm(case.trace)
+    if made is not None:
+        said = f"nll_loss takes logarithms of probabilities, not the raw scores of {made.function}"
+        if made.function in PROBABILITIES:
+            said = f"nll_loss takes logarithms of probabilities, not the values of {made.function}"
+        yield found(CARD, "harmful", [made.module or "(model)"], {}, OF_LOGARITHMS, detail=said)
+        return
     seen = squashed_output(case.trace)
     if seen is None:
         return
@@ -59,7 +94,7 @@ def find(case: Case) -> Iterable[Finding]:
             said = f"{squash.function} goes from {low:g} up, {targets}"
         # Where it misses all there is to learn, one value at the edge is the best it can do.
         severity = "broken" if missed >= 1 else "harmful"
-        yield found(CARD, severity, where, evidence, REMEDIES, detail=said)
+        yield found(CARD, severity, where, evidence, OF_RANGES, detail=said)
         return
     flat = [
         a
@@ -69,7 +104,16 @@ def find(case: Case) -> Iterable[Finding]:
     if flat and not shut_by_weights(case.trace) and not converged(case):
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
-        yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
+        yield found(CARD, "harmful", where, evidence, OF_RANGES, detail=said)
+
+
+def without_logarithm(trace: Trace) -> Operation | None:
+    """What makes probabilities, or a layer's raw scores, that nll_loss reads as they are."""
+    for loss in loss_operations(trace):
+        made = made_by(trace, loss) if loss.function == "nll_loss" else None
+        if made is not None and made.function in PROBABILITIES | SCORES:
+            return made
+    return None
 
 
 def _as_given(case: Case, loss: Operation) -> bool:
@@ -94,7 +138,7 @@ def find_flat(case: Case) -> Iterable[Finding]:
     known = case.laboratory.shuffled_ratio() is not None
     evidence = {"tensors": float(len(trained))}
     severity = "broken" if known else "note"
-    yield found(CARD, severity, dict.fromkeys(where), evidence, REMEDIES, detail=said)
+    yield found(CARD, severity, dict.fromkeys(where), evidence, OF_RANGES, detail=said)
 
 
 CAUSE = Cause(card=CARD, find=find, otherwise=find_flat)

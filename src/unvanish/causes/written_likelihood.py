@@ -26,9 +26,12 @@ def likelihood_went_up(case: Case) -> int | None:
     if loss is None or loss >= 0 or trace.loss_operation is None:
         return None
     flow, start = Dataflow(trace), trace.loss_operation
-    terms, pending = list[int](), [start]
+    terms, pending, seen = list[int](), [start], set[int]()
     while pending:
         index = pending.pop()
+        if index in seen:
+            continue
+        seen.add(index)
         signals = [m for m in flow[index].inputs if m is not None and m in flow.trained]
         if _is_labelled(case, flow, index):
             terms.append(index)

@@ -33,12 +33,10 @@ CARD = Card(
 )
 
 REMEDIES = ("flip-sign",)
-BOUNDED = frozenset(
-    ("NllLoss", "NllLoss2D", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "LogSoftmax")
-)
+BOUNDED = frozenset(("MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "LogSoftmax"))
 _LAYERS = frozenset("linear conv1d conv2d conv3d addmm bilinear".split())
 UPHILL = -0.5
-"""Momentum and decay bend a step; a cosine below -1/2 is more than sixty degrees uphill."""
+"""A step may be bent by what scales its entries; below -1/2 it is more than sixty degrees uphill."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -94,8 +92,10 @@ def _end(case: Case) -> str:
 def _uphill(case: Case) -> Iterable[Finding]:
     """A first step that goes against descent, whatever the optimizer is set to."""
     base = case.laboratory.rehearsal()
-    if base is not None and _decays(case) and _descent(base) < UPHILL:
-        base = case.laboratory.rehearsal(decay=False)  # what decay takes is not asked for the sign
+    if base is not None and _descent(base) < UPHILL:
+        # What decay takes, and what gradients left behind that were right before an overshoot, is
+        # not asked for the sign.
+        base = case.laboratory.rehearsal(decay=False, momentum=False)
     if base is None:
         return
     cosine = _descent(base)
@@ -126,11 +126,6 @@ def _rewards_misfit(case: Case) -> bool:
     return case.laboratory.falls_with_misfit() is True
 
 
-def _decays(case: Case) -> bool:
-    groups = case.optimizer.groups if case.optimizer is not None else ()
-    return any(group.weight_decay for group in groups)
-
-
 def _severity(case: Case, upward: list[ParameterGroup]) -> str:
     """A loss is not to be climbed; a reward, a likelihood, a critic's gap is.
 
@@ -154,12 +149,18 @@ def negated_loss(trace: Trace) -> Op | None:
     if loss is None or not loss < 0 or not trace.ops:  # NaN is not negative either
         return None
     terms: list[tuple[Op, bool]] = []
+    likelihood: Op | None = None
     summed = False
     pending = [(0, False, False)]
     while pending:
         index, minus, reduced = pending.pop()
         op = trace.ops[index]
-        if op.kind in BOUNDED:
+        if op.kind in _LIKELIHOODS and len(op.edges) == 1 and op.edges[0].target is not None:
+            likelihood = (
+                op  # minus the picked entries: bounded only if these are logarithms of shares
+            )
+            pending.append((op.edges[0].target, not minus, True))
+        elif op.kind in BOUNDED:
             terms.append((op, minus != (op.kind == "LogSoftmax")))  # that one is never positive
         elif op.kind in _SUMS and not reduced and len(op.edges) == 2:
             summed = True
@@ -177,9 +178,10 @@ def negated_loss(trace: Trace) -> Op | None:
     # A factor may be negative, too. Of one term the value of the loss tells its sign; of several it
     # does not: what is taken off them may be a number.
     turned = not summed or all(minus for _, minus in terms)
-    return terms[0][0] if terms and turned else None
+    return (likelihood or terms[0][0]) if terms and turned else None
 
 
+_LIKELIHOODS = frozenset(("NllLoss", "NllLoss2D"))
 _SUMS = frozenset(("Add", "Sub"))
 _ON_SAMPLES = frozenset(("Neg", "Mean", "Sum", "Gather"))
 _ON_SCALARS = _ON_SAMPLES | {"Mul", "Div"}

@@ -1,6 +1,5 @@
 """A rehearsal: a few real optimizer steps on a copy, and what each of them did."""
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from unvanish.preserve import Guard
 from unvanish.probe.graph import nodes_behind
 from unvanish.signals import count_zeros, inner, l2, l2_each
+from unvanish.training.optimizer_copy import asks_for_closure
 
 EVALUATED = 4
 """Batches on which the loss before and after is taken."""
@@ -146,7 +146,7 @@ def _take(
         _backward(again, twin)
         return again
 
-    if inspect.signature(type(optimizer).step).parameters["closure"].default is not None:
+    if asks_for_closure(optimizer):
         cast(Any, optimizer).step(closure)
         return
     optimizer.zero_grad()

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import platform
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ import unvanish
 from unvanish.layers import find_layers
 from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import Call
-from unvanish.probe.flow_readings import activation_readings, find_cuts, nonfinite_forward
+from unvanish.probe.flow_readings import activation_readings, find_cuts
 from unvanish.probe.gate import directions, gate
 from unvanish.probe.gradients import GradientReader
 from unvanish.probe.ledger import build_ops
+from unvanish.probe.nonfinite_records import nonfinite_records
 from unvanish.probe.parameter_records import parameter_records
 from unvanish.probe.prediction import with_predictions
 from unvanish.probe.profiles import profiles
@@ -27,7 +28,6 @@ from unvanish.probe.strangers import stranger_records
 from unvanish.trace import (
     Conditions,
     Layer,
-    Nonfinite,
     Op,
     Operation,
     Trace,
@@ -72,10 +72,7 @@ def assemble(
         profiles=profiles(first, ops, index_of),
         cuts=find_cuts(first.flow, {p.name for p in parameters if p.state == "none"}),
         strangers=stranger_records(first, ops, index_of),
-        nonfinite=(
-            *nonfinite_forward(first.flow, first.loss),
-            *_nonfinite_backward(first, ops, index_of),
-        ),
+        nonfinite=nonfinite_records(sights, ops, index_of),
         operations=tuple(_operation(call) for call in first.flow.calls),
         loss_operation=first.flow.loss_call,
         conditions=_conditions(model, sights, conditions),
@@ -143,48 +140,6 @@ def _outputs(layers: Sequence[Layer], sight: Sight, index_of: dict[int, int]) ->
         if index_of.get(node) == layers[0].output and len(call.output_shape) > 1:
             return call.output_shape[1 if len(call.output_shape) > 3 else -1]
     return None
-
-
-def _nonfinite_backward(
-    sight: Sight, ops: Sequence[Op], index_of: dict[int, int]
-) -> list[Nonfinite]:
-    """The first op that turns a finite gradient into NaN or Inf on the way to some parameter."""
-    poisoned = {op.index for op in ops if op.parameter is not None and op.nonfinite}
-    names: dict[int, set[str]] = {}
-    for op in reversed(ops):
-        mine = {op.parameter} if op.index in poisoned and op.parameter else set[str]()
-        for edge in op.edges:
-            if edge.target is not None and edge.nonfinite:
-                mine |= names.get(edge.target, set())
-        names[op.index] = mine
-    for node, limits, zeros in sight.first_bad or _first_bad(sight, ops):
-        if node not in index_of or not names[index_of[node]]:
-            continue
-        op = ops[index_of[node]]
-        return [
-            Nonfinite(
-                phase="backward",
-                operation=op.kind,
-                module=op.module,
-                call=op.call,
-                kind="nonfinite",
-                count=sum(edge.nonfinite or 0 for edge in op.edges),
-                input_min=limits[0] if limits else None,
-                input_max=limits[1] if limits else None,
-                input_zeros=zeros if limits else None,
-                parameters=tuple(sorted(names[op.index])),
-            )
-        ]
-    return []
-
-
-def _first_bad(
-    sight: Sight, ops: Sequence[Op]
-) -> Iterator[tuple[int, tuple[float, float] | None, int]]:
-    """Ops that got a finite gradient and passed on one that is not, where nobody looked closer."""
-    for op in ops:
-        if op.nonfinite == 0 and any(edge.nonfinite for edge in op.edges):
-            yield sight.order[op.index], None, 0
 
 
 def _conditions(model: nn.Module, sights: list[Sight], given: dict[str, Any]) -> Conditions:

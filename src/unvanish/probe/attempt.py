@@ -54,8 +54,8 @@ class _Observation:
         for index, batch in enumerate(taken):
             sight = self._see(batch, index)
             self.gradients.read(sight.parameter_arrivals())
-            if index == 0 and self.gradients.any_nonfinite():
-                sight.first_bad = self._locate(batch)
+            if not any(s.first_bad for s in sights) and self.gradients.any_nonfinite():
+                sight.first_bad = self._locate(batch, index)
             sights.append(sight)
         trace = assemble(
             self.model, sights, self.activations, self.gradients, self._conditions(taken)
@@ -63,11 +63,11 @@ class _Observation:
         marked = (replace(p, written=p.name in self.written) for p in trace.parameters)
         return replace(trace, parameters=tuple(marked)) if self.written else trace
 
-    def _locate(self, batch: Any) -> list[tuple[int, tuple[float, float] | None, int]]:
-        """Look again at the first batch, under the same seed, for the op that made NaN or Inf."""
+    def _locate(self, batch: Any, index: int) -> list[tuple[int, tuple[float, float] | None, int]]:
+        """Look again at the batch, under the same seed, for the op that made NaN or Inf."""
         with preserved(self.model, self.call.seed) as guard:
             again = _Observation(self.call, guard, self.differentiate_inputs)
-            return again._see(batch, 0, locating=True).first_bad
+            return again._see(batch, index, locating=True).first_bad
 
     def _conditions(self, taken: list[Any]) -> dict[str, Any]:
         sizes = [t.shape[0] for t in tensors_in(taken[0]) if t.dim()]

@@ -9,11 +9,10 @@ from unvanish.probe.flow import (
     NORMALIZING,
     REENTRANT,
     WEIGHTED,
-    WRITTEN_INFINITE,
     Flow,
 )
 from unvanish.probe.functions import LIMITING
-from unvanish.trace import Activation, Cut, Nonfinite
+from unvanish.trace import Activation, Cut
 
 
 def activation_readings(reader: ActivationReader, flow: Flow) -> tuple[Activation, ...]:
@@ -208,36 +207,3 @@ def _reenters(flow: Flow, index: int, to_loss: Iterable[int], left: int) -> bool
 
 
 _MAKERS = frozenset(("tensor", "as_tensor", "asarray", "full"))
-
-
-def nonfinite_forward(flow: Flow, loss: float) -> list[Nonfinite]:
-    """The first op that made NaN or Inf out of finite numbers and led to a loss that is neither.
-
-    An infinity that the loss survives was meant (a masked score); so is one written on purpose.
-    """
-    if math.isfinite(loss) or not flow.bad:
-        return []
-    leading = flow.ancestors([flow.loss_call]) if flow.loss_call is not None else None
-    candidates = [bad for bad in flow.bad if leading is None or bad.call in leading]
-    made = [bad for bad in candidates if bad.nans] + [
-        bad for bad in candidates if flow.calls[bad.call].function not in WRITTEN_INFINITE
-    ]
-    if not made:
-        return []
-    bad = min(made, key=lambda b: b.call)
-    call = flow.calls[bad.call]
-    return [
-        Nonfinite(
-            phase="forward",
-            operation=call.function,
-            module=call.module,
-            call=call.number,
-            kind="nan" if bad.nans else "inf",
-            count=bad.nans + bad.infinite,
-            input_min=bad.low,
-            input_max=bad.high,
-            input_zeros=bad.zeros,
-            parameters=bad.leaves,
-            came_in=bad.came_in,
-        )
-    ]

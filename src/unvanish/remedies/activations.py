@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from unvanish.causes.cause import Finding
+from unvanish.causes.straight_derivatives import STRAIGHT
 from unvanish.errors import BadInput
 from unvanish.remedies.chart import depth, held_function, hidden_activations, is_own_module
 from unvanish.remedies.drafts import initialise, replaced, rewritten
@@ -30,7 +31,7 @@ SWAP = RemedyCard(
     title="an activation that passes the gradient",
     what="Each hidden activation gives way to a leaky ReLU, GELU or SiLU with the initial values "
     "that unvanish.init.critical_ finds for it, or to SELU with LeCun's (variance 1 / "
-    "fan-in).",
+    "fan-in). Where the loss takes second derivatives: to tanh, on the weights as they are.",
     harms="What was learned with the old function is lost. By itself no activation carries a "
     "gradient through a hundred layers: the initial values must fit.",
     reference="He et al. 2015, arXiv:1502.01852; Hendrycks and Gimpel 2016, arXiv:1606.08415; Klambauer "
@@ -70,7 +71,15 @@ def tailor(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def swap(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """Each of the four, where it is another function than the one that is there."""
+    """Each of the four, where it is another function than the one that is there.
+
+    Where it is curvature that is missing: tanh, on the weights as they are.
+    """
+    if finding.name == "unfit-loss":
+        if "straight" in finding.evidence:
+            smooth = Part(type="torch.nn.Tanh")
+            yield exchanged(patient, lambda old: smooth if old in STRAIGHT else None, "tanh")
+        return
     for module, function, method in ALTERNATIVES:
         part = Part(type=f"torch.nn.{module}")
         edits = exchanged(
@@ -132,6 +141,6 @@ SWAP_ACTIVATION = Remedy(
     level="activation",
     keep="layers",
     safety="changes the function",
-    treats=("depth-decay", "collapsed-signal", "saturated-activation", "dead-units"),
+    treats=("depth-decay", "collapsed-signal", "saturated-activation", "dead-units", "unfit-loss"),
     plan=swap,
 )

@@ -7,6 +7,7 @@ from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.double_softmax import SIGMOIDS, TAKES_LOGITS
 from unvanish.causes.level import SQUASHING
 from unvanish.causes.single_unit_softmax import SOFTMAXES, is_single
+from unvanish.causes.unfit_loss import without_logarithm
 from unvanish.remedies.called import rewritten_call
 from unvanish.remedies.chart import flow, module_at
 from unvanish.remedies.drafts import advice, listed, replaced
@@ -83,10 +84,12 @@ def one_class(patient: Patient, finding: Finding) -> Iterable[Plan]:
 
 
 def logits(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """The identity where targets are out of reach; else the loss to use, or where it has to slope."""
+    """The identity where targets are out of reach, the logarithm that a likelihood takes; else words."""
     if is_flat(finding):
         yield _sloping(patient, finding)
         return
+    if "straight" in finding.evidence:
+        return  # no matter of ranges and units: swap-activation
     if "missed" in finding.evidence:
         graph = flow(patient)
         last = [i for i in sorted(graph.near_loss) if graph[i].function in SQUASHING]
@@ -94,6 +97,12 @@ def logits(patient: Patient, finding: Finding) -> Iterable[Plan]:
         edits = [_exchanged(patient, graph[i], IDENTITY) for i in here[-1:]]
         if edits and edits[0] is not None:
             yield (edits[0],)
+    made = without_logarithm(patient.diagnosis.trace)
+    if made is not None and made.dim is not None:
+        logarithm = Part(type="torch.nn.LogSoftmax", arguments={"dim": made.dim})
+        edit = _exchanged(patient, made, logarithm)
+        if edit is not None:
+            yield (edit,)
     yield advice(
         f"Give raw scores from {listed(finding.where)} to cross_entropy (classes) or "
         "binary_cross_entropy_with_logits (yes or no).",

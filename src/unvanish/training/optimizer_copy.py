@@ -1,6 +1,7 @@
 """The user's optimizer over the parameters of a copy: the original is never stepped."""
 
 import copy
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -92,6 +93,12 @@ def set_options(optimizer: torch.optim.Optimizer, rate: float, decay: bool, mome
             group["momentum"], group["nesterov"] = 0.0, False
         if not momentum and isinstance(group.get("betas"), tuple):
             group["betas"] = (0.0, *group["betas"][1:])
+
+
+def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its step has to be given a function that takes the loss again (LBFGS)."""
+    asked = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return asked is not None and asked.default is inspect.Parameter.empty
 
 
 def stand_in(

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 import math
 import time
 from collections.abc import Generator
@@ -17,7 +16,7 @@ from unvanish.preserve import preserved
 from unvanish.probe.compiled import eager
 from unvanish.randomness import seed_all, seeded
 from unvanish.surgery.controls import Controls
-from unvanish.training.optimizer_copy import set_options
+from unvanish.training.optimizer_copy import asks_for_closure, set_options
 from unvanish.training.reached import kept
 from unvanish.trial.arm import Arm
 from unvanish.trial.task import Task
@@ -74,8 +73,7 @@ class Running:
             self.model.train()
         if rate != 1:
             set_options(self.optimizer, rate, decay=True, momentum=True)
-        wants = inspect.signature(type(self.optimizer).step).parameters.get("closure")
-        self._closes = wants is not None and wants.default is inspect.Parameter.empty
+        self._closes = asks_for_closure(self.optimizer)
         self._losses: list[float] = []
         self._stopped, self._idle = False, True
         self.seconds = 0.0

@@ -1,0 +1,37 @@
+"""The derivative of a derivative through functions that are made of straight pieces: it is zero."""
+
+from dataclasses import dataclass
+
+from unvanish.causes.dataflow import Dataflow
+from unvanish.trace import Trace
+
+STRAIGHT = frozenset("relu leaky_relu prelu rrelu relu6 hardtanh threshold".split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Straight:
+    """The functions of straight pieces that were derived twice, and the modules they are in."""
+
+    functions: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+def straight_derivative(trace: Trace) -> Straight | None:
+    """What makes a second derivative that the loss asks for exactly zero on every sample.
+
+    A net of straight pieces has a slope and no curvature, whatever its weights are: a differential
+    equation of second order trains nothing of it. A smooth function on the way (of the loss, of a
+    factor that the output is multiplied by) gives a curvature of its own, and nothing is said.
+    """
+    flow = Dataflow(trace)
+    for index in sorted(flow.to_loss & flow.trained):
+        if flow[index].function != "grad" or flow[index].output_rms != 0:
+            continue
+        behind = flow.ancestors([index]) - {index}
+        bends = [flow[i] for i in sorted(behind) if flow[i].function in STRAIGHT]
+        if bends and any(flow[i].function == "grad" and flow[i].output_rms for i in behind):
+            return Straight(
+                functions=tuple(dict.fromkeys(op.function for op in bends)),
+                modules=tuple(dict.fromkeys(op.module for op in bends)),
+            )
+    return None
