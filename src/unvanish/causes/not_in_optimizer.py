@@ -50,7 +50,9 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     loop = case.laboratory.loop()
     if loop is not None and not loop.steps and loop.calls >= LONGEST_ACCUMULATION:
         said = f"are never stepped: step was called {loop.calls} times, the optimizer's step never"
-        yield _found("broken", [n for g in case.optimizer.groups for n in g.parameters], said)
+        moved = loop.final != loop.initial  # by a method of another name, or by hand
+        if not moved:
+            yield _found("broken", [n for g in case.optimizer.groups for n in g.parameters], said)
     if standing:
         yield _found("broken", standing, "are in a parameter group with learning rate 0")
     doubled = [name for name in case.optimizer.duplicated if name in names]

@@ -70,7 +70,8 @@ def _well(case: Case, base: Rehearsal, smaller: Rehearsal, rate: float) -> Rehea
     """
     if smaller.fell > 0 and clearly_better(smaller, base) and not goes_by(case, base, rate):
         return smaller
-    later = case.laboratory.rehearsal(rate=rate, share=LONGER) if went_dead(base) else None
+    dead = went_dead(base, case.trace.conditions.batches)
+    later = case.laboratory.rehearsal(rate=rate, share=LONGER) if dead else None
     return later if later is not None and later.finite and later.final < base.final else None
 
 
@@ -79,10 +80,14 @@ def thrown(base: Rehearsal) -> bool:
     return not base.finite or any(replaced(m) for m in base.weights)
 
 
-def went_dead(run: Rehearsal) -> bool:
-    """Whether every tensor began with a gradient and ended with exactly none, short of a loss of zero."""
+def went_dead(run: Rehearsal, batches: int) -> bool:
+    """Whether every tensor began with a gradient and no batch gives it one, short of a loss of zero.
+
+    In the end a batch may be done that others are not: each one must have been met since.
+    """
     begun = [m for m in run.movements if m.gradient and m.gradient[0]]
-    return run.finite and run.final != 0 and bool(begun) and all(m.gradient[-1] == 0 for m in begun)
+    met = begun and len(run.losses) > batches and run.finite and run.final != 0
+    return bool(met) and all(not any(m.gradient[-batches:]) for m in begun)
 
 
 def replaced(movement: Movement) -> bool:
@@ -166,7 +171,7 @@ def largest(movement: Movement) -> float:
 def clear(case: Case) -> dict[str, float] | None:
     """Steps that went well."""
     base = case.laboratory.rehearsal()
-    if base is None or base.fell <= 0 or not base.weights or went_dead(base):
+    if base is None or base.fell <= 0 or not base.weights:
         return None
     largest_of_all = max(largest(m) for m in base.weights)
     return {"steps": float(len(base.losses)), "update_to_weight": largest_of_all}

@@ -5,13 +5,11 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.dataflow import VIEWS, Dataflow
 from unvanish.causes.init_scale import shut_by_weights
 from unvanish.causes.level import (
     converged,
     is_given,
-    loss_operations,
-    made_by,
     squashed_output,
 )
 from unvanish.causes.saturated_activation import MOSTLY
@@ -108,11 +106,21 @@ def find(case: Case) -> Iterable[Finding]:
 
 
 def without_logarithm(trace: Trace) -> Operation | None:
-    """What makes probabilities, or a layer's raw scores, that nll_loss reads as they are."""
-    for loss in loss_operations(trace):
-        made = made_by(trace, loss) if loss.function == "nll_loss" else None
-        if made is not None and made.function in PROBABILITIES | SCORES:
-            return made
+    """What makes probabilities, or a layer's raw scores, that nothing but nll_loss reads for the loss.
+
+    What else reads them may be the part of the loss that bounds it (their logsumexp). A sum of
+    probabilities that is not negative was made so by somebody who knew (one minus each).
+    """
+    flow = Dataflow(trace)
+    for index in sorted(flow.to_loss):
+        made = flow.argument(index) if flow[index].function == "nll_loss" else None
+        if made is None or flow[made].function not in PROBABILITIES | SCORES:
+            continue
+        readers = (flow.descendants([made]) & flow.to_loss) - flow.descendants([index])
+        alone = all(flow[reader].function in VIEWS for reader in readers - {made})
+        bounded = flow[made].function in PROBABILITIES and (trace.conditions.loss or 0.0) >= 0
+        if alone and not bounded:
+            return flow[made]
     return None
 
 

@@ -128,7 +128,8 @@ def complete(
 ) -> None:
     """Give a copy, its groups in place, what torch leaves out: LBFGS has its own list of parameters.
 
-    That list is the one of its group, and stays so: what joins the group is in it, too.
+    That list is the one of its group, and stays so: what joins the group is in it, too. One that
+    steps another one inside (SAM) gets a copy of that.
     """
     own = original.param_groups[0]["params"]
     for name, value in vars(original).items():
@@ -138,3 +139,9 @@ def complete(
             setattr(made, name, made.param_groups[0]["params"] if value is own else copied)
         elif name not in vars(made) and isinstance(value, int | float | None):
             setattr(made, name, value)
+        elif name not in vars(made) and isinstance(value, torch.optim.Optimizer):
+            inner = copy.deepcopy(value, cast(dict[int, Any], dict(mates)))
+            complete(inner, value, mates)
+            if value.param_groups is original.param_groups:
+                inner.param_groups = made.param_groups
+            setattr(made, name, inner)
