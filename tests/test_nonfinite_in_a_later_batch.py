@@ -168,3 +168,19 @@ def test_a_masked_row_of_the_second_batch() -> None:
     found = diagnosis.findings[0]
     assert (found.name, found.where[0]) == ("nonfinite-backward", "attention")
     assert "of batch 2" in (found.detail or "")
+
+
+def test_a_loss_of_two_thousand_terms() -> None:
+    """One for each time step: the term that is not finite is counted."""
+    model = nn.Linear(3, 1)
+    batch = torch.randn(8, 3), torch.randn(8, 1)
+
+    def summed(outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = (outputs - targets).square().mean()
+        for _ in range(2000):
+            loss = loss + 1e-3 * outputs.mean()
+        return loss + torch.log(0 * outputs.square()).mean()
+
+    [found] = unvanish.diagnose(model, batch, summed).findings
+    assert found.name == "nonfinite-forward"
+    assert "term 2002 of 2002 of the loss" in (found.detail or "")

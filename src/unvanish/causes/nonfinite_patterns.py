@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from unvanish.causes.dataflow import Dataflow
 from unvanish.trace import Nonfinite, Op, Operation, Trace
 
 _LOGARITHMS = frozenset("log log2 log10 log1p logit xlogy".split())
@@ -62,7 +63,8 @@ def loss_term(trace: Trace, bad: Nonfinite) -> tuple[int, int] | None:
     if index is None or trace.loss_operation is None:
         return None
     terms = _terms(trace, trace.loss_operation)
-    hit = [place for place, term in enumerate(terms, 1) if index in _ancestors(trace, term)]
+    reached = Dataflow(trace).descendants([index])
+    hit = [place for place, term in enumerate(terms, 1) if term in reached]
     return (hit[0], len(terms)) if len(terms) > 1 and len(hit) == 1 else None
 
 
@@ -73,27 +75,23 @@ def _made(operation: Operation, bad: Nonfinite) -> bool:
 
 
 def _terms(trace: Trace, start: int) -> list[int]:
-    operation = trace.operations[start]
-    scalar = not operation.output_shape or operation.output_shape == (1,)
-    if operation.function.strip("_").lstrip("ir") not in ("add", "sub") or not scalar:
-        if operation.function in ("mul", "div", "truediv") and len(_known(operation.inputs)) == 1:
-            return _terms(trace, _known(operation.inputs)[0])  # a sum times a plain number
-        return [start]
-    return [term for made in _known(operation.inputs) for term in _terms(trace, made)]
+    pending, terms = [start], list[int]()
+    while pending:
+        index = pending.pop()
+        operation = trace.operations[index]
+        made = _known(operation.inputs)
+        scalar = not operation.output_shape or operation.output_shape == (1,)
+        summed = operation.function.strip("_").lstrip("ir") in ("add", "sub") and scalar
+        scaled = operation.function in ("mul", "div", "truediv") and len(made) == 1
+        if summed or scaled:  # scaled: a sum times a plain number
+            pending += reversed(made)
+        else:
+            terms.append(index)
+    return terms
 
 
 def _known(inputs: Iterable[int | None]) -> list[int]:
     return [made for made in inputs if made is not None]
-
-
-def _ancestors(trace: Trace, start: int) -> set[int]:
-    seen, pending = {start}, [start]
-    while pending:
-        for made in _known(trace.operations[pending.pop()].inputs):
-            if made not in seen:
-                seen.add(made)
-                pending.append(made)
-    return seen
 
 
 def _dtype(trace: Trace, bad: Nonfinite) -> str | None:
