@@ -75,7 +75,7 @@ def test_a_loss_that_is_no_number(loss: Loss, bad: Tensor, operation: str, stepp
         found = diagnosis.findings[0]
         assert (found.name, found.severity) == ("nonfinite-forward", "broken")
         assert operation in (found.detail or "")
-        told = f"of batch {len(before) + 1}" in (found.detail or "")
+        told = f"met in batch {len(before) + 1}" in (found.detail or "")
         assert told == bool(before)
         [record] = [bad for bad in diagnosis.trace.nonfinite if bad.phase == "forward"]
         assert record.batch == len(before)
@@ -97,7 +97,7 @@ def test_a_gradient_that_is_no_number(stepped: bool) -> None:
         assert (found.name, found.severity) == ("nonfinite-backward", "broken")
         assert "weight" in found.where
         assert "Sqrt" in (found.detail or "")
-        assert (f"of batch {len(before) + 1}" in (found.detail or "")) == bool(before)
+        assert (f"met in batch {len(before) + 1}" in (found.detail or "")) == bool(before)
         out = {item.name for item in diagnosis.ruled_out}
         assert "nonfinite-backward" not in out
         assert "nonfinite-forward" in out  # of this one the loss is a number in all batches
@@ -167,7 +167,7 @@ def test_a_masked_row_of_the_second_batch() -> None:
     diagnosis = unvanish.diagnose(Attending(True), [whole, ((x, lengths), wanted)], nn.MSELoss())
     found = diagnosis.findings[0]
     assert (found.name, found.where[0]) == ("nonfinite-backward", "attention")
-    assert "of batch 2" in (found.detail or "")
+    assert "met in batch 2" in (found.detail or "")
 
 
 def test_a_loss_of_two_thousand_terms() -> None:

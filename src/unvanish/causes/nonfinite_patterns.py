@@ -53,8 +53,8 @@ def backward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
 def described(bad: Nonfinite, pattern: str | None, term: tuple[int, int] | None = None) -> str:
     """The op with what happened at it, in which batch and, where known, in which term of the loss."""
     said = bad.operation if pattern is None else f"{bad.operation} ({pattern})"
-    said = said if not bad.batch else f"{said} of batch {bad.batch + 1}"
-    return said if term is None else f"{said}, term {term[0]} of {term[1]} of the loss,"
+    said = said if term is None else f"{said}, term {term[0]} of {term[1]} of the loss,"
+    return said if not bad.batch else f"{said} met in batch {bad.batch + 1},"
 
 
 def loss_term(trace: Trace, bad: Nonfinite) -> tuple[int, int] | None:

@@ -45,6 +45,9 @@ def try_changes(
         laboratory: what makes the changes on copies.
     """
     before = named(trace)
+    if any(bad.batch for bad in trace.nonfinite):
+        # The copies meet the first batch, which shows nothing of what a later one has.
+        before = tuple(name for name in before if not name.startswith("nonfinite-"))
     if not before:
         return ()
     tried: list[WhatIf] = []
