@@ -121,6 +121,7 @@ WORDS = {
     "smallest": marked("smallest entry other than zero"),
     "steps": marked("steps"),
     "steps_needed": marked("steps to change a weight by its own size"),
+    "straight": marked("modules of straight pieces"),
     "sublayers": marked("residual sums in a row"),
     "target_high": marked("largest target"),
     "target_low": marked("smallest target"),
