@@ -193,3 +193,46 @@ def test_cross_entropy_in_two_parts_is_cross_entropy() -> None:
     x, y = batch()
     scores = net(None)(x)
     assert torch.allclose(by_hand(scores, y), F.cross_entropy(scores, y))
+
+
+def called_again(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Cross entropy and the absolute error of shares, from two calls of the net."""
+    return F.cross_entropy(model(x), y) + 2 * F.nll_loss(F.softmax(model(x), 1), y)
+
+
+def rewarded(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The expected reward of what was tried, by importance: no logarithm belongs there."""
+    tried = torch.arange(len(y)) % 5
+    each = F.nll_loss(F.softmax(model(x), 1), tried, reduction="none")
+    return (each * (tried == y).float() * 5).mean()
+
+
+class Directions(nn.Module):
+    """Cosines with fixed prototypes: they end at one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 8))
+        self.register_buffer("prototypes", F.normalize(torch.randn(5, 8), dim=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.normalize(self.body(x), dim=1), self.get_buffer("prototypes"))
+
+
+@pytest.mark.parametrize("loss", [called_again, rewarded])
+def test_losses_that_mean_probabilities_are_quiet(loss: Callable[..., Tensor]) -> None:
+    model = net(None)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    x, y = batch()
+    for _ in range(60):  # the sum may be below zero once something is learned
+        optimizer.zero_grad()
+        loss(model, x, y).backward()
+        optimizer.step()
+    forward = lambda model, batch: loss(model, *batch)  # noqa: E731
+    diagnosis = unvanish.diagnose(model, (x, y), forward=forward, optimizer=optimizer)
+    assert diagnosis.healthy, [f.name for f in diagnosis.findings]
+
+
+def test_cosines_with_fixed_directions_are_quiet() -> None:
+    assert named(Directions(), steps=20) == []

@@ -163,3 +163,40 @@ def test_weights_that_move_without_the_optimizer() -> None:
     assert moves(by_hand, 1)
     diagnosis, _ = diagnosed(by_hand, 20)
     assert left_out(diagnosis) == []
+
+
+def learning_starts(first: int) -> Step:
+    """Samples are gathered before anything is learned of them."""
+    taken = [0]
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+        taken[0] += 1
+        if taken[0] > first:
+            backward_alone(model, optimizer, batch)
+            optimizer.step()
+
+    return step
+
+
+def test_a_memory_that_is_filled_first() -> None:
+    assert moves(learning_starts(100), 101)
+    diagnosis, _ = diagnosed(learning_starts(1000), 20)
+    assert left_out(diagnosis) == []
+
+
+def test_another_optimizer_that_moves_its_own() -> None:
+    """The one that is given holds the first layer and is never stepped."""
+    model = net()
+    first = torch.optim.SGD(model[0].parameters(), 0.05)
+    others = dict[int, torch.optim.Optimizer]()
+
+    def step(model: Any, optimizer: torch.optim.Optimizer, batch: Any) -> None:
+        mine = others.setdefault(id(model), torch.optim.SGD(model[2].parameters(), 0.05))
+        model.zero_grad()
+        F.mse_loss(model(batch[0]), batch[1]).backward()
+        mine.step()
+
+    diagnosis = unvanish.diagnose(
+        model, batch(), nn.MSELoss(), optimizer=first, step=step, steps=20
+    )
+    assert any({"0.weight", "0.bias"} <= set(f.where) for f in left_out(diagnosis))

@@ -144,3 +144,29 @@ def test_what_the_same_training_step_trains_later() -> None:
     optimizer = adam(model.parameters())
     diagnosis = diagnosed(model, judged, optimizer=optimizer, step=step, steps=5)
     assert "detached" not in [name for name, severity in named(diagnosis) if severity != "note"]
+
+
+def test_watched_players_of_a_game() -> None:
+    """The generator's optimizer is given, and its turn comes first in each step."""
+    torch.manual_seed(0)
+    game = nn.ModuleDict(
+        {
+            "G": nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)),
+            "D": nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1)),
+        }
+    )
+    of_g = torch.optim.Adam(game["G"].parameters(), 1e-3)
+    of_d = torch.optim.Adam(game["D"].parameters(), 1e-3)
+    softplus = nn.functional.softplus
+    with unvanish.watch(game, of_g, budget=None) as watching:
+        for _ in range(60):
+            noise, real = torch.randn(64, 4), 1 + 0.3 * torch.randn(64, 2)
+            of_g.zero_grad()
+            softplus(-game["D"](game["G"](noise))).mean().backward()
+            of_g.step()
+            of_d.zero_grad()
+            with torch.no_grad():
+                made = game["G"](noise)
+            (softplus(-game["D"](real)).mean() + softplus(game["D"](made)).mean()).backward()
+            of_d.step()
+    assert "detached" not in {alarm.name for alarm in watching.alarms}

@@ -186,3 +186,62 @@ def test_an_optimizer_that_steps_another_one_inside() -> None:
     assert diagnosis.healthy
     assert not [spot for spot in diagnosis.blind_spots if "not possible" in spot]
     assert all(map(torch.equal, before, model.parameters()))
+
+
+class Decaying(torch.optim.Optimizer):
+    """Pulls all that it holds towards zero, with a gradient or without."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.mul_(1 - 0.01 * self.param_groups[0]["lr"])
+            if parameter.grad is not None:
+                parameter.sub_(parameter.grad, alpha=self.param_groups[0]["lr"])
+
+
+class Several(torch.optim.Optimizer):
+    """Steps others that it keeps in a container."""
+
+    def __init__(self, model: nn.Module, keep: Any) -> None:
+        every = list(model.parameters())
+        inner = [
+            Decaying([p for p in every if (p.ndim > 1) is matrix], 0.1) for matrix in (False, True)
+        ]
+        super().__init__(every, {"lr": 0.1})
+        self.param_groups = [group for one in inner for group in one.param_groups]
+        self.inner = keep(inner)
+
+    def step(self, closure: Any = None) -> None:
+        for one in self.inner.values() if isinstance(self.inner, dict) else self.inner:
+            one.step()
+
+
+@pytest.mark.parametrize("keep", [list, tuple, lambda several: dict(enumerate(several))])
+def test_optimizers_in_a_container_are_copied_with_it(keep: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    inputs = torch.randn(64, 8)
+    optimizer = Several(model, keep)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    diagnosis = unvanish.diagnose(
+        model, (inputs, inputs[:, :3].argmax(1)), F.cross_entropy, optimizer, steps=20
+    )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert "step-too-large" in {item.name for item in diagnosis.ruled_out}  # the copy did move
+
+
+def test_a_method_that_a_scheduler_wrapped_stays_with_the_original() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    optimizer = Several(model, list)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+    assert "step" in vars(optimizer)  # wrapped around the original
+    before = model.weight.detach().clone()
+    unvanish.diagnose(
+        model, (torch.randn(8, 4), torch.randint(2, (8,))), F.cross_entropy, optimizer, steps=5
+    )
+    assert torch.equal(model.weight, before)
+    assert scheduler.last_epoch == 0

@@ -98,3 +98,24 @@ def test_tanh_in_its_place_is_a_cure() -> None:
     assert treated.cured
     assert isinstance(treated.model, nn.Sequential)
     assert [type(treated.model[place]) for place in (1, 3)] == [nn.Tanh, nn.Tanh]
+
+
+class Held(nn.Module):
+    """Ends held by a factor, rectifiers to the third power, a head that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inside, self.head = nn.Linear(1, 32), nn.Linear(32, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x * (1 - x) * self.head(torch.relu(self.inside(x)) ** 3)
+
+
+def test_a_curvature_that_is_zero_at_the_start_only_is_quiet() -> None:
+    model = Held()
+    places = SPACE.clone().requires_grad_()
+    assert not derivative(derivative(model(places), places), places).any()
+    assert names(model, poisson) == []  # type: ignore[arg-type]

@@ -54,7 +54,8 @@ class _TooLarge:
             rise = self._rise
             since = rise.since - JUST_BEFORE
             thrown = _thrown(moment, since) | _grown_in_vain(moment, rise)
-            if thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise):
+            far = thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise)
+            if far and not _comes_back(moment, rise):
                 self._blamed = True
                 said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
                 return _sign(moment, thrown, rise.since, said)
@@ -188,6 +189,12 @@ def _above_first(moment: Moment) -> bool:
     half = len(latest) // 2
     falls = middle(latest[half:]) < (1 - FELL) * middle(latest[:half])
     return thrown_up and not falls and middle(latest) > first
+
+
+def _comes_back(moment: Moment, rise: Rise) -> bool:
+    """Whether the loss has come down from its highest since it rose, beyond what chance does."""
+    losses = moment.course.loss.last(WINDOW)[moment.course.loss.steps(WINDOW) >= rise.since]
+    return len(losses) > 0 and fall_beyond_chance(losses[int(np.argmax(losses)) :])
 
 
 def _left_first(moment: Moment) -> int:

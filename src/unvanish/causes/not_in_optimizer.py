@@ -33,7 +33,7 @@ CARD = Card(
 
 REMEDIES = ("complete-optimizer",)
 LONGEST_ACCUMULATION = 128
-"""Calls of a training step from one step of the optimizer to the next that somebody may have meant."""
+"""Backward calls from one step of the optimizer to the next that somebody may have meant."""
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -48,11 +48,11 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
     loop = case.laboratory.loop()
-    if loop is not None and not loop.steps and loop.calls >= LONGEST_ACCUMULATION:
+    loop, held = case.laboratory.loop(), [n for g in case.optimizer.groups for n in g.parameters]
+    if loop is not None and loop.unused >= LONGEST_ACCUMULATION and not loop.steps:
         said = f"are never stepped: step was called {loop.calls} times, the optimizer's step never"
-        moved = loop.final != loop.initial  # by a method of another name, or by hand
-        if not moved:
-            yield _found("broken", [n for g in case.optimizer.groups for n in g.parameters], said)
+        if loop.moved.isdisjoint(held):  # nor moved by a method of another name, or by hand
+            yield _found("broken", held, said)
     if standing:
         yield _found("broken", standing, "are in a parameter group with learning rate 0")
     doubled = [name for name in case.optimizer.duplicated if name in names]

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.dataflow import VIEWS, Dataflow
+from unvanish.causes.dataflow import Dataflow
+from unvanish.causes.forgotten_logarithm import PROBABILITIES, without_logarithm
 from unvanish.causes.init_scale import shut_by_weights
 from unvanish.causes.level import (
     converged,
@@ -13,9 +14,8 @@ from unvanish.causes.level import (
     squashed_output,
 )
 from unvanish.causes.saturated_activation import MOSTLY
-from unvanish.causes.single_unit_softmax import SOFTMAXES
 from unvanish.causes.straight_derivatives import straight_derivative
-from unvanish.trace import Operation, Trace
+from unvanish.trace import Operation
 
 CARD = Card(
     code="UV708",
@@ -45,8 +45,6 @@ OF_RANGES = ("logits-loss", "scale-target")
 OF_LOGARITHMS = ("logits-loss",)
 OF_CURVATURE = ("swap-activation",)
 REMEDIES = OF_RANGES + OF_CURVATURE
-PROBABILITIES = SOFTMAXES - {"log_softmax"}
-SCORES = frozenset("linear addmm conv1d conv2d conv3d".split())
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -103,25 +101,6 @@ def find(case: Case) -> Iterable[Finding]:
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
         yield found(CARD, "harmful", where, evidence, OF_RANGES, detail=said)
-
-
-def without_logarithm(trace: Trace) -> Operation | None:
-    """What makes probabilities, or a layer's raw scores, that nothing but nll_loss reads for the loss.
-
-    What else reads them may be the part of the loss that bounds it (their logsumexp). A sum of
-    probabilities that is not negative was made so by somebody who knew (one minus each).
-    """
-    flow = Dataflow(trace)
-    for index in sorted(flow.to_loss):
-        made = flow.argument(index) if flow[index].function == "nll_loss" else None
-        if made is None or flow[made].function not in PROBABILITIES | SCORES:
-            continue
-        readers = (flow.descendants([made]) & flow.to_loss) - flow.descendants([index])
-        alone = all(flow[reader].function in VIEWS for reader in readers - {made})
-        bounded = flow[made].function in PROBABILITIES and (trace.conditions.loss or 0.0) >= 0
-        if alone and not bounded:
-            return flow[made]
-    return None
 
 
 def _as_given(case: Case, loss: Operation) -> bool:

@@ -155,6 +155,7 @@ class Program:
         with self.at_rest(), self._lent(twin):
             batches = self.batches(least)
             initial = mean_loss(twin, batches[:EVALUATED], self.loss_of)
+            before = {name: p.detach().clone() for name, p in twin.named_parameters()}
             with recorder:
                 # Gradients may be gathered over several calls: two optimizer steps are waited for.
                 while calls < least or (len(recorder.steps) < 2 and calls < 8 * least):
@@ -166,4 +167,6 @@ class Program:
                 initial=initial,
                 final=mean_loss(twin, batches[:EVALUATED], self.loss_of),
                 rate=float(optimizer.param_groups[0]["lr"]),
+                moved=frozenset(n for n, p in twin.named_parameters() if not p.equal(before[n])),
+                unused=recorder.unused,
             )

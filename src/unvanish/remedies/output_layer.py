@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from unvanish.causes.cause import Finding
 from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.double_softmax import SIGMOIDS, TAKES_LOGITS
+from unvanish.causes.forgotten_logarithm import without_logarithm
 from unvanish.causes.level import SQUASHING
 from unvanish.causes.single_unit_softmax import SOFTMAXES, is_single
-from unvanish.causes.unfit_loss import without_logarithm
 from unvanish.remedies.called import rewritten_call
 from unvanish.remedies.chart import flow, module_at
 from unvanish.remedies.drafts import advice, listed, replaced

@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -126,22 +126,49 @@ def stand_in(
 def complete(
     made: torch.optim.Optimizer, original: torch.optim.Optimizer, mates: dict[int, Tensor]
 ) -> None:
-    """Give a copy, its groups in place, what torch leaves out: LBFGS has its own list of parameters.
+    """Give a copy what torch leaves out: what the optimizer remembers of its own, other optimizers too.
 
-    That list is the one of its group, and stays so: what joins the group is in it, too. One that
-    steps another one inside (SAM) gets a copy of that.
+    LBFGS has its own list of parameters. That list is the one of its group, and stays so: what joins
+    the group is in it, too. What is no data (a method that a scheduler wrapped around the original)
+    is left out, as it would act on the original.
     """
+    groups = zip(original.param_groups, made.param_groups, strict=True)
+    # One memo: what is shared, a group by two optimizers, stays shared.
+    memo: dict[int, Any] = {
+        **mates,
+        **{id(old): new for old, new in groups},
+        id(original): made,
+        id(original.param_groups): made.param_groups,
+        id(original.state): made.state,
+    }
     own = original.param_groups[0]["params"]
     for name, value in vars(original).items():
-        if name not in vars(made) and isinstance(value, list):
-            listed = cast(list[Any], value)
-            copied = [mates.get(id(item), item) for item in listed]
-            setattr(made, name, made.param_groups[0]["params"] if value is own else copied)
-        elif name not in vars(made) and isinstance(value, int | float | None):
-            setattr(made, name, value)
-        elif name not in vars(made) and isinstance(value, torch.optim.Optimizer):
-            inner = copy.deepcopy(value, cast(dict[int, Any], dict(mates)))
-            complete(inner, value, mates)
-            if value.param_groups is original.param_groups:
-                inner.param_groups = made.param_groups
-            setattr(made, name, inner)
+        if name in vars(made):
+            continue
+        if value is own:
+            setattr(made, name, made.param_groups[0]["params"])
+        elif _is_data(value):
+            setattr(made, name, copy.deepcopy(value, memo))
+            for inner in _optimizers_in(value):
+                complete(memo[id(inner)], inner, mates)
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it holds tensors, numbers, words and optimizers alone."""
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[Any, Any], value).items()
+        return all(_is_data(key) and _is_data(item) for key, item in pairs)
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_data, cast(Iterable[Any], value)))
+    if isinstance(value, Tensor):
+        return value.is_leaf
+    plain = int | float | str | torch.device | torch.dtype | torch.optim.Optimizer | None
+    return isinstance(value, plain)
+
+
+def _optimizers_in(value: Any) -> list[torch.optim.Optimizer]:
+    if isinstance(value, torch.optim.Optimizer):
+        return [value]
+    held = value.values() if isinstance(value, Mapping) else value
+    inside = cast(Iterable[Any], held) if isinstance(value, Mapping | list | tuple) else ()
+    return [item for item in inside if isinstance(item, torch.optim.Optimizer)]

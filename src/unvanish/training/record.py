@@ -66,7 +66,8 @@ class LoopRecord:
 
     ``initial`` and ``final`` are the mean loss over the same batches before and after; ``calls``
     is how often the step function was called, which is not the number of optimizer steps where
-    gradients are accumulated.
+    gradients are accumulated. ``moved`` are the names of parameters whose values changed, ``unused``
+    counts the backward calls since the last optimizer step.
     """
 
     calls: int
@@ -74,6 +75,8 @@ class LoopRecord:
     initial: float
     final: float
     rate: float
+    moved: frozenset[str] = frozenset()
+    unused: int = 0
 
     @property
     def fell(self) -> float:

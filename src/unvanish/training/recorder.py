@@ -227,6 +227,11 @@ class LoopRecorder:
                     parameter.grad.div_(self._divide)
         self._used = self._gradient_norm() / (scale or 1.0)
 
+    @property
+    def unused(self) -> int:
+        """Backward calls since the last step of the optimizer."""
+        return len(self._backwards)
+
     def _after_step(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
         if optimizer is self._optimizer:
             found = getattr(optimizer, "found_inf", None)
