@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.level import large_inputs, learns_as_with_scaled_inputs
-from unvanish.causes.saturated_activation import is_saturated, place
+from unvanish.causes.level import converged, large_inputs, learns_as_with_scaled_inputs
+from unvanish.causes.saturated_activation import MOSTLY, is_saturated, place
 from unvanish.causes.step_too_large import clearly_better, replaced, thrown
 from unvanish.causes.unscaled_target import far_targets
 from unvanish.experiments.altered_data import BOTH
 from unvanish.experiments.rehearsal import Rehearsal
-from unvanish.trace import Trace
+from unvanish.trace import Activation, Trace
 
 CARD = Card(
     code="UV706",
@@ -39,7 +39,9 @@ def find(case: Case) -> Iterable[Finding]:
     rms = large_inputs(case)
     if rms is None:
         return
-    saturated = [a for a in case.trace.activations if is_saturated(a)]
+    saturated = [a for a in case.trace.activations if _is_flat(a)]
+    if all(a.feeds_loss for a in saturated) and converged(case):
+        saturated = []  # answers that are sure and right
     if saturated:
         mended = case.laboratory.with_inputs_scaled()
         if mended is not None and not _saturated_places(mended):
@@ -53,7 +55,13 @@ def find(case: Case) -> Iterable[Finding]:
 
 
 def _saturated_places(trace: Trace) -> set[str]:
-    return {place(a) for a in trace.activations if is_saturated(a)}
+    return {place(a) for a in trace.activations if _is_flat(a)}
+
+
+def _is_flat(activation: Activation) -> bool:
+    """Whether nearly all units are flat, those of the output too: raw inputs drive all of them there."""
+    share = activation.saturated_share or 0.0
+    return is_saturated(activation) or (activation.feeds_loss and share >= MOSTLY)
 
 
 def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
@@ -82,5 +90,11 @@ def _mends(case: Case, base: Rehearsal, parts: str) -> bool:
 CAUSE = Cause(
     card=CARD,
     find=find,
-    explains=("saturated-activation", "step-too-large", "init-too-large", "dead-units"),
+    explains=(
+        "saturated-activation",
+        "step-too-large",
+        "init-too-large",
+        "dead-units",
+        "unfit-loss",
+    ),
 )
