@@ -35,6 +35,7 @@ CARD = Card(
     "Laarhoven 2017, arXiv:1706.05350 (scale-invariant weights)",
 )
 
+AVERAGING = frozenset(("batch_norm", "instance_norm"))
 UNSEEN = 10**-HARMFUL_DECADES
 """A share whose square is lost in float32: so small that it looks like nothing."""
 
@@ -49,7 +50,7 @@ def find(case: Case) -> Iterable[Expected]:
 def _bias_before_norm(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
     names: list[str] = []
     for index in sorted(flow.to_loss):
-        if flow[index].function not in ("batch_norm", "instance_norm"):
+        if flow[index].function not in AVERAGING:
             continue
         source = flow.argument(index)
         if source is not None and data_of(flow, source) is not None:
@@ -112,9 +113,11 @@ def _scale_invariant(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
         for p in reached
         if (p.gradient_norm or 0.0) < UNSEEN * top and (p.elasticity or 0.0) >= UNSEEN * effect
     }
+    # On its running averages a norm divides by a number that the weights did not make.
+    dividing = NORMALIZING if trace.conditions.training else NORMALIZING - AVERAGING
     names: list[str] = []
     for index in sorted(flow.to_loss):
-        source = flow.argument(index) if flow[index].function in NORMALIZING else None
+        source = flow.argument(index) if flow[index].function in dividing else None
         if source is not None and data_of(flow, source) is not None:
             names += [name for name in flow[source].parameters if name in small]
     if names:
