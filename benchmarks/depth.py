@@ -117,9 +117,9 @@ def report(records: Path) -> str:
         "command says --search 3), judged on the validation part; the best one on each of the "
         "seeds, trained on both and judged on the test part. With --no-search: the middle rate. "
         "Seconds are the processor's (the clock's in runs that did not note them). A run ends early "
-        "where its loss is no longer finite and, in the rows of 1,000 layers and more that were run "
-        "last, where all samples get the same answer but for rounding at three tenths of its "
-        "steps in a row."
+        "where its loss is no longer finite; and, in rows run since that was added (activations and "
+        "transformers on their second tasks, most of 1,000 layers and more), where at three tenths "
+        "of its steps in a row all samples get the same answer but for rounding."
     ]
     return "\n".join(lines) + "\n"
 

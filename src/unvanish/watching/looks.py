@@ -15,6 +15,8 @@ from unvanish.causes.cause import Case, Finding
 from unvanish.diagnosis import Diagnosis, judge, rank
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.probe.live import LiveLook
+from unvanish.shards import local_shard
+from unvanish.trace import Trace
 from unvanish.training.optimizer import read_optimizer
 from unvanish.watching.budget import Budget
 from unvanish.watching.stepping import STEPPING
@@ -111,6 +113,7 @@ class Looks:
             return None
         beside = [*self._optimizers[1:], *STEPPING.since(self._began + 1)]
         reading = read_optimizer(self._optimizers[0], self._model, beside)
+        trace = _less_reached(trace, self._model)
         case = Case(trace=trace, laboratory=Laboratory(), optimizer=reading)
         self.diagnosis = judge(case, CAUSES)
         if self._scale > 1:
@@ -135,6 +138,24 @@ class Looks:
         if self._live is not None:
             self._live.abandon()
             self._live = None
+
+
+def _less_reached(trace: Trace, model: nn.Module) -> Trace:
+    """Cuts less the parameters that have a gradient all the same, now that the optimizer steps.
+
+    One backward call was seen. Another one of this step reached them: an actor's, after its critic's.
+    """
+    parameters = dict(model.named_parameters())
+
+    def has_gradient(name: str) -> bool:
+        gradient = parameters[name].grad if name in parameters else None
+        return gradient is not None and bool(local_shard(gradient.detach()).norm())
+
+    kept = [
+        replace(cut, parameters=tuple(n for n in cut.parameters if not has_gradient(n)))
+        for cut in trace.cuts
+    ]
+    return replace(trace, cuts=tuple(cut for cut in kept if cut.parameters))
 
 
 def _scaled(diagnosis: Diagnosis) -> Diagnosis:

@@ -200,7 +200,9 @@ class Steps:
             self._end_step()  # it steps again: what the others did not do, they did not do
         if self._watched.changed():
             self._readers_anew()
-        diagnosis = self._looks.gradients_ready(self.number)
+        # Read early in case, a step may have another backward call before it.
+        whole = self._compiled or not self._early
+        diagnosis = self._looks.gradients_ready(self.number) if whole else None
         if diagnosis is not None:
             self._judging.look(self.number, diagnosis)
         if self._current is None:
