@@ -15,6 +15,8 @@ def without_logarithm(trace: Trace) -> Operation | None:
     (their logsumexp). A weight for each sample makes an expected reward of it; a sum of probabilities
     that is not negative was made so by somebody who knew (one minus each).
     """
+    if not any(operation.function == "nll_loss" for operation in trace.operations):
+        return None
     flow = Dataflow(trace)
     for index in sorted(flow.to_loss):
         made = flow.argument(index) if flow[index].function == "nll_loss" else None

@@ -26,6 +26,8 @@ def straight_derivative(trace: Trace) -> Straight | None:
     output is multiplied by, may give a curvature of its own, at other weights if not at these (a head
     that starts at zero), and nothing is said.
     """
+    if not any(operation.function == "grad" for operation in trace.operations):
+        return None
     flow = Dataflow(trace)
     for index in sorted(flow.to_loss & flow.trained):
         if flow[index].function != "grad" or flow[index].output_rms != 0:

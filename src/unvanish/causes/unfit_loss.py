@@ -8,11 +8,7 @@ from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.forgotten_logarithm import PROBABILITIES, without_logarithm
 from unvanish.causes.init_scale import shut_by_weights
-from unvanish.causes.level import (
-    converged,
-    is_given,
-    squashed_output,
-)
+from unvanish.causes.level import converged, is_given, squashed_output
 from unvanish.causes.saturated_activation import MOSTLY
 from unvanish.causes.straight_derivatives import straight_derivative
 from unvanish.trace import Operation
