@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from distributed_end import leave
 from distributed_sharded import STEPS, Dense, loss_of, own_part, with_or_without
 from torch import nn
 
@@ -51,3 +52,4 @@ def train(kind: str, folder: Path, watched: bool) -> None:
 
 if __name__ == "__main__":
     with_or_without(train)
+    leave()

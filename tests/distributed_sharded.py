@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from distributed_end import leave
 from torch import nn
 
 import unvanish
@@ -279,3 +280,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave()
