@@ -6,7 +6,7 @@ import numpy as np
 
 from unvanish.alarms.columns import Columns, Mask
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
-from unvanish.alarms.moment import Moment
+from unvanish.alarms.moment import WINDOW, Course, Moment
 from unvanish.causes import dead_units
 
 FEWEST = 10
@@ -27,7 +27,8 @@ class _Dead:
 
     *Nothing passes back.* All tensors from the first on get exactly zero, later ones do not.
 
-    *Nothing at all.* Every gradient is exactly zero, and the loss is not.
+    *Nothing at all.* Every gradient is exactly zero, and the loss is neither zero nor, after a
+    time in which it fell, at its lowest.
 
     A head whose loss was switched off, an expert that nobody asks, an embedding that no sample
     uses give zeros too; none of the three fits them.
@@ -43,6 +44,8 @@ class _Dead:
         if not dead.any():
             return UNSEEN if _all_zero(columns) and not _excused(moment) else AWAY
         if _all_zero(columns):
+            if columns["alive"][dead].any() and at_its_lowest(moment.course):
+                return UNSEEN  # died or met: a deep look tells (see suspicion.py)
             return _sign(moment, dead, "every gradient is exactly zero, and the loss is not")
         said = f"{int(dead.sum())} tensors get a gradient of exactly zero"
         # What ended in the middle of training may have been switched off on purpose.
@@ -60,6 +63,22 @@ def stopped(moment: Moment) -> Mask:
         return _nothing_in(columns, long) | _nothing_back(columns, long)
     whole = not _excused(moment) and not (long != columns.reached).any()
     return long if whole else np.zeros_like(long)
+
+
+def at_its_lowest(course: Course) -> bool:
+    """Whether the loss is nowhere lower than now, and was higher.
+
+    A loss whose margins are met, or that is held above a floor, stops there with every gradient
+    at exactly zero; so may a net that dies while zero is its best answer so far.
+    """
+    losses = course.loss.last(WINDOW)
+    return len(losses) > 0 and losses[-1] <= losses.min() < max(course.first_loss, losses.max())
+
+
+def ended(columns: Columns) -> bool:
+    """Whether every gradient is exactly zero, for long, where there was one."""
+    long = _long(columns)
+    return bool(long.any()) and _all_zero(columns) and bool(columns["alive"][long].any())
 
 
 def held_at_zero(columns: Columns, stopped_at: Mask) -> bool:

@@ -20,6 +20,8 @@ SETTLED = 20
 """Steps after which a loss should be below the one it began with."""
 FELL = 0.2
 """A fifth of the loss: less is no fall worth the weights."""
+SLIGHT = 0.01
+"""Of what the training has gained: a loss that gives back a hundredth of it has lost nothing."""
 JUMP = 2
 """From one step to the next no schedule doubles a rate that the training has already settled at."""
 
@@ -55,7 +57,7 @@ class _TooLarge:
             since = rise.since - JUST_BEFORE
             thrown = _thrown(moment, since) | _grown_in_vain(moment, rise)
             far = thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise)
-            if far and not _comes_back(moment, rise):
+            if far and not _slight(moment, rise) and not _comes_back(moment, rise):
                 self._blamed = True
                 said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
                 return _sign(moment, thrown, rise.since, said)
@@ -195,6 +197,18 @@ def _comes_back(moment: Moment, rise: Rise) -> bool:
     """Whether the loss has come down from its highest since it rose, beyond what chance does."""
     losses = moment.course.loss.last(WINDOW)[moment.course.loss.steps(WINDOW) >= rise.since]
     return len(losses) > 0 and fall_beyond_chance(losses[int(np.argmax(losses)) :])
+
+
+def _slight(moment: Moment, rise: Rise) -> bool:
+    """Whether the rise takes back less than a hundredth of what was gained, and is not tenfold.
+
+    A penalty of weights that are still swinging rises so, behind a loss that is met.
+    """
+    latest, reference = middle(moment.course.loss.last(LATEST)), rise.reference
+    if reference is None:
+        return False
+    gained = moment.course.first_loss - reference
+    return latest - reference < SLIGHT * gained and latest < 10 * reference
 
 
 def _left_first(moment: Moment) -> int:

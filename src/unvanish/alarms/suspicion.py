@@ -3,6 +3,7 @@
 import numpy as np
 
 from unvanish.alarms.columns import LARGE, Columns
+from unvanish.alarms.dead_units import ended
 from unvanish.alarms.gone import Gone
 from unvanish.alarms.moment import Course
 from unvanish.alarms.rising import LATEST, Rise
@@ -15,7 +16,7 @@ logarithm of the steps only."""
 
 
 class Suspicion:
-    """Tensors that lost their gradient, a loss that has risen, steps that stay large.
+    """Tensors that lost their gradient, all gradients gone, a loss that has risen, large steps.
 
     A loss rises for many reasons, and most of them are meant: another phase, another task, the
     other player's turn. Weights that are replaced in a few steps, step after step, may be meant too.
@@ -25,7 +26,7 @@ class Suspicion:
     def __init__(self) -> None:
         self._gone = Gone()
         self._rise, self._risen = Rise(), _Rarely()
-        self._thrown = _Rarely()
+        self._thrown, self._ended = _Rarely(), _Rarely()
 
     def see(self, columns: Columns, course: Course, step: int) -> bool:
         """Whether this step shows something that is new and worth a look."""
@@ -34,6 +35,7 @@ class Suspicion:
             self._gone.see(columns, course.steps),
             self._risen.see(self._rise.met, step),
             self._thrown.see(_stays_large(course.expected_update), step),
+            self._ended.see(ended(columns), step),
         )
         return any(asked)
 

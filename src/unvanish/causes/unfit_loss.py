@@ -5,13 +5,14 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.closed_limits import LIMITS
 from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.forgotten_logarithm import PROBABILITIES, without_logarithm
 from unvanish.causes.init_scale import shut_by_weights
 from unvanish.causes.level import converged, is_given, squashed_output
 from unvanish.causes.saturated_activation import MOSTLY
 from unvanish.causes.straight_derivatives import straight_derivative
-from unvanish.trace import Operation
+from unvanish.trace import Op, Operation
 
 CARD = Card(
     code="UV708",
@@ -37,6 +38,8 @@ CARD = Card(
 
 MOST_MISSED = 1 / 3
 """Past it the best that the output can do is less than two thirds of what there is to learn."""
+KNOWS = 0.9
+"""The loss over that with shuffled targets, of a net that tells them apart: rounding leaves 1."""
 OF_RANGES = ("logits-loss", "scale-target")
 OF_LOGARITHMS = ("logits-loss",)
 OF_CURVATURE = ("swap-activation",)
@@ -108,7 +111,8 @@ def find_flat(case: Case) -> Iterable[Finding]:
     """A loss that is not done, of which every tensor that trains gets exactly zero.
 
     Without targets to shuffle nobody can tell whether it is done (clipped ratios, margins that are
-    met): then it is a note.
+    met): then it is a note. So it is where margins of the loss are met: it may have a constant beside
+    them, and never come near zero.
     """
     trained = [p for p in case.trace.parameters if p.state not in ("frozen", "none")]
     flat = bool(trained) and all(p.state == "zero" for p in trained)
@@ -118,10 +122,16 @@ def find_flat(case: Case) -> Iterable[Finding]:
     where = [op.module or "(model)" for op in ends] or ["(model)"]
     kinds = ", ".join(dict.fromkeys(op.kind for op in ends or case.trace.ops[:1]))
     said = f"it is flat here, the gradient ends in {kinds} and all tensors get exactly zero"
-    known = case.laboratory.shuffled_ratio() is not None
+    known = case.laboratory.shuffled_ratio()
     evidence = {"tensors": float(len(trained))}
-    severity = "broken" if known else "note"
+    met = known is not None and known < KNOWS and bool(ends) and all(map(_is_margin, ends))
+    severity = "note" if known is None or met else "broken"
     yield found(CARD, severity, dict.fromkeys(where), evidence, OF_RANGES, detail=said)
+
+
+def _is_margin(op: Op) -> bool:
+    """Whether it is a limit outside of all modules, or the power of what one has left."""
+    return not op.module and (op.kind in LIMITS or op.kind in ("Relu", "Pow"))
 
 
 CAUSE = Cause(card=CARD, find=find, otherwise=find_flat)
