@@ -37,7 +37,8 @@ REMEDIES = ("recurrent-initialization", "gate-bias", "recurrent-cell", "clip")
 
 HEARING = 40
 """Steps for that: at Adam's default rate they move a weight by 0.04, as far from zero as torch's
-default draws the weights of several hundred units."""
+default draws the weights of several hundred units. Where nothing is heard yet, four times as many
+open gates further before it is said."""
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -75,8 +76,11 @@ def _severity(case: Case, read: TimeCourse) -> str:
     """
     if read.lost >= read.steps / 2:
         return "broken"
-    asked = case.laboratory.held_out(HEARING) if read.lost else None
-    return "harmful" if asked is not None and asked.unseen > CLEAR else "note"
+    if not read.lost:
+        return "note"
+    asked = (case.laboratory.held_out(times * HEARING) for times in (1, 4))
+    learns = (answer is None or answer.unseen <= CLEAR for answer in asked)
+    return "note" if any(learns) else "harmful"
 
 
 def time_evidence(read: TimeCourse) -> dict[str, float | None]:
