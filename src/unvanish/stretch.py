@@ -53,6 +53,11 @@ class Stretch:
         return statistics.median(layer.decades.get(role, 0.0) for layer in self.layers)
 
     @property
+    def compounds(self) -> bool:
+        """Whether the change is spread over the layers: at least three, none with half of it."""
+        return self.count >= 3 and self.largest < 0.5
+
+    @property
     def repeats_one_module(self) -> bool:
         """Whether all layers use the same weights: depth in time, not in layers."""
         return self.count > 1 and one_module(self.layers)

@@ -2,9 +2,10 @@
 
 from unvanish.alarms.detector import AWAY, UNSEEN, Absence, Detector, Sign
 from unvanish.alarms.moment import Moment
-from unvanish.alarms.pace import PROPORTIONAL, WINDOW, updates
+from unvanish.alarms.pace import WINDOW, updates
 from unvanish.alarms.series import middle
 from unvanish.causes import always_clipped
+from unvanish.training.optimizer import PROPORTIONAL
 
 NEARLY_ALL = 0.9
 BITES = 1e-3

@@ -8,8 +8,6 @@ from unvanish.alarms.columns import Columns
 from unvanish.alarms.moment import Course
 from unvanish.alarms.series import Doubles
 
-PROPORTIONAL = frozenset(("SGD", "ASGD"))
-"""Optimizers whose step is proportional to the gradient. Others divide a constant away."""
 WINDOW = 40
 """Steps that a training must have stood still for."""
 ROUNDING = 1e-9

@@ -14,10 +14,10 @@ from unvanish.alarms.detector import Detector, Sign
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import EPSILON, Course, Moment
 from unvanish.alarms.nonfinite import FORWARD, BadLoss
-from unvanish.alarms.pace import PROPORTIONAL
 from unvanish.alarms.standing import PATIENCE, Standing
 from unvanish.alarms.suspicion import Suspicion
 from unvanish.recording import Event, StepReading, TensorEntry
+from unvanish.training.optimizer import PROPORTIONAL
 
 
 class Alarms:

@@ -12,6 +12,7 @@ from unvanish.causes.cause import (
     Finding,
     found,
 )
+from unvanish.causes.standing_still import SEEN, stands_still
 from unvanish.stretch import Stretch, passes, worst_fall
 from unvanish.trace import Layer
 
@@ -32,7 +33,10 @@ CARD = Card(
     "95 % interval is below zero, no single layer may take half of it, and it must have a "
     "consequence: the far layers' elasticity (gradient times weight: how much the loss "
     "would change if they changed by their own size) must lie below the square root of "
-    "float32's resolution of the near ones'. Nets whose signal grows forward as the "
+    "float32's resolution of the near ones'. With less (a decade in all), where steps are in "
+    "proportion to the gradient (SGD), copies are trained: named if one whose weights all move alike "
+    "learns, and the optimizer's own does not in ten times as many steps, nor soon at any rate that a "
+    "layer bears. Nets whose signal grows forward as the "
     "gradient falls back are fine and are not named.",
     do="First initialisation, where the weights take the decades; then the activation, where it "
     "takes them (a sigmoid passes at most 1/4); then normalisation or skip connections.",
@@ -54,13 +58,18 @@ REMEDIES = (
 def find(case: Case) -> Iterable[Finding | Expected]:
     """The worst fall along the trunk, if it compounds with depth and starves the far layers."""
     fall = worst_fall(case.trace)
-    if fall is None or -fall.decades < HARMFUL_DECADES or fall.repeats_one_module:
+    if fall is None or -fall.decades < SEEN or fall.repeats_one_module:
         return
-    if not compounds(fall) or (fall.slope is not None and not fall.slope.falls):
+    if not fall.compounds or (fall.slope is not None and not fall.slope.falls):
         return
     starved = -min(fall.elasticity or 0.0, 0.0)
-    if starved < HARMFUL_DECADES:
-        if (fall.forward or 0.0) < 0:
+    if min(starved, -fall.decades) < HARMFUL_DECADES:
+        stand = stands_still(case)
+        if stand is not None and stand.better_rate is None:
+            evidence = stretch_evidence(fall)
+            evidence |= {"even_steps": stand.even_steps, "own_steps": stand.own_steps}
+            yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
+        elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
             yield Expected(
                 name="gradient-mirrors-signal",
                 where=(case.trace.layers[fall.end].name,),
@@ -72,11 +81,6 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         return
     severity = "broken" if starved >= BROKEN_DECADES else "harmful"
     yield found(CARD, severity, places(case, fall), stretch_evidence(fall), _remedies(fall))
-
-
-def compounds(stretch: Stretch) -> bool:
-    """Whether the change is spread over the layers: at least three, none with half of it."""
-    return stretch.count >= 3 and stretch.largest < 0.5
 
 
 def places(case: Case, stretch: Stretch) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
-from unvanish.causes.depth_decay import compounds, places, stretch_evidence
+from unvanish.causes.depth_decay import places, stretch_evidence
 from unvanish.causes.step_too_large import RATES, thrown
 from unvanish.stretch import Stretch, passes, worst_rise
 
@@ -43,7 +43,7 @@ def find(case: Case) -> Iterable[Finding]:
     rise = worst_rise(case.trace)
     if rise is None or rise.decades < HARMFUL_DECADES or rise.repeats_one_module:
         return
-    if not compounds(rise) or (rise.slope is not None and not rise.slope.rises):
+    if not rise.compounds or (rise.slope is not None and not rise.slope.rises):
         return
     severity = _severity(rise)
     if severity == "note" and _at_any_rate(case):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
-from unvanish.causes.depth_decay import compounds, named
+from unvanish.causes.depth_decay import named
 from unvanish.causes.init_scale import deviation, evidence
 from unvanish.stretch import Stretch, worst_fall
 
@@ -41,7 +41,7 @@ def find(case: Case) -> Iterable[Finding]:
     if (
         fall is None
         or -fall.decades < HARMFUL_DECADES
-        or not compounds(fall)
+        or not fall.compounds
         or fall.repeats_one_module
     ):
         return

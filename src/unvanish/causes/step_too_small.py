@@ -7,7 +7,9 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.half_precision_weights import RESOLUTIONS
 from unvanish.causes.level import converged
-from unvanish.experiments.rehearsal import Movement, Rehearsal
+from unvanish.causes.standing_still import stands_still
+from unvanish.causes.updates import fastest, held_back, pushed, update_to_weight
+from unvanish.experiments.rehearsal import Rehearsal
 
 CARD = Card(
     code="UV702",
@@ -22,8 +24,9 @@ CARD = Card(
     hurts="The loss looks flat: it falls, but too slowly to see.",
     apart="The real change of the weights is measured on a copy, momentum and all, and the same "
     "steps at a hundred times the rate are tried: only if they stay stable and the loss "
-    "falls ten times as fast is this named. Converged nets, a rate of zero in warm-up and "
-    "steps swallowed by Adam's epsilon are told apart.",
+    "falls ten times as fast is this named. Where the gradient falls with depth, so is a rate that "
+    "teaches nothing in ten times the steps that Adam needs, beside a larger one that does. Converged "
+    "nets, a rate of zero in warm-up and steps swallowed by Adam's epsilon are told apart.",
     do="Raise the learning rate (a range test: raise it until the loss stops falling, then "
     "take a tenth), or use Adam.",
     reference="Karpathy, A recipe for training neural networks (update to weight about 1e-3); Smith "
@@ -41,39 +44,53 @@ CUSTOMARY = 1e-3
 
 
 def find(case: Case) -> Iterable[Finding]:
+    """Steps that hardly move the weights; or that a net stands still with, as at no larger ones."""
+    slow = next(iter(_slow(case)), None) or _standing(case)
+    return [] if slow is None else [slow]
+
+
+def _standing(case: Case) -> Finding | None:
+    """Where the gradient falls with depth: a rate that begins where the user's own does not."""
+    stand, base = stands_still(case), case.laboratory.rehearsal()
+    if stand is None or stand.better_rate is None or base is None:
+        return None
+    faster = stand.own_steps / stand.better_steps
+    return _finding(base, update_to_weight(base) * held_back(case), stand.better_rate, faster)
+
+
+def _slow(case: Case) -> Iterable[Finding]:
     """Updates far below where learning happens, and a hundredfold rate that really helps."""
     base = case.laboratory.rehearsal()
-    if base is None or not base.finite or not _pushed(base):
+    if base is None or not base.finite or not pushed(base):
         return
-    typical = update_to_weight(base) * _held_back(case)
+    typical = update_to_weight(base) * held_back(case)
     if typical >= SMALL:
         return
     # The rate is right for some layer: others get less gradient, not smaller steps.
-    if _fastest(base) >= CUSTOMARY or converged(case):
+    if fastest(base) >= CUSTOMARY or converged(case):
         return
     rate, larger = _at_a_larger_rate(case, base)
     if larger is None or larger.fell <= 0:
         return
-    typical = typical or update_to_weight(larger) / rate * _held_back(case)
+    typical = typical or update_to_weight(larger) / rate * held_back(case)
     if not 0 < typical < SMALL:
         return
     pace, before = _pace(larger), max(_pace(base), 0.0)
     if pace < _FASTER * before:
         return
-    slow = sorted(_pushed(base), key=lambda m: statistics.median(m.update_to_weight))
-    yield found(
-        CARD,
-        "harmful",
-        [m.name for m in slow[:8]],
-        {
-            "update_to_weight": typical,
-            "steps_needed": 1 / typical,
-            "learning_rate": slow[0].rate,
-            "better_rate": rate,
-            "better": min(pace / before, 1e6) if before > 0 else 1e6,
-        },
-        REMEDIES,
-    )
+    yield _finding(base, typical, rate, min(pace / before, 1e6) if before > 0 else 1e6)
+
+
+def _finding(base: Rehearsal, typical: float, rate: float, better: float) -> Finding:
+    slow = sorted(pushed(base), key=lambda m: statistics.median(m.update_to_weight))
+    evidence = {
+        "update_to_weight": typical,
+        "steps_needed": 1 / typical,
+        "learning_rate": slow[0].rate,
+        "better_rate": rate,
+        "better": better,
+    }
+    return found(CARD, "harmful", [m.name for m in slow[:8]], evidence, REMEDIES)
 
 
 def _at_a_larger_rate(case: Case, base: Rehearsal) -> tuple[float, Rehearsal | None]:
@@ -84,7 +101,7 @@ def _at_a_larger_rate(case: Case, base: Rehearsal) -> tuple[float, Rehearsal | N
     """
     rate = TIMES
     larger = case.laboratory.rehearsal(rate=rate, share=0.5)
-    if not any(m.rate for m in _pushed(base)) or _of_16_bits(case):
+    if not any(m.rate for m in pushed(base)) or _of_16_bits(case):
         return rate, larger if update_to_weight(base) else None
     while larger is not None and _unfelt(larger, base) and rate < MOST_TIMES:
         rate *= TIMES
@@ -104,38 +121,6 @@ def _pace(rehearsal: Rehearsal) -> float:
 
 def _of_16_bits(case: Case) -> bool:
     return any(p.dtype in RESOLUTIONS and p.state != "frozen" for p in case.trace.parameters)
-
-
-def _pushed(rehearsal: Rehearsal) -> list[Movement]:
-    """The weight tensors that a gradient pushed in most steps.
-
-    Without one the weights move by weight decay and momentum alone: that is no step taken with
-    the learning rate, and says nothing about it (behind a head that starts at zero, all of them).
-    """
-    return [
-        m for m in rehearsal.weights if 2 * sum(bool(norm) for norm in m.gradient) > len(m.gradient)
-    ]
-
-
-def _fastest(base: Rehearsal) -> float:
-    """The largest relative change a step of any weight tensor, in the median over steps."""
-    known = [statistics.median(m.update_to_weight) for m in _pushed(base) if m.update_to_weight]
-    return max(known, default=0.0)
-
-
-def _held_back(case: Case) -> float:
-    """How many times larger the rate will be, or was, that a scheduler holds down now."""
-    groups = case.optimizer.groups if case.optimizer is not None else ()
-    held = [g.initial_lr / g.lr for g in groups if g.scheduled and g.initial_lr and g.lr]
-    return max(held, default=1.0)
-
-
-def update_to_weight(rehearsal: Rehearsal) -> float:
-    """Median over weight tensors of the median relative change a step."""
-    ratios = [
-        statistics.median(m.update_to_weight) for m in _pushed(rehearsal) if m.update_to_weight
-    ]
-    return statistics.median(ratios) if ratios else 0.0
 
 
 CAUSE = Cause(card=CARD, find=find)

@@ -9,7 +9,7 @@ from torch import nn
 
 from unvanish.batches import Forward, Loss
 from unvanish.errors import UnvanishError
-from unvanish.experiments import looks
+from unvanish.experiments import knowing, looks
 from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
@@ -150,6 +150,25 @@ class Bench(Laboratory):
         """
         said = "the loss with shuffled targets"
         return self._try(("shuffled",), said, lambda: looks.shuffled_ratio(self._program))
+
+    def steps_to_know(
+        self, share: float, most: int, *, rate: float = 1.0, even: bool = False
+    ) -> float | None:
+        """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
+
+        Asked after 25 steps and at every doubling. ``None`` without an optimizer, or where targets
+        cannot be shuffled.
+        """
+        if not self.has_optimizer or self.shuffled_ratio() is None:
+            return None
+
+        def experiment() -> float:
+            return knowing.steps_to_know(self._program, share, most, rate, even)
+
+        said = f"at most {most} steps at {rate:g} times the step size, until something is learned"
+        if even:
+            said = f"at most {most} steps of Adam, until something is learned"
+        return self._try(("know", share, most, rate, even), said, experiment)
 
     def loss_follows(self, names: Sequence[str]) -> bool | None:
         """Whether the loss changes when these parameters of a copy are given other values."""

@@ -55,6 +55,16 @@ class Laboratory:
         """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
         return None
 
+    def steps_to_know(
+        self, share: float, most: int, *, rate: float = 1.0, even: bool = False
+    ) -> float | None:
+        """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
+
+        Share: one minus the loss over that with shuffled targets. ``rate`` multiplies the user's
+        step size; ``even``: with Adam's default step, the same for all weights.
+        """
+        return None
+
     def data_scale(self, part: str) -> Scale | None:
         """Scale of the float values among the first batch's ``"inputs"`` or ``"targets"``."""
         return None

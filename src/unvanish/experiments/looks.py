@@ -71,13 +71,16 @@ def loss_follows(program: Program, names: Sequence[str]) -> bool:
         return follows(loss, lambda: redraw(twin, names))
 
 
-def shuffled_ratio(program: Program) -> float | None:
-    """Loss over the loss with targets given to the wrong samples; ``None`` where there are none."""
+def shuffled_ratio(program: Program, twin: nn.Module | None = None) -> float | None:
+    """Loss over the loss with targets given to the wrong samples; ``None`` where there are none.
+
+    Of the user's model as it stands, or of a copy that was trained.
+    """
     pair = program.pair()
     if pair is None or not tensors_in(pair[1]):
         return None
     inputs, targets = pair
-    twin = twin_of(program.model)
+    twin = twin_of(program.model) if twin is None else twin
     with program.at_rest():
         known = mean_loss(twin, [(inputs, targets)], program.loss_of)
         wrong = mean_loss(twin, [(inputs, map_tensors(targets, shuffled))], program.loss_of)

@@ -7,6 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+PROPORTIONAL = frozenset(("SGD", "ASGD"))
+"""Optimizers whose step is proportional to the gradient. Others divide a constant away."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterGroup:

@@ -1,0 +1,39 @@
+"""How soon a copy learns something: real steps until its loss tells its own targets from others'."""
+
+import math
+
+import torch
+
+from unvanish.experiments.looks import shuffled_ratio
+from unvanish.experiments.program import Program
+from unvanish.training.optimizer_copy import set_options
+
+FIRST = 25
+"""Steps until it is asked for the first time; then at every doubling."""
+BATCHES = 20
+"""Different batches, one after another and again."""
+
+
+def steps_to_know(program: Program, share: float, most: int, rate: float, even: bool) -> float:
+    """Steps after which one minus the loss over that with shuffled targets is this share.
+
+    The user's own step size is multiplied by ``rate``; ``even``: Adam's default step instead, which
+    moves every weight that gets any gradient by the same small amount. Infinite where it is not
+    reached in ``most`` steps, or the loss is no number any more.
+    """
+    twin, optimizer = program.twin()
+    if even:
+        optimizer = torch.optim.Adam([p for g in optimizer.param_groups for p in g["params"]])
+    else:
+        set_options(optimizer, rate, decay=True, momentum=True)
+    taken, mark = 0, min(FIRST, most)
+    with program.at_rest():
+        batches = program.batches(min(BATCHES, most))
+        while True:
+            record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
+            known = shuffled_ratio(program, twin) if record.finite else None
+            if known is not None and 1 - known >= share:
+                return float(mark)
+            if known is None or mark == most:
+                return math.inf
+            taken, mark = mark, min(2 * mark, most)
