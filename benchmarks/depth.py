@@ -150,6 +150,7 @@ def run_table(options: argparse.Namespace) -> None:
     about = TABLES[options.table]
 
     def save() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=0) + "\n")
 
     for measurement in about.measurements():

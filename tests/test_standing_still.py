@@ -135,3 +135,17 @@ def test_targets_that_cannot_be_shuffled_leave_it_open() -> None:
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     found = unvanish.diagnose(model, (inputs, targets), forward=forward, optimizer=optimizer)
     assert found.healthy
+
+
+@pytest.mark.parametrize(("depth", "activation"), [(5, nn.Sigmoid), (4, nn.Tanh)])
+def test_without_an_optimizer_it_is_said_to_depend_on_it(
+    depth: int, activation: type[nn.Module]
+) -> None:
+    batch = moons()
+    model = mlp(2, depth, 2, activation)
+    found = unvanish.diagnose(model, batch, F.cross_entropy)
+    assert found.healthy
+    said = [expected.name for expected in found.expected]
+    assert ("moderate-decay" in said) == (activation is nn.Sigmoid)
+    given = unvanish.diagnose(model, batch, F.cross_entropy, torch.optim.Adam(model.parameters()))
+    assert "moderate-decay" not in [expected.name for expected in given.expected]

@@ -69,6 +69,15 @@ def find(case: Case) -> Iterable[Finding | Expected]:
             evidence = stretch_evidence(fall)
             evidence |= {"even_steps": stand.even_steps, "own_steps": stand.own_steps}
             yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
+        elif case.optimizer is None and starved >= SEEN:
+            yield Expected(
+                name="moderate-decay",
+                where=(case.trace.layers[fall.end].name or "(model)",),
+                because=f"the gradient falls by {-fall.decades:.1f} decades over {fall.count} layers: "
+                "an optimizer that divides by its size (Adam) makes up for that",
+                unless="steps are in proportion to the gradient (SGD): give the optimizer, and "
+                "whether it learns is tried",
+            )
         elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
             yield Expected(
                 name="gradient-mirrors-signal",

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from unvanish.causes.cause import Case
-from unvanish.causes.updates import fastest, held_back
+from unvanish.causes.updates import fastest, held_back, pushed
+from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.stretch import worst_fall
 from unvanish.training.optimizer import PROPORTIONAL
 
@@ -16,10 +17,11 @@ MOST = 200
 """Steps in which a copy has to begin that moves all its weights alike."""
 TIMES = 10
 """How many times as long the user's own steps are waited for: no slow start is that slow."""
-UPDATES = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Update to weight of the fastest layer: all rates that any of the layers could learn at."""
-WORK = 2e8
-"""Entries that may be computed forward for it: seconds, on a processor core."""
+LEAST, LARGEST = 0.001, 0.3
+"""Update to weight of the fastest layer: between them is all that a layer could learn at."""
+WORK = 1.5e9
+"""Entries that may be computed forward for it: seconds on a processor core, of a wide net half a
+minute. What takes longer is not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +54,34 @@ def stands_still(case: Case) -> Stand | None:
     if fall.slope is not None and not fall.slope.falls:
         return None
     base = case.laboratory.rehearsal()
-    moved = fastest(base) if base is not None else 0.0
-    even = case.laboratory.steps_to_know(LEARNS, _affordable(case), even=True) if moved else None
+    if base is None or not base.finite or not fastest(base):
+        return None
+    even = case.laboratory.steps_to_know(LEARNS, _affordable(case), even=True)
     if even is None or even == math.inf:
         return None
     rate, patience = held_back(case), TIMES * int(even)
     if case.laboratory.steps_to_know(NOTHING, patience, rate=rate) != math.inf:
         return None
-    for update in UPDATES:
-        other = float(f"{update / moved:.1g}")
+    for other in _other_rates(base):
         soon = case.laboratory.steps_to_know(LEARNS, 2 * int(even), rate=other)
         if soon is not None and soon < math.inf:
             return Stand(even_steps=even, own_steps=patience, better_rate=other, better_steps=soon)
     return Stand(even_steps=even, own_steps=patience)
 
 
+def _other_rates(base: Rehearsal) -> list[float]:
+    """Factors on the user's rate, half a decade apart: between rates that both fail none is left out.
+
+    From where the largest step of all is a small one to where the fastest layer's usual step is a
+    large one; the first steps, which learn how many there are of each class, are the largest.
+    """
+    largest = max(max(m.update_to_weight, default=0.0) for m in pushed(base))
+    low, high = LEAST / largest, LARGEST / fastest(base)
+    many = 1 + math.ceil(2 * math.log10(high / low))
+    return [float(f"{low * (high / low) ** (k / (many - 1)):.1g}") for k in range(many)]
+
+
 def _affordable(case: Case) -> int:
     """Steps that a copy may take, by how much is computed in one."""
     work = sum(math.prod(op.output_shape) for op in case.trace.operations)
-    return int(min(MOST, WORK / max(work, 1) / (TIMES + 1 + 2 * len(UPDATES))))
+    return int(min(MOST, WORK / max(work, 1) / (3 * TIMES)))
