@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.likeness import Course, course, hidden, trainable_depth
+from unvanish.causes.standing_still import never_begins
 from unvanish.trace import Layer, Trace
 
 CARD = Card(
@@ -65,11 +66,14 @@ def _lost(case: Case, alike: Course, layers: list[Layer], needed: int) -> bool:
 
     Not counting what the gradient loses on the same way: that is another finding. Without skips
     the bound is six correlation depths, if more than one direction is asked for (with one, on two
-    spirals, nets far deeper still learn).
+    spirals, nets far deeper still learn). Where the two together take so much, and each of them
+    less than would be named for itself, real steps tell whether anything can be learned.
     """
     beyond = -alike.decades - 2 * _decay(case)
     skips = any(layer.decades.get("residual") for layer in layers)
-    return beyond >= (BROKEN_DECADES if skips or needed < 2 else DEPTH_DECADES)
+    if beyond >= (BROKEN_DECADES if skips or needed < 2 else DEPTH_DECADES):
+        return True
+    return -alike.decades >= BROKEN_DECADES and never_begins(case)
 
 
 def _decay(case: Case) -> float:

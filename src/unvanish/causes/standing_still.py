@@ -15,6 +15,8 @@ LEARNS, NOTHING = 0.2, 0.02
 """Share of its targets that a net knows when it has begun, and that it knows while it stands still."""
 MOST = 200
 """Steps in which a copy has to begin that moves all its weights alike."""
+LONG = 2 * MOST
+"""Steps without anything learned, where there is nothing to measure them by."""
 TIMES = 10
 """How many times as long the user's own steps are waited for: no slow start is that slow."""
 LEAST, LARGEST = 0.001, 0.3
@@ -82,6 +84,17 @@ def _other_rates(base: Rehearsal) -> list[float]:
 
 
 def _affordable(case: Case) -> int:
-    """Steps that a copy may take, by how much is computed in one."""
-    work = sum(math.prod(op.output_shape) for op in case.trace.operations)
-    return int(min(MOST, WORK / max(work, 1) / (3 * TIMES)))
+    """Steps that a copy may take that all others are measured by."""
+    return int(min(MOST, _steps_of(WORK, case) / (3 * TIMES)))
+
+
+def _steps_of(work: float, case: Case) -> float:
+    return work / max(sum(math.prod(op.output_shape) for op in case.trace.operations), 1)
+
+
+def never_begins(case: Case) -> bool:
+    """Whether the user's own steps, of whatever optimizer, teach a copy nothing for a long time."""
+    rates = [group.lr for group in case.optimizer.groups] if case.optimizer is not None else []
+    if not any(rates) or _steps_of(WORK, case) < LONG:
+        return False
+    return case.laboratory.steps_to_know(NOTHING, LONG, rate=held_back(case)) == math.inf
