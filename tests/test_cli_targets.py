@@ -122,3 +122,29 @@ def test_what_a_target_is_has_its_article(
     for name, words in (("program", said), ("makes", said.replace("is", "it returned"))):
         assert run(["diagnose", f"{place}:{name}"]) == 2
         assert f" {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["diagnose", "treat"])
+def test_a_target_with_arguments_of_its_own_says_what_to_write(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "takes_arguments.py"
+    path.write_text("def program(depth):\n    return depth\ndef free(depth=1):\n    return depth\n")
+    assert run([command, f"{path}:program"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "'depth'" in said
+    assert "TARGET must take none, so add a function that returns program(...)" in said
+    assert run([command, f"{path}:free"]) == 2  # it could be called: what it returned is wrong
+    assert "it returned an int" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value", [["--keep", "all"], ["--steps", "0"], ["--budget", "-1"], ["--seeds", "many"]]
+)
+def test_a_value_that_is_none_is_one_line(
+    value: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["treat", "train.py:program", *value]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("unvanish: ")
+    assert value[0] in said

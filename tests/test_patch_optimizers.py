@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 from test_patch import HEAD, Project, changed, project
+from treated import patient_of
 
 from unvanish import surgery
+from unvanish.remedies.chart import isometric_rate
 from unvanish.surgery import Edit
 
 __all__ = ["project"]
@@ -185,7 +187,7 @@ def test_part_of_a_group_is_left_to_its_author(project: Project) -> None:
         ("settings.rate if batch else 0.1", 2.0, "(settings.rate if batch else 0.1) * 2"),
         ("vars(Settings)['rate']", 2.0, "vars(Settings)['rate'] * 2"),
         ("0.02", 3.0, "0.06"),
-        ("1e-3", 1 / 3, "0.0003333333333333333"),
+        ("1e-3", 1 / 3, "1e-3 / 3"),
         ("0.1", 0.1, "0.01"),
     ],
 )
@@ -195,6 +197,38 @@ def test_a_rate_that_is_a_setting_stays_one(
     project.write(text(f"optimizer = torch.optim.Adam(model.parameters(), lr={rate})"))
     line = f"    optimizer = torch.optim.Adam(model.parameters(), lr={after})"
     assert check(project, option(lr_factor=factor)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("rate", "value", "after"),
+    [
+        ("settings.rate", 0.02 * 0.065, "settings.rate * 0.065"),
+        ("settings.rate", 0.0625, "0.0625"),  # 3.125 times: no factor that anybody would set
+        ("vars(Settings)['rate']", 0.01, "vars(Settings)['rate'] / 2"),
+        ("0.02", 0.02 * 0.065, "0.0013"),
+    ],
+)
+def test_another_rate_leaves_a_setting_where_a_short_factor_leads_to_it(
+    project: Project, rate: str, value: float, after: str
+) -> None:
+    project.write(text(f"optimizer = torch.optim.Adam(model.parameters(), lr={rate})"))
+    line = f"    optimizer = torch.optim.Adam(model.parameters(), lr={after})"
+    assert check(project, option(lr=value)) == [line]
+
+
+def test_the_rate_of_a_deep_net_is_a_short_factor_of_its_own(project: Project) -> None:
+    """What a remedy puts on trial is what the patch writes, to the last digit that is read."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(31) for layer in (torch.nn.Linear(8, 8), torch.nn.ReLU())]
+    net = torch.nn.Sequential(*layers)
+    data = torch.randn(16, 8), torch.randn(16, 8)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    given = {"model": net, "data": data, "loss": torch.nn.MSELoss(), "optimizer": optimizer}
+    rate = isometric_rate(patient_of(given))
+    assert rate is not None
+    assert rate == pytest.approx(0.1 / 31, rel=0.05)
+    assert len(f"{rate / 0.05:.12g}") <= len("0.065")
+    assert rate == 0.05 * float(f"{rate / 0.05:.2g}")
 
 
 FACTORIES = {

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from unvanish import Verdict, compare
+from unvanish.report.html.trial import trial_parts
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(120, 6, generator=GENERATOR)
@@ -49,3 +51,21 @@ def test_who_learns_by_heart_has_done_more_than_who_does_not() -> None:
     for pair in verdict.pairs:
         late = [sum(run.losses[-12:]) / 12 for run in (pair.control, pair.treated)]
         assert abs(pair.difference * (verdict.zero_skill or 0) - (late[0] - late[1])) < 0.15
+
+
+def test_the_table_holds_what_is_compared_and_its_rows_add_up() -> None:
+    verdict = judged(net(256, 0.0), rate=0.03, steps=200)
+    lines = str(verdict).splitlines()
+    table = [line.split() for line in lines if line.split()[:1] in (["seed"], ["mean"])]
+    assert len(table) == len(verdict.pairs) + 1
+    for row in table:
+        control, treated, difference = map(float, row[-3:])
+        assert treated - control == pytest.approx(difference, abs=2e-3)
+    for pair in verdict.pairs:
+        assert pair.gone is not None
+        assert 0 <= min(pair.gone) <= max(pair.gone) <= 1
+        assert pair.gone[1] - pair.gone[0] == pair.difference
+    assert Verdict.from_json(verdict.to_json()) == verdict
+    page = "".join(trial_parts(verdict))
+    for value in (v for pair in verdict.pairs for v in pair.compared):
+        assert f"<td>{value:.4g}</td>" in page

@@ -58,7 +58,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = commands.main(args=arguments, prog_name="unvanish", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _refuse(error)
         return 2
     except click.Abort:
         click.echo("unvanish: interrupted", err=True)
@@ -78,3 +78,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
         return 3
     return status if isinstance(status, int) else 0
+
+
+def _refuse(error: click.ClickException) -> None:
+    """A value that is none is bad input, and one line says so; only wrong usage shows the usage."""
+    value = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
+    if value:
+        click.echo(f"unvanish: {error.format_message()}", err=True)
+    else:
+        error.show()

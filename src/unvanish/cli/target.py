@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -59,14 +60,33 @@ def made_by(function: Callable[[], Any], target: str) -> dict[str, Any]:
     """What the function returns, by the names that ``diagnose`` takes.
 
     Raises:
-        TargetError: it raised, or returned something else.
+        TargetError: it takes arguments, raised, or returned something else.
     """
+    _check_call(function, target)
     with at_home(target), _no_exit(f"{target}() ended the program"):
         try:
             made = function()
         except Exception as error:
             raise TargetError(f"{target}() raised {type(error).__name__}: {error}.") from error
     return named(made, target)
+
+
+def _check_call(function: Callable[[], Any], target: str) -> None:
+    """Whether it can be called as it is; of some builtins only the call itself can tell.
+
+    Raises:
+        TargetError: it asks for arguments.
+    """
+    name = target.rpartition(":")[2]
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise TargetError(
+            f"{target} cannot be called without arguments ({error}): TARGET must take none, so add "
+            f"a function that returns {name}(...) with its arguments, and name that one."
+        ) from error
+    except ValueError:
+        return
 
 
 def named(made: Any, target: str) -> dict[str, Any]:

@@ -231,14 +231,17 @@ def isometric_rate(patient: Patient) -> float | None:
     """The rate that an isometric net of this depth bears, where it is below the user's own.
 
     Every layer of such a net moves its output by as much, so that the output moves by the depth
-    times what one layer does: the rate falls as one over the depth.
+    times what one layer does: the rate falls as one over the depth. It is a short factor of the
+    user's own (two digits; the rule is no sharper), so that whoever writes it down writes just that.
     """
     reading, layers = optimizer_of(patient), depth(patient)
     if reading is None or layers <= SHALLOW:
         return None
     adaptive = any(group.betas for group in reading.groups)
     bound = (ISOMETRIC_ADAM if adaptive else ISOMETRIC_SGD) / layers
-    return bound if bound < largest_rate(reading) else None
+    largest = largest_rate(reading)
+    factor = float(f"{bound / largest:.2g}") if bound < largest else 1.0
+    return largest * factor if factor < 1 else None
 
 
 def samples(patient: Patient) -> int:

@@ -1,5 +1,7 @@
 """What the first weighted layers read where a batch has several inputs: tables beside categories."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from unvanish.probe.values_read import values_read
 from unvanish.remedies.chart import body, module_at
 from unvanish.remedies.remedy import Patient
 from unvanish.surgery.operation import copied
+from unvanish.trace import Operation
 
 
 def read_by_first_layers(patient: Patient) -> dict[str, list[Tensor]]:
@@ -43,21 +46,27 @@ def _has_several(patient: Patient) -> bool:
 
 
 def _first(patient: Patient) -> tuple[str, ...]:
-    """Names of the modules that run the first weighted operations, each called once."""
-    behind: list[bool] = []  # whether a weighted layer stands at an operation or before it
-    found: list[str] = []
-    for operation in patient.diagnosis.trace.operations:
-        before = any(behind[k] for k in operation.inputs if k is not None)
-        weighted = bool(operation.parameters) and operation.function in WEIGHTED - {"embedding"}
-        behind.append(before or weighted)
-        if weighted and not before and operation.from_data and operation.inside:
-            found.append(operation.module)
+    """Those of the first layers that are modules of their own and called once."""
+    found = first_layers(patient.diagnosis.trace.operations)
     own = [module_at(patient, name) for name in found]
     return tuple(
         name
         for name, module in zip(found, own, strict=True)
         if name and module is not None and found.count(name) == 1
     )
+
+
+def first_layers(operations: Iterable[Operation]) -> list[str]:
+    """Names of the modules that run the first weighted operations on the batch, one a call."""
+    behind: list[bool] = []  # whether a weighted layer stands at an operation or before it
+    found: list[str] = []
+    for operation in operations:
+        before = any(behind[k] for k in operation.inputs if k is not None)
+        weighted = bool(operation.parameters) and operation.function in WEIGHTED - {"embedding"}
+        behind.append(before or weighted)
+        if weighted and not before and operation.from_data and operation.inside:
+            found.append(operation.module)
+    return found
 
 
 def _alike(found: list[Tensor]) -> bool:

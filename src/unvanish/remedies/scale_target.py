@@ -70,7 +70,7 @@ def _behind(patient: Patient, last: str, part: Part) -> Plan:
     std = max(given) if isinstance(given, tuple) else given
     reading = optimizer_of(patient)
     if reading is not None and reading.name == "SGD" and std > 1:
-        return behind, option(lr_factor=std**-2)
+        return behind, option(lr_factor=float(f"{std**-2:.4g}"))
     return (behind,)
 
 

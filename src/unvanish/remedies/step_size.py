@@ -46,7 +46,8 @@ def _measured(finding: Finding) -> tuple[float, ...]:
     """How many times the rate would be right by what was measured, the most cautious first.
 
     From the rate at which a copy learned, from by how much clipping shortens each step, and from
-    the relative change of the weights in a step, which the rate is proportional to.
+    the relative change of the weights in a step, which the rate is proportional to. Two digits: no
+    measurement here is sharper, and what is tried is what a patch can write.
     """
     known = [finding.evidence.get(name) for name in ("better_rate", "divided")]
     moved = finding.evidence.get("update_to_weight")
@@ -54,7 +55,8 @@ def _measured(finding: Finding) -> tuple[float, ...]:
         aim = CUSTOMARY if finding.name in SLOW else LARGEST
         known.append(float(f"{aim / moved:.1g}"))
     up = finding.name in SLOW
-    found = {factor for factor in known if factor and (factor > 1) == up and factor != 1}
+    short = {float(f"{factor:.2g}") for factor in known if factor}
+    found = {factor for factor in short if factor and (factor > 1) == up and factor != 1}
     return tuple(sorted(found))
 
 

@@ -8,7 +8,6 @@ every comparison is paired.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from unvanish.errors import UnvanishError
 from unvanish.remedies.ordering import LEVELS
@@ -17,6 +16,7 @@ from unvanish.surgery.edits import Edit
 from unvanish.treatment.clock import Clock
 from unvanish.treatment.contender import Contender, best_of_levels, operate
 from unvanish.treatment.record import THE_SAME
+from unvanish.treatment.settings import factor_of
 from unvanish.trial import Running
 
 RUNGS = (20, 50, 150)
@@ -45,6 +45,7 @@ class Contest:
         self._rungs = (*(rung for rung in RUNGS if rung < steps), steps)
         self._steps = steps
         self.seen: list[Contender] = []
+        self._behind: list[Contender] = []
 
     def hold(self, control: Contender, field: Iterable[Contender]) -> list[Contender]:
         """Train, halve, train on; those that reach the last step, with their scores."""
@@ -59,7 +60,8 @@ class Contest:
             going = self._survivors(going, control, rung)
             if rung in LEADERS and rung != self._rungs[-1]:
                 going += self._at_rates(leaders(going, LEADERS[rung]), RATES, rung)
-        return [*going, *self._beyond(going)]
+        ended = [*going, *self._beyond(going)]
+        return [*ended, *self._brought_back(ended)]
 
     def stopped(self, control: Contender) -> list[Contender]:
         """Those that the end of the time stopped below the control's loss, the best first.
@@ -79,6 +81,20 @@ class Contest:
         for contender in better:
             contender.out = None
         return better
+
+    def _brought_back(self, ended: Sequence[Contender]) -> list[Contender]:
+        """Who was behind and is all that another at the end is but for its step size, now there, too.
+
+        A slow start is no low score, and another step size is a larger change than none: it has to
+        be shown to be better than the same edits without it.
+        """
+        rated = [_without_factor(c.edits) for c in ended if c.out is None]
+        cores = [edits for edits, factor in rated if factor != 1]
+        back = [c for c in self._behind if c.edits in cores]
+        for contender in back:
+            contender.out = None
+            self._train(contender, self._steps)
+        return [contender for contender in back if contender.out is None]
 
     def _beyond(self, going: Sequence[Contender]) -> list[Contender]:
         """Where the best stands at the end of its step sizes: further ones, as long as they help."""
@@ -127,6 +143,7 @@ class Contest:
             if contender not in kept and contender.out is None:
                 fell = not math.isfinite(contender.loss_at(rung))
                 contender.out = "diverged" if fell else f"behind after {rung} steps"
+                self._behind += [] if fell else [contender]
         return kept
 
     def _second_chances(self, going: Sequence[Contender], rung: int) -> list[Contender]:
@@ -183,16 +200,8 @@ def outward(best: Contender, seen: Iterable[Contender]) -> tuple[float, ...]:
 
 def _without_factor(edits: Sequence[Edit]) -> tuple[tuple[Edit, ...], float]:
     """The edits without a last one that only multiplies the step size, and its factor."""
-    last = edits[-1] if edits else None
-    if (
-        last is None
-        or last.action != "optimizer"
-        or last.where
-        or set(last.options) != {"lr_factor"}
-    ):
-        return tuple(edits), 1.0
-    factor: Any = last.options["lr_factor"]
-    return tuple(edits[:-1]), float(factor)
+    factor = factor_of(edits[-1]) if edits else None
+    return (tuple(edits), 1.0) if factor is None else (tuple(edits[:-1]), factor)
 
 
 def _different(ranked: Sequence[Contender]) -> list[Contender]:

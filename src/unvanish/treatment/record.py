@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from unvanish.diagnosis import Diagnosis
+from unvanish.remedies.first_layers import first_layers
 from unvanish.remedies.remedy import Level
-from unvanish.surgery.describe import describe
 from unvanish.surgery.edits import ARCHITECTURE, Edit
+from unvanish.treatment.settings import settings, told
 from unvanish.trial import Verdict
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ class Tried:
     def name(self) -> str:
         """The remedies, with the settings that tell it apart from others of the same remedies."""
         name = " + ".join(dict.fromkeys(self.remedies))
-        told = [e for e in self.edits if e.action in ("optimizer", "step") and not e.where]
-        settings = ", ".join(describe(edit).partition(": ")[2] for edit in told)
-        return f"{name} ({settings})" if settings else name
+        told = "; ".join(settings(self.edits))
+        return f"{name} ({told})" if told else name
 
 
 @dataclass(kw_only=True)
@@ -101,6 +101,25 @@ class Treatment:
     def changes_architecture(self) -> bool:
         """Whether the cure changes which functions the model computes with."""
         return any(edit.action in ARCHITECTURE for edit in self.edits)
+
+    @property
+    def only_mends_wiring(self) -> bool:
+        """Whether all that changes the architecture mends a fault of the wiring.
+
+        Remedies for values and training change the architecture only by what they put in.
+        """
+        if self.on_trial is None or not self.changes_architecture:
+            return False
+        put_in = any(edit.action in ("insert", "wrap") for edit in self.edits)
+        level = self.on_trial.level
+        return level == "wiring" or (level in ("loop", "values") and not put_in)
+
+    @property
+    def told(self) -> list[str]:
+        """The edits in one line each, and what a new start of the first layers is for."""
+        first = set(first_layers(self.before.trace.operations))
+        scaled = "scale-input" in self.remedies
+        return [told(edit, scaled and first.issuperset(edit.where)) for edit in self.edits]
 
     @cached_property
     def patch(self) -> "Patch":

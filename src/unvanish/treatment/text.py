@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from unvanish.languages import figure, filled, ngettext, recognised, speaking
 from unvanish.languages import gettext as _
 from unvanish.report.text import WIDTH
-from unvanish.surgery.describe import describe
 
 if TYPE_CHECKING:
     from unvanish.treatment.record import Treatment, Tried
@@ -49,10 +48,8 @@ def _lines(treatment: "Treatment") -> list[str]:
         lines += ["", filled(_("Found before: {names}"), names=", ".join(named))]
     if treatment.edits:
         lines += ["", _("The cure") if treatment.cured else _("The edits")]
-        lines += [f"  {number}. {describe(e)}" for number, e in enumerate(treatment.edits, 1)]
-        changed = treatment.changes_architecture
-        kept = _("changes the architecture") if changed else _("no module changes")
-        lines += [f"  ({kept})"]
+        lines += [f"  {number}. {said}" for number, said in enumerate(treatment.told, 1)]
+        lines += [f"  ({_kept(treatment)})"]
     if treatment.on_trial is not None and not treatment.cured:
         lines += ["", filled(_("On trial: {plan}"), plan=treatment.on_trial.name)]
     if treatment.verdict is not None:
@@ -62,6 +59,15 @@ def _lines(treatment: "Treatment") -> list[str]:
         if said:
             lines += ["", heading, *(f"  - {recognised(sentence)}" for sentence in said)]
     return lines
+
+
+def _kept(treatment: "Treatment") -> str:
+    """How far the edits go."""
+    if treatment.only_mends_wiring:
+        return _("mends the wiring; no layer is exchanged")
+    if treatment.changes_architecture:
+        return _("changes the architecture")
+    return _("no module changes")
 
 
 def _tried(treatment: "Treatment") -> list[str]:

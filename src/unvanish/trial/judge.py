@@ -59,6 +59,9 @@ def judge(task: Task, plan: Plan, runs: Runs, notes: Sequence[str], seconds: flo
             control=thinned(chosen["control", seed]),
             treated=thinned(chosen["treated", seed]),
             difference=counted["treated", seed] - counted["control", seed],
+            gone=(counted["control", seed], counted["treated", seed])
+            if basis == "training"
+            else None,
         )
         for seed in seeds
     )

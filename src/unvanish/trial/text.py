@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from unvanish.languages import figure, filled, marked, ngettext, recognised, speaking
 from unvanish.languages import gettext as _
-from unvanish.trial.verdict import Pair, Verdict
+from unvanish.trial.verdict import Verdict
 
 _ROWS = 6
 """Seeds shown one by one."""
@@ -60,18 +60,14 @@ def _table(verdict: Verdict) -> Iterator[str]:
     heads = _("control"), _("treated"), _("difference")
     yield f"{'':>14} {heads[0]:>10} {heads[1]:>10} {heads[2]:>11}"
     for pair in verdict.pairs[:_ROWS]:
-        yield _row(filled(_("seed {seed}"), seed=pair.seed), *_values(pair), pair.difference)
+        yield _row(filled(_("seed {seed}"), seed=pair.seed), *pair.compared, pair.difference)
     rest = len(verdict.pairs) - _ROWS
     if rest > 0:
         more = ngettext("{count} seeds more", "{count} seeds more", rest)
         yield f"{'...':>14} {filled(more, count=rest)}"
-    yield _row(_("mean"), *verdict.means, verdict.difference)
-    if verdict.zero_skill is not None:
+    yield _row(_("mean"), *verdict.compared, verdict.difference)
+    if verdict.zero_skill is not None and verdict.basis == "held-out":
         yield _row(_("constant guess"), verdict.zero_skill, verdict.zero_skill, None)
-
-
-def _values(pair: Pair) -> tuple[float | None, float | None]:
-    return pair.control.metric, pair.treated.metric
 
 
 def _row(name: str, control: float | None, treated: float | None, difference: float | None) -> str:
@@ -144,5 +140,5 @@ def _beyond_guessing(verdict: Verdict) -> bool:
     guess = verdict.zero_skill
     if verdict.metric != "loss" or guess is None or verdict.basis != "held-out":
         return False
-    values = [value for pair in verdict.pairs for value in _values(pair)]
+    values = [value for pair in verdict.pairs for value in pair.compared]
     return any(value is not None and value > guess for value in values)

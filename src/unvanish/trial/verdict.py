@@ -16,13 +16,20 @@ class Pair:
     """Both arms under one seed; ``difference`` is positive where the treated one was better.
 
     A run without a metric (it diverged) counts as the worst that any run reached, or as the best
-    constant answer where that is worse still.
+    constant answer where that is worse still. ``gone``: of control and treated, the share of the
+    training loss that is gone, where the differences are of that.
     """
 
     seed: int
     control: Run
     treated: Run
     difference: float
+    gone: tuple[float, float] | None = None
+
+    @property
+    def compared(self) -> tuple[float | None, float | None]:
+        """What of control and treated was compared: the metric, or the loss that is gone."""
+        return self.gone or (self.control.metric, self.treated.metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,12 @@ class Verdict(Saved):
             _mean([pair.control.metric for pair in self.pairs]),
             _mean([pair.treated.metric for pair in self.pairs]),
         )
+
+    @property
+    def compared(self) -> tuple[float | None, float | None]:
+        """The means of what was compared of control and treated."""
+        pairs = [pair.compared for pair in self.pairs]
+        return _mean([control for control, _ in pairs]), _mean([treated for _, treated in pairs])
 
     @property
     def curves(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

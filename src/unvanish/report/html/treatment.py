@@ -42,7 +42,7 @@ def treatment_page(treatment: "Treatment", language: str | None = None) -> str:
 def treatment_cell(treatment: "Treatment") -> str:
     """What a notebook shows of a treatment, in the language that the environment says."""
     with speaking():
-        lines = [recognised(describe(edit)) for edit in treatment.edits]
+        lines = [recognised(said) for said in treatment.told]
         return outcome_cell(_severity(treatment), _said(treatment), lines)
 
 
@@ -72,14 +72,17 @@ def _sections(treatment: "Treatment") -> list[Section | None]:
 def _cure(treatment: "Treatment") -> Section | None:
     if not treatment.edits:
         return None
-    edits = tag("ol", *(tag("li", recognised(describe(edit))) for edit in treatment.edits))
-    kept = (
-        _("This changes the architecture.")
-        if treatment.changes_architecture
-        else _("No module changes: the function that the model computes stays of its kind.")
-    )
+    edits = tag("ol", *(tag("li", recognised(said)) for said in treatment.told))
     heading = _("The cure") if treatment.cured else _("The edits")
-    return section("cure", heading, edits, tag("p", kept, class_="soft"))
+    return section("cure", heading, edits, tag("p", _kept(treatment), class_="soft"))
+
+
+def _kept(treatment: "Treatment") -> str:
+    if treatment.only_mends_wiring:
+        return _("This mends the wiring: no layer is exchanged.")
+    if treatment.changes_architecture:
+        return _("This changes the architecture.")
+    return _("No module changes: the function that the model computes stays of its kind.")
 
 
 def _trial(treatment: "Treatment") -> Section | None:

@@ -140,13 +140,12 @@ def _table(verdict: "Verdict") -> Markup:
     rows: list[Sequence[object]] = [
         [
             filled(_("seed {seed}"), seed=pair.seed),
-            said(pair.control.metric),
-            said(pair.treated.metric),
+            *map(said, pair.compared),
             figure(pair.difference, "+.4g"),
         ]
         for pair in verdict.pairs
     ]
-    means = [None if mean is None else figure(mean, ".4g") for mean in verdict.means]
+    means = [None if mean is None else figure(mean, ".4g") for mean in verdict.compared]
     rows.append([_("mean"), *means, figure(verdict.difference, "+.4g")])
     return figures_table(["", _("before"), _("treated"), _("difference")], rows)
 
@@ -216,7 +215,7 @@ def _figures(verdict: "Verdict") -> list[str]:
         lines.append(filled(_("A difference matters from {margin:.2g} on."), margin=verdict.margin))
     if verdict.p is not None:
         lines.append(filled(_("Sign-flip test: p = {p:.3g}."), p=verdict.p))
-    if verdict.zero_skill is not None:
+    if verdict.zero_skill is not None and verdict.basis == "held-out":
         said = _("The best constant answer reaches {value:.4g}.")
         lines.append(filled(said, value=verdict.zero_skill))
     if any(verdict.diverged):

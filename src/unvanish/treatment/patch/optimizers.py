@@ -21,7 +21,9 @@ from unvanish.treatment.patch.modules import Load
 from unvanish.treatment.patch.places import owner_of, parameters_in, place
 from unvanish.treatment.patch.program import Program
 from unvanish.treatment.patch.spelling import (
+    is_long,
     multiplied,
+    short_factor,
     written_factor,
     written_tuple,
     written_value,
@@ -111,8 +113,9 @@ class Making:
         source, call = self.written.source, self.written.call
         position = taken.index(name) if self.written.positional else None
         text, given = written_value(value), argument_of(call, name, position)
-        if factor is not None and given is not None and _names_something(given):
-            text = multiplied(source.segment(given), factor)
+        if given is not None and (_names_something(given) or is_long(text)):
+            factor = factor or short_factor(self._param_groups[groups[0]].get(name), value)
+            text = multiplied(source.segment(given), factor) if factor else text
         if not set_argument(source, call, name, position, text):
             return False
         defaults[name] = value

@@ -9,6 +9,9 @@ from typing import Any
 
 from unvanish.surgery.edits import Edit, Part
 
+_FEW = 3
+"""Digits of a factor that stands for a number: more are no shorter than the number itself."""
+
 
 def written_tuple(names: Sequence[str]) -> str:
     """Names as the source of a tuple of strings."""
@@ -73,13 +76,38 @@ def written_factor(factor: float) -> tuple[str, str]:
     return ("/", inverse) if len(inverse) < len(number) else ("*", number)
 
 
+def is_long(written: str) -> bool:
+    """Whether a number is written with more digits than anybody sets, as a third of one is.
+
+    >>> is_long("0.0003333333333333333"), is_long("1.25e-05"), is_long("135000.0")
+    (True, False, False)
+    """
+    digits = written.partition("e")[0].replace(".", "").lstrip("0")
+    return digits.isdecimal() and len(digits.rstrip("0")) > 2 * _FEW
+
+
+def short_factor(old: Any, new: Any) -> float | None:
+    """What takes a number to another but for rounding, where a few digits say it; else ``None``.
+
+    >>> short_factor(0.05, 0.05 * 0.065), short_factor(0.9, 0.99), short_factor(0.0, 0.1)
+    (0.065, 1.1, None)
+    >>> short_factor(0.3, 0.1) is None, short_factor(0.95, 0.9) is None
+    (True, True)
+    """
+    if type(old) is not float or type(new) is not float or not old or not math.isfinite(new / old):
+        return None
+    factor = float(f"{new / old:.{_FEW}g}")
+    alike = math.isclose(old * factor, new, rel_tol=4 * sys.float_info.epsilon)
+    return factor if alike else None
+
+
 def multiplied(written: str, factor: float) -> str:
     """The source of an expression times a factor.
 
     >>> multiplied("settings.rate", 3.0), multiplied("base + extra", 0.5)
     ('settings.rate * 3', '(base + extra) / 2')
     """
-    tight = ast.Name | ast.Attribute | ast.Subscript | ast.Call
+    tight = ast.Constant | ast.Name | ast.Attribute | ast.Subscript | ast.Call
     whole = isinstance(ast.parse(written.strip(), mode="eval").body, tight)
     return " ".join((written if whole else f"({written})", *written_factor(factor)))
 
