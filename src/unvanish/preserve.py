@@ -46,7 +46,7 @@ class Guard:
         self._attributes: list[Attributes] = []
         self._values: list[tuple[Tensor, Tensor, bool]] = []
         self._leaves: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
-        self._hooks: list[tuple[Tensor, dict[int, Any]]] = []
+        self._hooks: list[tuple[Tensor, dict[int, Any]]] = []  # of every leaf, those it came with
 
     def __enter__(self) -> "Guard":
         return self
@@ -75,10 +75,13 @@ class Guard:
             return
         self._leaves[id(leaf)] = (leaf, leaf.grad, leaf.requires_grad)
         leaf.grad = None
-        hooks = _post_hooks(leaf)
-        if hooks:
-            self._hooks.append((leaf, dict(hooks)))
-            hooks.clear()
+        self._hooks.append((leaf, dict(_post_hooks(leaf))))
+        _post_hooks(leaf).clear()
+
+    def silence(self) -> None:
+        """Take off the post-accumulate hooks that were put on inside: they may step or clear."""
+        for leaf, _ in self._hooks:
+            _post_hooks(leaf).clear()
 
     def __exit__(
         self,
@@ -102,6 +105,7 @@ class Guard:
             if leaf.requires_grad != requires_grad:
                 leaf.requires_grad_(requires_grad)
             leaf.grad = grad
+        self.silence()  # what ran inside may have been stopped before it took off its own
         for leaf, saved in self._hooks:
             _post_hooks(leaf).update(saved)
         # Whatever still points here must not keep a batch or its gradients alive.

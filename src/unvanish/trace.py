@@ -89,7 +89,8 @@ class Operation:
     ``inputs`` says for each tensor argument which earlier operation made it (``None``: the batch,
     a parameter or a constant), ``input_shapes`` their shapes; ``parameters`` are the names of the
     parameters among them. ``inside`` says that a module of the model was running, ``from_data``
-    that something of the batch flowed in. ``dim`` is set for softmax and sum.
+    that something of the batch flowed in. ``dim`` is set for softmax and sum, ``targets`` (least,
+    largest) for a binary cross entropy of logits in which every one of them counts.
     """
 
     function: str
@@ -106,6 +107,7 @@ class Operation:
     from_data: bool
     output_rms: float | None = None
     output_spread: float | None = None
+    targets: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,12 +150,15 @@ def _without_weights(fall: Stretch) -> float:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The largest fall there is; nothing where no gradient passes (weights that start at zero)."""
-    if not passes(case.trace):
-        return None
+    """The largest fall there is, where it is too little to starve a layer.
+
+    Nothing where no gradient passes (weights that start at zero).
+    """
     fall = worst_fall(case.trace)
-    layers = float(len(case.trace.layers))
-    return {"decades": -fall.decades if fall is not None else 0.0, "layers": layers}
+    decades = -fall.decades if fall is not None else 0.0
+    if not passes(case.trace) or decades >= HARMFUL_DECADES:
+        return None
+    return {"decades": decades, "layers": float(len(case.trace.layers))}
 
 
 CAUSE = Cause(

@@ -68,12 +68,16 @@ def _at_any_rate(case: Case) -> bool:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """The largest rise there is; nothing where no gradient passes (weights that start at zero)."""
+    """The largest rise there is, if it is small; nothing where no gradient passes (zero weights).
+
+    A large one that does not compound, such as a single layer's, is not named and not ruled out.
+    """
     if not passes(case.trace):
         return None
     rise = worst_rise(case.trace)
+    decades = rise.decades if rise is not None else 0.0
     layers = float(len(case.trace.layers))
-    return {"decades": rise.decades if rise is not None else 0.0, "layers": layers}
+    return {"decades": decades, "layers": layers} if decades < HARMFUL_DECADES else None
 
 
 CAUSE = Cause(card=CARD, find=find, clear=clear, explains=("collapsed-signal", "step-too-large"))

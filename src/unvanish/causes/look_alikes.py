@@ -12,6 +12,7 @@ from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Expected
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
 from unvanish.causes.level import CERTAIN, share_of_chance
 from unvanish.causes.no_nonlinearity import data_of
+from unvanish.causes.passed_on import passed_on
 from unvanish.causes.silent_terms import silent_terms
 from unvanish.causes.single_unit_softmax import SOFTMAXES
 from unvanish.kinds import ACTIVATIONS
@@ -26,7 +27,7 @@ CARD = Card(
     what="Small, zero or missing gradients that the structure of the model calls for: a bias before "
     "batch norm, the key bias of attention, weights before a norm, embedding rows that no "
     "sample asked for, frozen and tied weights, rectifiers at zero, a model that has converged, a "
-    "term of the loss that is a number and no more.",
+    "term of the loss that is a number and no more, values that are passed on detached.",
     hurts="Not at all. Tools that judge a gradient by its size alone raise the alarm here.",
     apart="Each is listed under 'expected' only where its reason was found in the operations of "
     "this model, and says what would make it a fault after all.",
@@ -230,6 +231,7 @@ LOOKS: tuple[Look, ...] = (
     _resting_rectifiers,
     _converged,
     silent_terms,
+    passed_on,
 )
 
 CAUSE = Cause(card=CARD, find=find)

@@ -11,24 +11,38 @@ DECIDING = frozenset(
     "isclose searchsorted bucketize".split()
 )
 """Functions from numbers to decisions: nothing that is computed of those has a gradient."""
+DERIVING = frozenset(("grad",))
+"""torch.autograd.grad, which makes numbers that nobody can derive again unless it is told to."""
 
 
 def silent_terms(trace: Trace, flow: Dataflow) -> Iterator[Expected]:
-    """Whole terms of the loss that are computed of decisions alone.
+    """Whole terms of the loss that are computed of decisions alone, or of derivatives without graph.
 
+    That an input asks for a gradient, as the points of a differential equation do, trains nothing.
     Where a value was detached by name somebody knew what he did, and nothing is said.
     """
     start = trace.loss_operation
     for term in _terms(flow, start) if start is not None else ():
         exits = [i for i in sorted(flow.ancestors([term])) if _leaves_graph(flow, i)]
         functions = dict.fromkeys(flow[i].function for i in exits)
-        if flow[term].requires_grad or not exits or not DECIDING.issuperset(functions):
+        if term in flow.trained or not exits:
+            continue
+        if DECIDING.issuperset(functions):
+            said = (
+                f"a term of the loss comes through {', '.join(functions)}, which has no "
+                "derivative: it adds to the value and trains nothing"
+            )
+        elif DERIVING.issuperset(functions):
+            said = (
+                "a term of the loss comes through autograd.grad without create_graph=True: no weight "
+                "is reached over that term, it adds to the value and trains nothing"
+            )
+        else:
             continue
         yield Expected(
             name="term-without-gradient",
             where=tuple(dict.fromkeys(flow[i].module or "(model)" for i in exits)),
-            because=f"a term of the loss comes through {', '.join(functions)}, which has no "
-            "derivative: it adds to the value and trains nothing",
+            because=said,
             unless="it was meant to train something",
         )
 

@@ -12,7 +12,7 @@ from unvanish.causes.init_scale import shut_by_weights
 from unvanish.causes.level import converged, is_given, squashed_output
 from unvanish.causes.saturated_activation import MOSTLY
 from unvanish.causes.straight_derivatives import straight_derivative
-from unvanish.trace import Op, Operation
+from unvanish.trace import Op, Operation, Trace
 
 CARD = Card(
     code="UV708",
@@ -22,17 +22,20 @@ CARD = Card(
     what="A squared or absolute error on an output that was squashed by a sigmoid, tanh, softmax or "
     "rectifier: where the output is saturated, the slope is gone however wrong it is; and "
     "targets outside the range of the function can never be met. Minus a probability is flat where "
-    "the answer is wrong, and minus a score has no least value. A net of rectifiers has no curvature "
+    "the answer is wrong, and minus a score has no least value, nor has a binary cross entropy whose "
+    "targets lie outside of 0 to 1 (labels -1 and 1). A net of rectifiers has no curvature "
     "that a differential equation could be about.",
     hurts="The loss sits on a plateau at the edge of the range.",
     apart="Squashed outputs with a squared error are common and often fine. Named only if more than "
     "a third of the targets' variance lies outside the range (a rectifier has no negative values), "
     "if nll_loss reads a softmax or a layer's scores without a logarithm, if a second derivative that "
-    "goes into the loss is exactly zero on every sample, or if nine outputs in ten are already "
-    "saturated while the loss is not done; and of any loss, if every tensor gets exactly zero and "
-    "nothing else explains it.",
+    "goes into the loss is exactly zero on every sample, if a target of a binary cross entropy that no "
+    "mask or weight can take out is nearer to another whole number than to 0 and 1, or if nine "
+    "outputs in ten are already saturated while the loss is not done; and of any loss, if every "
+    "tensor gets exactly zero and nothing else explains it.",
     do="Take the squashing away for regression; for classes use cross_entropy or "
-    "binary_cross_entropy_with_logits on raw outputs; where a loss takes second derivatives, tanh.",
+    "binary_cross_entropy_with_logits on raw outputs, with targets from 0 to 1; where a loss takes second "
+    "derivatives, tanh.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, section 6.2.2",
 )
 
@@ -65,6 +68,10 @@ def find(case: Case) -> Iterable[Finding]:
         if made.function in PROBABILITIES:
             said = f"nll_loss takes logarithms of probabilities, not the values of {made.function}"
         yield found(CARD, "harmful", [made.module or "(model)"], {}, OF_LOGARITHMS, detail=said)
+        return
+    endless = _endless(case.trace)
+    if endless is not None:
+        yield endless
         return
     seen = squashed_output(case.trace)
     if seen is None:
@@ -100,6 +107,29 @@ def find(case: Case) -> Iterable[Finding]:
         evidence = {"saturated_share": flat[0].saturated_share, "input_rms": flat[0].input_rms}
         said = f"{loss.function} on a {squash.function} that is saturated"
         yield found(CARD, "harmful", where, evidence, OF_RANGES, detail=said)
+
+
+def _endless(trace: Trace) -> Finding | None:
+    """A binary cross entropy in the loss of which a target is no probability, not even roughly.
+
+    Its slope by a logit is sigmoid(z) - t, which has one sign everywhere where t is below 0 or above
+    1. Labels that are blurred up to 1.2 and pixels that overshoot where images were resized train
+    all the same; half a unit outside, another whole number is nearer than 0 and 1.
+    """
+    if not any(op.targets for op in trace.operations):
+        return None
+    flow = Dataflow(trace)
+    for index in sorted(flow.to_loss & flow.trained):
+        low, high = flow[index].targets or (0, 1)
+        if low <= -0.5 or high >= 1.5:
+            said = (
+                "binary cross entropy falls without end where targets lie outside of 0 to 1, and these "
+                f"go from {low:.3g} to {high:.3g}"
+            )
+            where = [flow.feeder(index) or "(model)"]
+            evidence = {"target_low": low, "target_high": high}
+            return found(CARD, "broken", where, evidence, detail=said)
+    return None
 
 
 def _as_given(case: Case, loss: Operation) -> bool:

@@ -97,6 +97,7 @@ def _operation(call: Call) -> Operation:
         from_data=call.data,
         output_rms=call.output_rms,
         output_spread=call.spread,
+        targets=call.targets,
     )
 
 

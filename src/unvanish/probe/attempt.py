@@ -13,6 +13,7 @@ from unvanish.probe.assemble import assemble
 from unvanish.probe.checkpoints import seeing_through_checkpoints
 from unvanish.probe.collector import collector_paused
 from unvanish.probe.compiled import eager
+from unvanish.probe.flow import Flow
 from unvanish.probe.gradients import GradientReader
 from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.probe.inputs import Leaves
@@ -128,6 +129,7 @@ class _Observation:
                 _failure(phase, instruments.spans.failed, recorder.failed, index, error)
             ) from error
         recorder.flow.loss_call = recorder.producer(value)
+        self.guard.silence()  # a training step may put some on before its backward call
         return value
 
     def _prepare(self, batch: Any, leaves: Leaves) -> Any:
@@ -160,6 +162,12 @@ class _Observation:
                 "loss does not require grad: the forward pass used no parameter of the model. "
                 "Check that forward calls the layers that were made in __init__."
             )
+        if unused := self._unused(recorder.flow):
+            raise BadInput(
+                "loss does not require grad: all parameters that it is computed of are frozen, and "
+                f"those that train are not used for it ({', '.join(unused)}). Unfreeze what is used "
+                "with parameter.requires_grad_(True), or let forward call what is to train."
+            )
         cut = next((c for c in reversed(recorder.flow.calls) if c.grad_in and not c.grad_out), None)
         where = (
             f": the graph is cut by {cut.function} in {cut.module or 'the model'}" if cut else ""
@@ -168,6 +176,21 @@ class _Observation:
             f"loss does not require grad{where}. Remove .detach(), .item(), .data, numpy or "
             "torch.no_grad() between the parameters and the loss."
         )
+
+    def _unused(self, flow: Flow) -> list[str]:
+        """Modules that train, if nothing of theirs flows into the loss: then no graph was cut.
+
+        What was handed out of torch may come back. Where something in the loss came from nowhere,
+        whatever was called at all may be behind it.
+        """
+        ends = [] if flow.loss_call is None else [flow.loss_call]
+        behind = flow.ancestors([*ends, *(one.source for one in flow.exits)])
+        if not ends or any(flow.calls[i].foreign for i in behind):
+            behind = set(range(len(flow.calls)))
+        used = {leaf for i in behind for leaf in flow.calls[i].leaves} | {*flow.read_out}
+        train = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        places = dict.fromkeys(name.rpartition(".")[0] or name for name in train)
+        return list(places) if used.isdisjoint(train) else []
 
     def _backward(self, value: Tensor, index: int, instruments: Instruments) -> None:
         instruments.turn_to_backward([value.grad_fn] if value.grad_fn is not None else [])

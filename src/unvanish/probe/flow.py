@@ -53,6 +53,7 @@ class Call:
     output_shape: tuple[int, ...] = ()
     dtype: str = ""
     dim: int | None = None
+    targets: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from unvanish.probe.activations import ActivationReader
 from unvanish.probe.flow import EXITS, WEIGHTED, BadValue, Call, Exit, Flow
 from unvanish.probe.functions import (
     Arguments,
+    counted_targets,
     dim_of,
     few_features,
     hard_limit,
@@ -101,6 +102,7 @@ class ForwardRecorder(TorchFunctionMode):
             index = self._add(call, made)
             if "softmax" in call.name or call.name == "sum":
                 self.flow.calls[index].dim = dim_of(call.args, call.kwargs)
+            self.flow.calls[index].targets = counted_targets(call, made[0])
             if call.activation and call.sample is not None and self._activations is not None:
                 self._activations.read(
                     call.activation, call.sample, made[0], self._spans, self.flow, index

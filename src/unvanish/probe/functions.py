@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unvanish.batches import tensors_in
+from unvanish.preserve import in_transform
 from unvanish.probe.activations import Before
 
 
@@ -109,3 +110,20 @@ class Arguments:
         self.activation: str | None = None
         self.sample: Before | None = None
         self.grad_in = self.in_place = False
+
+
+def counted_targets(call: Arguments, output: Tensor) -> tuple[float, float] | None:
+    """Least and largest target of a binary cross entropy of logits, if each of them counts in it.
+
+    Where it is not reduced, or weighs its entries, a mask may take some out. The one that takes
+    probabilities refuses targets outside of 0 to 1 itself.
+    """
+    if call.name != "binary_cross_entropy_with_logits" or output.dim() or in_transform(output):
+        return None
+    args, kwargs = call.args, call.kwargs
+    targets = kwargs.get("target", args[1] if len(args) > 1 else None)
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+    if weight is not None or not isinstance(targets, Tensor) or not targets.numel():
+        return None
+    low, high = torch.aminmax(targets.detach().float())
+    return float(low), float(high)
