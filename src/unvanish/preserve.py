@@ -36,6 +36,18 @@ def preserved(model: nn.Module, seed: int) -> Generator["Guard"]:
         yield guard
 
 
+@contextlib.contextmanager
+def hooks_kept(leaves: Iterable[Tensor]) -> Generator[None]:
+    """Post-accumulate hooks that are put on inside come off: who is stopped cannot take off his own."""
+    before = [(leaf, dict(_post_hooks(leaf))) for leaf in leaves]
+    try:
+        yield
+    finally:
+        for leaf, hooks in before:
+            _post_hooks(leaf).clear()
+            _post_hooks(leaf).update(hooks)
+
+
 class Guard:
     """Remembers the state of modules and leaf tensors when it meets them; restores it on exit."""
 

@@ -37,7 +37,7 @@ def find(case: Case) -> Iterable[Finding]:
     base = case.laboratory.rehearsal()
     if base is None or base.optimizer not in FAMILY:
         return
-    swallowed = [m for m in base.weights if is_swallowed(m) and _below_epsilon(case, m)]
+    swallowed = [m for m in base.weights if is_swallowed(m) and below_epsilon(case, m)]
     if not swallowed or converged(case):
         return
     whole = 2 * len(swallowed) > len(base.weights)
@@ -60,7 +60,7 @@ def is_swallowed(movement: Movement) -> bool:
     return moved is not None and 0 <= moved < SWALLOWED
 
 
-def _below_epsilon(case: Case, movement: Movement) -> bool:
+def below_epsilon(case: Case, movement: Movement) -> bool:
     """Whether epsilon is larger than the gradient, entry by entry in the root mean square.
 
     A trained optimizer also moves little where past gradients were far larger than this one.

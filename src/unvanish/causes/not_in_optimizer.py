@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Expected, Finding, found
 from unvanish.training.optimizer import OptimizerReading, ParameterGroup
+from unvanish.training.record import LoopRecord
 
 CARD = Card(
     code="UV603",
@@ -48,11 +49,8 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
     loop = case.laboratory.loop()
-    loop, held = case.laboratory.loop(), [n for g in case.optimizer.groups for n in g.parameters]
-    if loop is not None and loop.unused >= LONGEST_ACCUMULATION and not loop.steps:
-        said = f"are never stepped: step was called {loop.calls} times, the optimizer's step never"
-        if loop.moved.isdisjoint(held):  # nor moved by a method of another name, or by hand
-            yield _found("broken", held, said)
+    if loop is not None:
+        yield from _in_vain(loop, [n for g in case.optimizer.groups for n in g.parameters])
     if standing:
         yield _found("broken", standing, "are in a parameter group with learning rate 0")
     doubled = [name for name in case.optimizer.duplicated if name in names]
@@ -60,6 +58,23 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         yield _found("harmful", doubled, "are listed twice in the optimizer and stepped twice")
     if waiting:
         yield _at_zero(waiting, case.laboratory.stepped)
+
+
+def _in_vain(loop: LoopRecord, held: list[str]) -> Iterator[Finding]:
+    """What the training step does with gradients of the optimizer's tensors, and never steps by them."""
+    by_others = not loop.moved.isdisjoint(held)  # by a method of another name, or by hand
+    if loop.unused >= LONGEST_ACCUMULATION and not loop.steps and not by_others:
+        said = f"are never stepped: step was called {loop.calls} times, the optimizer's step never"
+        yield _found("broken", held, said)
+    taken = [step for step in loop.steps if not step.skipped]
+    # Zeros that are still there let weight decay and momentum move what no gradient does.
+    zeros = any(not set(step.reached).isdisjoint(held) for step in taken)
+    if taken and all(step.cleared for step in taken) and (zeros or not by_others):
+        said = (
+            "are never stepped by their gradient: it is cleared between backward and step, and "
+            "zero_grad belongs in front of backward"
+        )
+        yield _found("broken", held, said, remedies=())
 
 
 def _at_zero(waiting: list[ParameterGroup], stepped: bool) -> Expected:
@@ -91,6 +106,10 @@ def _missing(
     case: Case, optimizer: OptimizerReading, reached: set[str]
 ) -> Iterator[Finding | Expected]:
     """Parameters in no group of the optimizer, by whether something else steps them."""
+    loop = case.laboratory.loop()
+    wrong = loop is not None and _steps_anothers(loop, optimizer)
+    if loop is not None and wrong:  # what is judged is a later turn than that of the trace
+        reached = reached.union(*(step.reached for step in loop.steps))
     missing = [name for name in optimizer.missing if name in reached]
     elsewhere = [name for name in missing if name in optimizer.elsewhere]
     if elsewhere:
@@ -106,10 +125,18 @@ def _missing(
     said = "are in no parameter group of the optimizer"
     if optimizer.foreign:
         said += f", which holds {optimizer.foreign} tensors that are not this model's"
+    elif wrong:
+        said += ", and another optimizer of the same training step steps all that it holds"
     elif _networks_apart(case, missing):
         yield _found("note", missing, "are networks of their own that this optimizer leaves out")
         return
     yield _found("broken", missing, said)
+
+
+def _steps_anothers(loop: LoopRecord, optimizer: OptimizerReading) -> bool:
+    """Whether it was made over the wrong network: another optimizer steps all of the same tensors."""
+    held = {name for group in optimizer.groups for name in group.parameters}
+    return bool(held) and held <= loop.shared
 
 
 def _of_loss(case: Case, optimizer: OptimizerReading) -> Iterator[Finding]:
@@ -133,8 +160,10 @@ def _networks_apart(case: Case, missing: list[str]) -> bool:
     return not case.trace.conditions.whole and bool(held) and held.isdisjoint(left_out)
 
 
-def _found(severity: str, names: list[str], said: str) -> Finding:
-    return found(CARD, severity, names, {"tensors": float(len(names))}, REMEDIES, detail=said)
+def _found(
+    severity: str, names: list[str], said: str, remedies: tuple[str, ...] = REMEDIES
+) -> Finding:
+    return found(CARD, severity, names, {"tensors": float(len(names))}, remedies, detail=said)
 
 
 def clear(case: Case) -> dict[str, float] | None:

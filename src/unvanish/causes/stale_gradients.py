@@ -34,23 +34,37 @@ def find(case: Case) -> Iterable[Finding]:
     if loop is None or len(loop.steps) < 2:
         return
     later = loop.steps[1:]
-    stale = dict.fromkeys(name for step in later for name in step.stale)
+    aside = _stepped_by_none(case)
+    stale = dict.fromkeys(name for step in later for name in step.stale if name not in aside)
     if not stale:
         return
     first, last = loop.steps[0].norm, loop.steps[-1].norm
     evidence = {
         "tensors": float(len(stale)),
-        "share": sum(bool(step.stale) for step in later) / len(later),
+        "share": sum(not stale.keys().isdisjoint(step.stale) for step in later) / len(later),
         "steps": float(len(loop.steps)),
         "growth": last / first if first and last is not None else None,
     }
     yield found(CARD, "harmful", stale, evidence, REMEDIES)
 
 
+def _stepped_by_none(case: Case) -> set[str]:
+    """What no optimizer of this training step holds: gradients pile up there, and none uses them.
+
+    A generator's turn leaves some to the critic, which are cleared in the critic's own.
+    """
+    optimizer = case.optimizer
+    return (
+        set(optimizer.missing).difference(optimizer.elsewhere) if optimizer is not None else set()
+    )
+
+
 def clear(case: Case) -> dict[str, float] | None:
-    """How many steps were followed."""
+    """How many steps were followed; nothing is fine where they are cleared before they are used."""
     loop = case.laboratory.loop()
-    return {"steps": float(len(loop.steps))} if loop is not None and len(loop.steps) > 1 else None
+    if loop is None or len(loop.steps) < 2 or any(step.cleared for step in loop.steps):
+        return None
+    return {"steps": float(len(loop.steps))}
 
 
 CAUSE = Cause(

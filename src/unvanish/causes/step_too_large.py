@@ -169,11 +169,13 @@ def largest(movement: Movement) -> float:
 
 
 def clear(case: Case) -> dict[str, float] | None:
-    """Steps that went well."""
+    """Steps that went well; of weights that no step moves there is nothing to say."""
     base = case.laboratory.rehearsal()
-    if base is None or base.fell <= 0 or not base.weights:
+    if base is None or base.fell <= 0:
         return None
-    largest_of_all = max(largest(m) for m in base.weights)
+    largest_of_all = max((largest(m) for m in base.weights), default=0.0)
+    if not largest_of_all:
+        return None
     return {"steps": float(len(base.losses)), "update_to_weight": largest_of_all}
 
 

@@ -7,6 +7,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.half_precision_weights import RESOLUTIONS
 from unvanish.causes.level import converged
+from unvanish.causes.rounded_away import rounded_away
 from unvanish.causes.standing_still import stands_still
 from unvanish.causes.updates import fastest, held_back, pushed, update_to_weight
 from unvanish.experiments.rehearsal import Rehearsal
@@ -25,7 +26,8 @@ CARD = Card(
     apart="The real change of the weights is measured on a copy, momentum and all, and the same "
     "steps at a hundred times the rate are tried: only if they stay stable and the loss "
     "falls ten times as fast is this named. Where the gradient falls with depth, so is a rate that "
-    "teaches nothing in ten times the steps that Adam needs, beside a larger one that does. Converged "
+    "teaches nothing in ten times the steps that Adam needs, beside a larger one that does, and one of "
+    "a part of the net that float32 rounds away while other parts move. Converged "
     "nets, a rate of zero in warm-up and steps swallowed by Adam's epsilon are told apart.",
     do="Raise the learning rate (a range test: raise it until the loss stops falling, then "
     "take a tenth), or use Adam.",
@@ -44,9 +46,29 @@ CUSTOMARY = 1e-3
 
 
 def find(case: Case) -> Iterable[Finding]:
-    """Steps that hardly move the weights; or that a net stands still with, as at no larger ones."""
-    slow = next(iter(_slow(case)), None) or _standing(case)
+    """Steps that hardly move the weights; that a net stands still with; that move a part of it alone."""
+    slow = next(iter(_slow(case)), None) or _standing(case) or _in_part(case)
     return [] if slow is None else [slow]
+
+
+def _in_part(case: Case) -> Finding | None:
+    """Parameter groups whose rate is so far below that of others that their steps are rounded away."""
+    part = rounded_away(case)
+    if part is None:
+        return None
+    count, first, own, lifted = len(part.names), part.names[0], part.own.final, part.lifted.final
+    said = [
+        f"{count} weight tensors (first {first}) change in no bit in {part.steps} steps: at a "
+        f"learning rate of {part.rate:.1g} each step is rounded away."
+    ]
+    if part.needed:
+        said.append(
+            f"With the largest rate of the others, {part.top:.1g}, the loss falls to {lifted:.3g} "
+            f"where it falls to {own:.3g} now."
+        )
+    evidence = {"tensors": float(count), "learning_rate": part.rate}
+    severity = "harmful" if part.needed else "note"
+    return found(CARD, severity, part.names, evidence, detail=" ".join(said))
 
 
 def _standing(case: Case) -> Finding | None:

@@ -1,12 +1,17 @@
-"""UV706 unscaled-input: the scale of the data saturates units or blows the step up."""
+"""UV706 unscaled-input: the scale of the data saturates units, blows the step up or drowns in biases."""
 
 from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.level import converged, large_inputs, learns_as_with_scaled_inputs
+from unvanish.causes.level import (
+    LARGE_INPUT,
+    converged,
+    large_inputs,
+    learns_as_with_scaled_inputs,
+)
 from unvanish.causes.saturated_activation import MOSTLY, is_saturated, place
-from unvanish.causes.step_too_large import clearly_better, replaced, thrown
+from unvanish.causes.step_too_large import SETTLED, clearly_better, replaced, thrown
 from unvanish.causes.unscaled_target import far_targets
 from unvanish.experiments.altered_data import BOTH
 from unvanish.experiments.rehearsal import Rehearsal
@@ -21,23 +26,27 @@ CARD = Card(
     what="Initialisations and learning rates are made for inputs of about unit variance. The "
     "first layer multiplies its input's scale into every pre-activation, and its gradient "
     "by it once more.",
-    hurts="Units of the first layers saturate, or one step throws the first layer away.",
-    apart="Large inputs alone are no fault. Named if they do harm here (saturation, a step that "
-    "blows up) and if the same program with inputs at zero mean and unit variance is free "
-    "of it: that is tried. A note where twenty and more real steps bring the loss down as far as "
-    "with scaled inputs.",
+    hurts="Units of the first layers saturate, or one step throws the first layer away. Of tiny inputs "
+    "next to nothing reaches the output beside the biases.",
+    apart="Large or tiny inputs alone are no fault. Named if they do harm here (saturation, a step that "
+    "blows up, real steps that teach next to nothing) and if the same program with inputs at zero mean "
+    "and unit variance is free of it: that is tried. A note where twenty and more real steps bring the "
+    "loss down as far as with scaled inputs.",
     do="Standardise the inputs (subtract the mean, divide by the deviation of the training "
     "set), or start with a norm.",
     reference="LeCun et al. 1998, Efficient BackProp, section 4.3",
 )
 
 REMEDIES = ("scale-input", "insert-norm")
+SLOWER = 10
+"""As in step-too-small: an order of magnitude. A start that is only slow makes good by then."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """Inputs far from unit scale, harm that they do, and its end when they are scaled."""
     rms = large_inputs(case)
     if rms is None:
+        yield from _drowned(case)
         return
     saturated = [a for a in case.trace.activations if _is_flat(a)]
     if all(a.feeds_loss for a in saturated) and converged(case):
@@ -52,6 +61,33 @@ def find(case: Case) -> Iterable[Finding]:
             yield found(CARD, severity, where, evidence, REMEDIES, detail=said)
             return
     yield from _blown_up(case, rms)
+
+
+def _drowned(case: Case) -> Iterable[Finding]:
+    """Inputs none of which is a tenth, and ten times as many steps that teach less than scaled ones do.
+
+    Rows that are mostly zeros have a small root mean square, too, and are of the usual size where they
+    are not. A norm, a factor in the model or a large rate makes up for small inputs.
+    """
+    scale, base = case.laboratory.data_scale("inputs"), case.laboratory.rehearsal()
+    if scale is None or not 0 < max(-scale.low, scale.high) < 1 / LARGE_INPUT:
+        return
+    if base is None or len(base.losses) < SETTLED or thrown(base) or converged(case):
+        return
+    share = SETTLED / len(base.losses)
+    mended = case.laboratory.rehearsal(scaled="inputs", share=share)
+    if mended is None or mended.fell <= 0 or not clearly_better(mended, base):
+        return
+    longer = case.laboratory.rehearsal(share=SLOWER * share)
+    if longer is not None and longer.finite and clearly_better(mended, longer):
+        evidence = {"input_rms": scale.rms, "initial": longer.initial, "final": longer.final}
+        many, few = len(longer.losses), len(mended.losses)
+        said = (
+            f"they are so small that {many} real steps bring the loss from {longer.initial:.3g} to "
+            f"{longer.final:.3g}, and {few} with scaled ones to {mended.final:.3g}"
+        )
+        where = [movement.name for movement in base.weights[:1]]
+        yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
 
 
 def _saturated_places(trace: Trace) -> set[str]:
@@ -96,5 +132,6 @@ CAUSE = Cause(
         "init-too-large",
         "dead-units",
         "unfit-loss",
+        "step-too-small",
     ),
 )

@@ -19,7 +19,7 @@ from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.probe.compiled import unwrapped
 from unvanish.trace import Activation, Trace
 from unvanish.training.loss_of_step import Step
-from unvanish.training.optimizer_copy import OptimizerFactory, set_options
+from unvanish.training.optimizer_copy import OptimizerFactory, lift, set_options
 from unvanish.training.record import LoopRecord
 from unvanish.training.recorder import LoopRecorder
 
@@ -88,6 +88,7 @@ class Bench(Laboratory):
         share: float = 1.0,
         scaled: str | None = None,
         factors: Mapping[str, float] | None = None,
+        lifted: Sequence[str] = (),
     ) -> Rehearsal | None:
         """Real steps with a copy of the user's own optimizer.
 
@@ -98,6 +99,7 @@ class Bench(Laboratory):
             share: of the granted steps to take (at least one).
             scaled: ``"inputs"``, ``"targets"`` or both: bring these to zero mean and unit variance.
             factors: what to multiply parameters by before the first step, by name.
+            lifted: parameters whose groups step at the largest rate of all groups.
 
         Returns:
             The record; ``None`` without an optimizer, or where the steps could not be taken.
@@ -109,6 +111,7 @@ class Bench(Laboratory):
         def experiment() -> Rehearsal:
             twin, optimizer = self._program.twin(factors)
             set_options(optimizer, rate, decay, momentum)
+            lift(optimizer, [twin.get_parameter(name) for name in lifted])
             return self._program.rehearsed(twin, optimizer, steps, scaled)
 
         said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
@@ -116,7 +119,9 @@ class Bench(Laboratory):
         said += "" if momentum else " without momentum"
         said += f" with scaled {scaled}" if scaled else ""
         said += f" with {len(factors)} weight tensors scaled" if factors else ""
-        key = ("rehearsal", rate, decay, momentum, steps, scaled, *sorted((factors or {}).items()))
+        said += f" with {len(lifted)} weight tensors at the largest rate" if lifted else ""
+        by_name = (*sorted((factors or {}).items()), *lifted)
+        key = ("rehearsal", rate, decay, momentum, steps, scaled, *by_name)
         return self._try(key, said, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:

@@ -34,10 +34,12 @@ class Laboratory:
         share: float = 1.0,
         scaled: str | None = None,
         factors: Mapping[str, float] | None = None,
+        lifted: Sequence[str] = (),
     ) -> Rehearsal | None:
         """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``.
 
-        ``factors`` multiply parameters of the copy, by name, before the first step.
+        ``factors`` multiply parameters of the copy, by name, before the first step; groups with
+        ``lifted`` ones step at the largest rate of all groups.
         """
         return None
 

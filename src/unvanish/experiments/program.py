@@ -169,4 +169,5 @@ class Program:
                 rate=float(optimizer.param_groups[0]["lr"]),
                 moved=frozenset(n for n, p in twin.named_parameters() if not p.equal(before[n])),
                 unused=recorder.unused,
+                shared=recorder.shared,
             )

@@ -35,7 +35,7 @@ NEXT = {
     "logits-loss": "use a loss that takes logits (cross_entropy, binary_cross_entropy_with_logits)",
     "register-modules": "keep these layers in nn.ModuleList, nn.ModuleDict or nn.Parameter",
     "step-size": "change the learning rate as the what-if did",
-    "optimizer-epsilon": "lower the optimizer's eps (1e-12)",
+    "optimizer-epsilon": "lower the optimizer's eps to a hundredth of the gradient's own size",
     "loss-scale": "multiply the loss by a constant (sum instead of mean)",
     "weight-decay": "lower weight_decay, and keep it off norms and biases",
     "flip-sign": "take the minus sign (or maximize=True) away",

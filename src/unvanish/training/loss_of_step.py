@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from unvanish.errors import BadInput
+from unvanish.preserve import hooks_kept
 from unvanish.probe.graph import is_reentrant_checkpoint, nodes_behind
 from unvanish.training.interception import exchanged, schedulers_standing_still
 from unvanish.training.loss_scaler import ScalerKeeper
@@ -61,6 +62,7 @@ class LossOfStep:
             with (
                 torch.enable_grad(),  # whose loss a backward call is made on shows in its graph
                 kept(self._outside),
+                hooks_kept(model.parameters()),
                 schedulers_standing_still(),
                 exchanged(torch.autograd, "backward", stop),
                 exchanged(GradScaler, "scale", follow),

@@ -95,6 +95,15 @@ def set_options(optimizer: torch.optim.Optimizer, rate: float, decay: bool, mome
             group["betas"] = (0.0, *group["betas"][1:])
 
 
+def lift(optimizer: torch.optim.Optimizer, tensors: Iterable[Tensor]) -> None:
+    """Change a copy: groups that hold one of these tensors get the largest rate of all groups."""
+    lifted = {id(tensor) for tensor in tensors}
+    largest = max(group["lr"] for group in optimizer.param_groups)
+    for group in optimizer.param_groups:
+        if not lifted.isdisjoint(map(id, group["params"])):
+            group["lr"] = largest
+
+
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether its step has to be given a function that takes the loss again (LBFGS)."""
     asked = inspect.signature(type(optimizer).step).parameters.get("closure")

@@ -41,7 +41,8 @@ class LoopStep:
     loss scale; ``used`` what the optimizer saw (``None``: the scaler skipped the step).
     ``before_unscaling`` is the norm, loss scale included, with which the scaler divided it away.
     ``scale`` is the loss scale (``None``: no scaler), ``stale`` the parameters whose gradient still
-    held that of the step before, ``reached`` those that had a gradient at all.
+    held that of the step before, ``reached`` those that had a gradient at all. ``cleared``: what the
+    last backward call made for this optimizer was gone when it stepped, and unused.
     """
 
     backwards: tuple[Backward, ...]
@@ -53,6 +54,7 @@ class LoopStep:
     clippings: tuple[Clipping, ...]
     stale: tuple[str, ...]
     reached: tuple[str, ...]
+    cleared: bool
 
     @property
     def shrunk(self) -> float | None:
@@ -67,7 +69,8 @@ class LoopRecord:
     ``initial`` and ``final`` are the mean loss over the same batches before and after; ``calls``
     is how often the step function was called, which is not the number of optimizer steps where
     gradients are accumulated. ``moved`` are the names of parameters whose values changed, ``unused``
-    counts the backward calls since the last optimizer step.
+    counts the backward calls since the last optimizer step, ``shared`` are the names of parameters
+    that this optimizer and another one each step.
     """
 
     calls: int
@@ -77,6 +80,7 @@ class LoopRecord:
     rate: float
     moved: frozenset[str] = frozenset()
     unused: int = 0
+    shared: frozenset[str] = frozenset()
 
     @property
     def fell(self) -> float:

@@ -26,6 +26,7 @@ from unvanish.training.leftovers import Leftovers
 from unvanish.training.loss_roots import likeness, share_of_mean
 from unvanish.training.loss_scaler import ScalerKeeper
 from unvanish.training.record import Backward, Clipping, LoopStep
+from unvanish.training.turns import Arrivals, Turns
 
 Call = Callable[..., Any]
 
@@ -56,6 +57,7 @@ class LoopRecorder:
         self._own = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._identities = {id(p) for p in self._own.values()}
         self._leftovers = Leftovers(self._own)
+        self._arrivals, self._turns = Arrivals(optimizer), Turns(self._own)
         self._scalers = ScalerKeeper(rescale)
         self._inside = 0
         self._stack = contextlib.ExitStack()
@@ -68,6 +70,8 @@ class LoopRecorder:
         self._scale: float | None = None
         self._multiplied = False
         self._before_unscaling: float | None = None
+        self._cleared = False
+        self._arrivals.forget()
 
     def __enter__(self) -> "LoopRecorder":
         try:
@@ -115,6 +119,7 @@ class LoopRecorder:
                 self._inside -= 1
             if self._versions() != before:  # it reached this model
                 self._leftovers.after_backward()
+                self._arrivals.after_backward()
                 self._backwards.append(seen)
                 self._multiplied = self._multiplied or scale is not None
                 self._scale = scale or self._scale
@@ -215,8 +220,10 @@ class LoopRecorder:
 
     def _before_step(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
         self._check_own(optimizer)
+        self._turns.begin(optimizer)
         if optimizer is not self._optimizer:
             return
+        self._cleared = self._arrivals.cleared()
         scale = _fused_scale(optimizer)
         if scale is not None:  # a fused optimizer divides by the scale itself
             self._before_unscaling = self._gradient_norm()
@@ -232,7 +239,13 @@ class LoopRecorder:
         """Backward calls since the last step of the optimizer."""
         return len(self._backwards)
 
+    @property
+    def shared(self) -> frozenset[str]:
+        """Names of parameters that this optimizer and another one each step."""
+        return self._turns.shared(self._optimizer)
+
     def _after_step(self, optimizer: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+        self._turns.end()
         if optimizer is self._optimizer:
             found = getattr(optimizer, "found_inf", None)
             skipped = found is not None and bool(found)
@@ -250,6 +263,7 @@ class LoopRecorder:
                 clippings=tuple(self._clippings),
                 stale=self._leftovers.at_step(),
                 reached=tuple(name for name, p in self._own.items() if p.grad is not None),
+                cleared=self._cleared,
             )
         )
         self._leftovers.after_step()
