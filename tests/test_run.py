@@ -46,9 +46,10 @@ def test_the_output_is_the_scripts_own_and_the_verdict_stands_apart(tmp_path: Pa
     watched = call(tmp_path, str(path), "--epochs", "3", "-v")
     assert watched.stdout == plain.stdout
     assert watched.returncode == 0
-    assert "4 steps, no alarm: the gradient arrives." in watched.stderr
     assert "look with: unvanish show runs/script" in watched.stderr
     recording = unvanish.Recording.open(tmp_path / "runs" / "script")
+    seen = f"the gradient arrives (deep look at step {int(recording.looks[-1])})."
+    assert f"4 steps, no alarm: {seen}" in watched.stderr
     assert list(recording.steps) == [0, 1, 2, 3]
     assert list(recording.tensors) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert recording.finished

@@ -23,6 +23,8 @@ _KEPT: Final[dict[str, float]] = {
     "log_weight": math.nan,  # log10 of the l2 norm of the tensor, when it was last read
     "log_weight_lately": math.nan,  # the same, twenty steps or more ago
     "log_weight_next": math.nan,  # what it will be compared to later
+    "doubled_from": math.nan,  # step of the reading that it had doubled since at the next one
+    "doubled_step": -math.inf,  # step of that next reading
     "update": math.nan,  # update to weight, when it was last read and finite
     "update_step": -math.inf,  # the step of that
     "update_most": 0.0,  # the largest so far
@@ -49,7 +51,7 @@ class Columns:
         self.nonfinite: Mask = np.zeros(0, dtype=bool)
         self.reached: Mask = np.zeros(0, dtype=bool)
         self.zero: Mask = np.zeros(0, dtype=bool)
-        self._compared_step = -YOUNG
+        self._compared_step = self._weighed_step = -YOUNG
 
     def __len__(self) -> int:
         return len(self.names)
@@ -101,10 +103,19 @@ class Columns:
             weight = self._aligned(reading.values["weight_rms"])
             known = np.isfinite(weight)
             logs = np.log10(weight) + 0.5 * np.log10(self.elements)
+            self._remember_doubling(logs, reading.step)
             kept["log_weight"] = np.where(known, logs, kept["log_weight"])
             self._remember_weights(reading.step)
         if "update_to_weight" in reading.values:
             self._remember_updates(self._aligned(reading.values["update_to_weight"]), reading.step)
+
+    def _remember_doubling(self, logs: Doubles, step: int) -> None:
+        kept, before = self._kept, self._kept["log_weight"]
+        if step - self._weighed_step <= 2 * YOUNG:  # over a longer time it may by learning
+            doubled = self.matrix & np.isfinite(before) & (logs >= before + math.log10(2))
+            kept["doubled_step"] = np.where(doubled, step, kept["doubled_step"])
+            kept["doubled_from"] = np.where(doubled, self._weighed_step, kept["doubled_from"])
+        self._weighed_step = step
 
     def _remember_weights(self, step: int) -> None:
         kept = self._kept

@@ -11,6 +11,7 @@ from unvanish.alarms.columns import Columns, Mask
 from unvanish.alarms.detector import Sign
 from unvanish.cards import Card
 from unvanish.causes import (
+    dead_units,
     detached,
     frozen_by_checkpoint,
     not_in_optimizer,
@@ -82,7 +83,7 @@ def _runs(name: str, columns: Columns) -> np.ndarray:
     """For each tensor, for how many steps in a row what the finding says was seen."""
     if name in (detached.CARD.name, frozen_by_checkpoint.CARD.name):
         return columns["none_run"]
-    if name == stuck_saddle.CARD.name:
+    if name in (stuck_saddle.CARD.name, dead_units.CARD.name):
         return columns["zero_run"]
     if name == not_in_optimizer.CARD.name:
         # One that took the place of another bears its name, and the steps that moved that one.

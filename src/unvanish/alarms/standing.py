@@ -30,9 +30,12 @@ class Standing:
         self.away, self.patience = 0, 2 * self.patience
         return True
 
-    def outgrown(self, sign: Sign) -> bool:
-        """Whether what was told as a note is a fault by now; a consequence stays its cause's."""
+    def outgrown(self, sign: Sign, left: bool) -> bool:
+        """Whether what was told as a note is a fault by now.
+
+        A consequence stays its cause's, unless it is ``left``: its cause is over, and it is not.
+        """
         alarm = self.alarm
         if alarm is None or sign.severity == "note" or alarm.severity != "note":
             return False
-        return "because_onset" not in alarm.evidence
+        return left or "because_onset" not in alarm.evidence

@@ -56,7 +56,10 @@ class _TooLarge:
             rise = self._rise
             since = rise.since - JUST_BEFORE
             thrown = _thrown(moment, since) | _grown_in_vain(moment, rise)
-            far = thrown.any() or _expected(moment, since) >= LARGE or _beyond(moment, rise)
+            # Proven once it is proven for as long as the loss stands there: what proved it scrolls
+            # out of the window, and dead weights take no large steps any more.
+            far = self._blamed or thrown.any() or _expected(moment, since) >= LARGE
+            far = far or _beyond(moment, rise)
             if far and not _slight(moment, rise) and not _comes_back(moment, rise):
                 self._blamed = True
                 said = f"the loss stands above {rise.reference:.4g} since step {rise.since}"
@@ -149,7 +152,8 @@ def _borne(moment: Moment, since: float) -> bool:
 def _died(moment: Moment) -> int | None:
     """The step since which layers that had a gradient get none, if weights were thrown just before.
 
-    A gradient of exactly zero moves no weight: large updates near the onset are from before it.
+    A gradient of exactly zero moves no weight: large updates near the onset are from before it, and
+    a matrix that has doubled at the first reading after it doubled before.
     """
     columns = moment.columns
     dead = stopped(moment) & (columns["alive"] > 0)
@@ -157,7 +161,8 @@ def _died(moment: Moment) -> int | None:
         return None
     since = moment.step - int(columns["zero_run"][dead].max()) + 1
     before = since - JUST_BEFORE
-    thrown = _thrown(moment, before).any() or _expected(moment, before) >= LARGE
+    doubled = (columns["doubled_step"] >= before) & (columns["doubled_from"] < since)
+    thrown = _thrown(moment, before).any() or _expected(moment, before) >= LARGE or doubled.any()
     return since if thrown else None
 
 

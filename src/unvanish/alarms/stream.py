@@ -10,6 +10,7 @@ from unvanish.alarms.changes import changes_before
 from unvanish.alarms.columns import Columns
 from unvanish.alarms.confirmed import Confirmations
 from unvanish.alarms.consequences import Consequences
+from unvanish.alarms.dead_units import DETECTOR as DEAD
 from unvanish.alarms.detector import Detector, Sign
 from unvanish.alarms.listed import DETECTORS
 from unvanish.alarms.moment import EPSILON, Course, Moment
@@ -111,7 +112,11 @@ class Alarms:
         self._fed = reading.step
         with np.errstate(all="ignore"):
             moment = self._take_in(reading)
-            self.worth_a_look = self._suspicion.see(self._columns, self._course, reading.step)
+            # What the detectors do not judge has no profile either.
+            profile = None if moment.skipped or moment.poisoned else moment.profile
+            self.worth_a_look = self._suspicion.see(
+                self._columns, self._course, reading.step, profile
+            )
             raised: list[tuple[Standing, Sign]] = []
             outgrown: list[Event] = []
             cleared: list[Event] = []
@@ -121,7 +126,8 @@ class Alarms:
                 sign = watch.watcher.see(moment)
                 if isinstance(sign, Sign):
                     watch.away = 0
-                    if watch.alarm is not None and watch.outgrown(sign):
+                    left = self._left(watch.alarm, reading.step)
+                    if watch.alarm is not None and watch.outgrown(sign, left):
                         outgrown.append(_cleared(watch.alarm, reading))
                         watch.alarm = None
                     if watch.alarm is None:
@@ -131,7 +137,9 @@ class Alarms:
                     self._over_since[watch.name] = reading.step, watch.alarm.since
                     watch.alarm = None
             hinted = self._take_hints(reading)
-            cleared += [_cleared(alarm, reading) for alarm in self._confirmed.over(self._columns)]
+            for alarm in self._confirmed.over(self._columns):
+                cleared.append(_cleared(alarm, reading))
+                self._over_since[alarm.name] = reading.step, alarm.since
             return [*outgrown, *self._raise(raised, reading), *hinted, *cleared]
 
     def _take_in(self, reading: StepReading) -> Moment:
@@ -178,6 +186,13 @@ class Alarms:
         }
         return lately | {event.name: event.since for event in self.active}
 
+    def _left(self, alarm: Event | None, step: int) -> bool:
+        """Whether what an alarm follows from has been over for so long that it stands by itself."""
+        if alarm is None or "because_onset" not in alarm.evidence:
+            return False
+        cause = self._consequences.causes.get(alarm.name)
+        return cause in self._over_since and cause not in self._known(step)
+
     def _fold_under(self, cause: Event) -> None:
         """Alarms that were raised before their cause was proven, but did not begin before it."""
         for watch in self._watches:
@@ -217,7 +232,9 @@ class Alarms:
     def _sharpen(self, name: str, where: tuple[str, ...]) -> None:
         """What stands has the place that a look found, or is what follows from its finding."""
         known = {event.name: event.since for event in self.active}
-        onset = known.get(name, self._began(name, where))
+        # Dead units become no alarm here that a consequence could be left by: it keeps its severity.
+        began = None if name == DEAD.card.name else self._began(name, where)
+        onset = known.get(name, began)
         for watch in self._watches:
             alarm = watch.alarm
             if alarm is None:

@@ -23,7 +23,7 @@ def likelihood_went_up(case: Case) -> int | None:
     logarithm without a label (a generator against its critic) is not meant.
     """
     loss, trace = case.trace.conditions.loss, case.trace
-    if loss is None or loss >= 0 or trace.loss_operation is None:
+    if loss is None or not loss < 0 or trace.loss_operation is None:
         return None
     flow, start = Dataflow(trace), trace.loss_operation
     terms, pending, seen = list[int](), [start], set[int]()

@@ -168,7 +168,9 @@ def _verdict(monitor: "Monitor") -> str:
     steps = ngettext("{count:,} steps", "{count:,} steps", monitor.steps)
     steps = filled(steps, count=monitor.steps)
     if not found and not over:
-        seen = _("the gradient arrives")
+        # What arrived at the first step says nothing of the last one: it is told which was seen.
+        looked = _("the gradient arrives (deep look at step {step:,})")
+        seen = filled(looked, step=monitor.looked_at or 0)
         if not diagnosis.trace.ops:
             seen = recognised(diagnosis.blind_spots[0]).removesuffix(".")
         return filled(_("{steps}, no alarm: {seen}."), steps=steps, seen=seen)

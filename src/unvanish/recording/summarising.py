@@ -30,7 +30,7 @@ def summarise(recording: "Recording") -> Summary:
     with recording.snapshot():
         events, steps = recording.events, recording.steps
         alarms = alarms_of(events)
-        look, found = _look(recording, alarms)
+        look, serious = _look(recording)
         seconds = recording.seconds
         share, watch, step = _cost(recording)
         return Summary(
@@ -46,7 +46,8 @@ def summarise(recording: "Recording") -> Summary:
             conditions=recording.conditions,
             alarms=alarms,
             look=look,
-            look_findings=found,
+            look_findings=tuple(one for one in serious if one.name not in _said(alarms, look)),
+            look_serious=tuple(one.name for one in serious),
             actions=actions_of(events),
             notes=tuple(event for event in events if event.kind == "note"),
             endings=endings(recording.ranks),
@@ -85,18 +86,36 @@ def alarms_of(events: Sequence[Event]) -> tuple[Alarm, ...]:
     )
 
 
-def _look(
-    recording: "Recording", alarms: tuple[Alarm, ...]
-) -> tuple[int | None, tuple[Alarm, ...]]:  # fmt: skip
+def _said(alarms: tuple[Alarm, ...], look: int | None) -> set[str]:
+    """Names of what alarms say of the last look's time: they stand, or they ended after it.
+
+    A note that says what it follows from says nothing any more when that is over, and it is not.
+    """
+    return {
+        alarm.name
+        for alarm in alarms
+        if (alarm.over is None and not _left(alarm, alarms))
+        or (alarm.over is not None and look is not None and alarm.over >= look)
+    }
+
+
+def _left(alarm: Alarm, alarms: tuple[Alarm, ...]) -> bool:
+    """Whether all that an alarm can follow from, by the step it began at, is over."""
+    began = alarm.evidence.get("because_onset")
+    causes = [other for other in alarms if other.since == began and other.name != alarm.name]
+    return bool(causes) and all(cause.over is not None for cause in causes)
+
+
+def _look(recording: "Recording") -> tuple[int | None, tuple[Alarm, ...]]:
+    """The step of the last deep look, and what it found but notes."""
     looks = recording.looks
     if not len(looks):
         return None, ()
     step = int(looks[-1])
-    said = {alarm.name for alarm in alarms if alarm.over is None or alarm.over >= step}
     found: list[Alarm] = []
     for finding in cast(list[Any], recording.look(step).get("findings", [])):
         name, severity = str(finding.get("name", "")), str(finding.get("severity", ""))
-        if severity in ("broken", "harmful") and name not in said:
+        if severity in ("broken", "harmful"):
             evidence = cast(Mapping[str, Any], finding.get("evidence") or {})
             found.append(
                 Alarm(

@@ -60,7 +60,8 @@ class ProfileRow:
 class Summary:
     """What ``unvanish show`` prints; plain records.
 
-    ``look_findings`` are what the last deep look (at step ``look``) found and no alarm says.
+    ``look_findings`` are what the last deep look (at step ``look``) found and no alarm says;
+    ``look_serious`` are the names of all that it found but notes, whether or not an alarm says it.
     ``endings`` are the processes that ended early. ``watch_share`` is the share of the time from
     step to step that went into watching.
     """
@@ -78,6 +79,7 @@ class Summary:
     alarms: tuple[Alarm, ...]
     look: int | None
     look_findings: tuple[Alarm, ...]
+    look_serious: tuple[str, ...]
     actions: tuple[Actions, ...]
     notes: tuple[Event, ...]
     endings: tuple[Ending, ...]

@@ -21,6 +21,17 @@ _WORD = {
     "": marked("Alarm"),
 }
 """The word that a verdict begins with."""
+_CHANGES = (
+    "learning_rate_factor",
+    "learning_rate_step",
+    "loss_scale_factor",
+    "loss_scale_step",
+    "loss_deviations",
+    "loss_spike_step",
+    "gradient_factor",
+    "gradient_step",
+)
+"""What an alarm measures of the steps up to the one it began at."""
 
 
 def verdict(summary: Summary) -> tuple[str, str]:
@@ -73,7 +84,7 @@ def _quiet(summary: Summary, said: str) -> str:
             "({count} earlier alarm is over)", "({count} earlier alarms are over)", over
         )
         said += f" {filled(earlier, count=over)}"
-    if summary.look is not None and not summary.look_findings:
+    if summary.look is not None and not summary.look_serious:
         looked = _("; the deep look at step {step:,} found nothing")
         said += filled(looked, step=summary.look)
     return f"{said}."
@@ -123,6 +134,15 @@ def evidence_of(evidence: Mapping[str, float]) -> str:
     """What was measured, each number with its name."""
     said = "; ".join(f"{name} {figure}" for name, figure in numbers(evidence))
     return filled(_("measured: {numbers}"), numbers=said) if said else ""
+
+
+def changed_before(alarm: Alarm) -> str:
+    """What changed just before, for alarms whose own words do not say it."""
+    if "Just before" in alarm.detail:
+        return ""
+    changed = {key: alarm.evidence[key] for key in _CHANGES if key in alarm.evidence}
+    said = "; ".join(f"{name} {figure}" for name, figure in numbers(changed))
+    return filled(_("Just before: {numbers}."), numbers=said) if said else ""
 
 
 def acted(actions: Actions) -> str:

@@ -16,6 +16,7 @@ from unvanish.recording.summary import Alarm, ProfileRow, Summary
 from unvanish.report.profile import bar, shortened
 from unvanish.report.recorded import (
     acted,
+    changed_before,
     evidence_of,
     placed,
     recorded,
@@ -93,7 +94,7 @@ def _alarm(alarm: Alarm) -> RenderableType:
     lines: list[RenderableType] = [head]
     whole = sentence_of(alarm)
     said = (
-        [whole]
+        [whole, changed_before(alarm)]
         if whole
         else [title_of(alarm.name), recognised(alarm.detail), evidence_of(alarm.evidence)]
     )

@@ -1,7 +1,6 @@
 """Judges a training: by detectors over the readings of every step, and by deep looks at one."""
 
 import atexit
-import math
 import os
 import threading
 import weakref
@@ -16,11 +15,10 @@ from unvanish.alarms import Alarms
 from unvanish.alarms.moment import EPSILON
 from unvanish.diagnosis import Diagnosis
 from unvanish.recording import Event, StepReading, TensorEntry
-from unvanish.shards import known_here
 from unvanish.watching.alarm_book import AlarmBook
 from unvanish.watching.budget import Budget
 from unvanish.watching.looks import Looks
-from unvanish.watching.origin import Origin, origin_of
+from unvanish.watching.origins import Origins
 from unvanish.watching.reading import Pending
 from unvanish.watching.telling import Telling
 from unvanish.watching.watched import Watched
@@ -58,18 +56,14 @@ class Judging:
         kind = type(optimizer).__name__
         self._alarms = Alarms(watched.entries, optimizer=kind, epsilon=_epsilon(optimizer))
         self._pending: deque[Pending] = deque()
-        self._origin: Origin | None = None
+        self._origins = Origins(watched)
         self._at_once, self._judging = at_once, False
         self._home = threading.get_ident(), os.getpid()
         _open.add(self)
 
     def loss(self, loss: Tensor) -> None:
-        """Find the operation that made a loss non-finite, while its graph is still there.
-
-        The first time only: a training that is lost is not to be slowed down as well.
-        """
-        if self._origin is None and loss.device.type == "cpu" and not _finite(loss):
-            self._origin = origin_of(loss, self._watched.names)
+        """Find the operation that made a loss non-finite, while its graph is still there."""
+        self._origins.loss(loss)
 
     def new_tensors(self, added: list[TensorEntry]) -> None:
         """Tensors that came while the training ran."""
@@ -79,6 +73,7 @@ class Judging:
     def step(self, pending: Pending) -> None:
         """A step is over; its numbers may still be on their way from a device."""
         self._home = threading.get_ident(), os.getpid()
+        self._origins.stepped(pending.step)
         self._pending.append(pending)
         waited = self._telling.clock() - self._pending[0].seconds
         if self._at_once or waited >= AT_LATEST or len(self._pending) >= MOST_TOGETHER:
@@ -108,29 +103,27 @@ class Judging:
 
     def _judge(self, reading: StepReading) -> None:
         self._telling.reading(reading, self._watched.entries)
-        events = self._placed(self._alarms.feed(reading))
+        events = [self._placed(event) for event in self._alarms.feed(reading)]
         for event in self._book.from_detectors(events, self._alarms.causes):
             self._telling.event(event)
             if event.kind == "alarm":
                 self._looks.arm(locating=event.name.startswith("nonfinite"))
+            elif any(alarm.because == event.name for alarm in self._book.active):
+                self._looks.arm()  # what followed from it may be there all the same
         self._book.call_back()
         if self._alarms.worth_a_look:
             self._looks.arm()
             self._readings.ask("update", COMPARED)
 
-    def _placed(self, events: list[Event]) -> list[Event]:
+    def _placed(self, event: Event) -> Event:
         """Of a loss that is not finite, with the operation that made it so, where it was found."""
-        origin = self._origin
+        if event.kind != "alarm" or event.name != "nonfinite-forward":
+            return event
+        origin = self._origins.of(event.step)
         if origin is None:
-            return events
-        return [
-            replace(
-                event, where=origin.where or event.where, detail=f"{event.detail} {origin.said}."
-            )
-            if event.kind == "alarm" and event.name == "nonfinite-forward"
-            else event
-            for event in events
-        ]
+            return event
+        said = f"{event.detail} {origin.said}."
+        return replace(event, where=origin.where or event.where, detail=said)
 
     def look(self, step: int, diagnosis: Diagnosis) -> None:
         """This step was observed in full."""
@@ -159,13 +152,3 @@ def _close_all() -> None:
     """Of a watch that nobody closed, the last steps: a process that ends takes them along."""
     for judging in list(_open):
         judging.catch_up()
-
-
-def _finite(loss: Tensor) -> bool:
-    here = known_here(loss)
-    if here is None:
-        return True  # nobody has said otherwise
-    loss = here
-    if loss.numel() == 1 and not loss.is_complex():
-        return math.isfinite(loss.item())  # a tenth of what the operations below take
-    return bool(torch.isfinite(loss.detach()).all())

@@ -52,6 +52,11 @@ class Looks:
         self.seconds = 0.0
         self._inside = 0.0
 
+    @property
+    def last(self) -> int | None:
+        """The step that was last looked at."""
+        return self._last if self._last >= 0 else None
+
     def take_inside(self) -> float:
         """Seconds since the last call that went by in here: they are booked as those of a look."""
         inside, self._inside = self._inside, 0.0

@@ -150,6 +150,11 @@ class Monitor:
         return replace(seen, findings=rank((*found, *risen), CAUSES))
 
     @property
+    def looked_at(self) -> int | None:
+        """The last step that was observed in full; ``None`` before the first."""
+        return self._looks.last
+
+    @property
     def cost(self) -> Cost:
         """What watching has cost so far."""
         return Cost(

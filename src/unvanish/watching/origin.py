@@ -13,6 +13,13 @@ import torch
 from torch import Tensor
 
 MOST_NODES = 200_000
+LINEAR = frozenset(
+    "Add Div Expand Mean Mul Neg Permute Squeeze Sub Sum T Transpose Unsqueeze UnsafeView View".split()
+)
+"""Through these every entry counts: one that is not finite makes the loss so. What another operation
+may leave out (``where``), or make finite again (``exp``), is not looked for behind it."""
+LOGARITHMS = {"Log": 0.0, "Log2": 0.0, "Log10": 0.0, "Log1P": -1.0}
+"""The value up to which the result is no finite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +53,23 @@ def origin_of(loss: Tensor, names: Mapping[int, str]) -> Origin | None:
                 return Origin(f"what goes into {kind} from outside is not finite", near)
             said = f"first seen in the result of {_kind(made_by)}{_after(made_by)}"
             return Origin(said, _near(made_by, names) or near)
-    return None
+    pole = next((node for node in _in_order(loss, LINEAR) if _at_its_pole(node)), None)
+    if pole is None:
+        return None
+    return Origin(f"first seen in the result of {_kind(pole)}{_after(pole)}", _near(pole, names))
 
 
-def _in_order(loss: Tensor) -> list[Any]:
-    """The nodes of the graph as the forward pass made them."""
+def _in_order(loss: Tensor, through: frozenset[str] | None = None) -> list[Any]:
+    """The nodes of the graph as the forward pass made them; those behind some operations only."""
     pending, seen = [loss.grad_fn], set[Any]()
     while pending and len(seen) < MOST_NODES:
         node = pending.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            pending += [before for before, _ in node.next_functions]
+            if through is None or _kind(node) in through:
+                # A divisor that is infinite makes zero.
+                divides = through is not None and _kind(node) == "Div"
+                pending += [before for before, _ in node.next_functions[: 1 if divides else None]]
     made = [node for node in seen if getattr(node, "variable", None) is None]
     return sorted(made, key=lambda node: node._sequence_nr())
 
@@ -73,6 +86,21 @@ def _saved(node: Any) -> Iterator[tuple[str, Tensor]]:
         for tensor in listed:
             if isinstance(tensor, Tensor) and tensor.is_floating_point():
                 yield name.removeprefix("_saved_"), tensor
+
+
+def _at_its_pole(node: Any) -> bool:
+    """Whether an operation makes what is not finite out of finite values, which are all it saved."""
+    kind, saved = _kind(node), dict(_saved(node))
+    if kind == "Div":
+        return "other" in saved and bool((saved["other"] == 0).any())
+    given = saved.get("self")
+    if given is None:
+        return False
+    if kind in LOGARITHMS:
+        return bool((given <= LOGARITHMS[kind]).any())
+    exponent: Any = getattr(node, "_saved_exponent", None)
+    below = isinstance(exponent, int | float) and exponent < 0
+    return kind == "Pow" and below and bool((given == 0).any())
 
 
 def _own(node: Any, tensor: Tensor, names: Mapping[int, str]) -> str | None:
