@@ -45,20 +45,37 @@ MOST_DIRECTIONS = 9
 """The rule was tried on up to ten classes: more directions are not asked for."""
 
 
+ALL, WEAKEST = "all that differs between samples", "the weakest direction that the outputs need"
+
+
 def find(case: Case) -> Iterable[Finding]:
     """All differences lost, or all but a few directions of them, layer by layer."""
+    lost = collapse(case)
+    if lost is None:
+        alike = _alike(hidden(case.trace))
+        beside = alike is not None and _steady(alike) and -alike.decades >= BROKEN_DECADES
+        # Where differences and gradient together fall so far, and each of them less than would be
+        # named for itself, real steps tell whether anything can be learned.
+        lost = (alike, ALL) if alike is not None and beside and never_begins(case) else None
+    if lost is not None:
+        yield _finding(case, *lost, directions_needed(case.trace))
+
+
+def collapse(case: Case) -> tuple[Course, str] | None:
+    """The fall of what differs between samples that is too deep by itself, and what it is of."""
     layers = hidden(case.trace)
     needed = directions_needed(case.trace)
-    alike = course(layers, [layer.difference for layer in layers])
-    aligned = course(layers, [_behind(layer.directions, needed) for layer in layers])
+    alike = _alike(layers)
     if alike is not None and _steady(alike) and _lost(case, alike, layers, needed):
-        yield _finding(case, alike, "all that differs between samples", needed)
-    elif (
-        aligned is not None
-        and _steady(aligned)
-        and _decay(case) < HARMFUL_DECADES <= -aligned.decades
-    ):
-        yield _finding(case, aligned, "the weakest direction that the outputs need", needed)
+        return alike, ALL
+    aligned = course(layers, [_behind(layer.directions, needed) for layer in layers])
+    if aligned is None or not _steady(aligned):
+        return None
+    return (aligned, WEAKEST) if _decay(case) < HARMFUL_DECADES <= -aligned.decades else None
+
+
+def _alike(layers: list[Layer]) -> Course | None:
+    return course(layers, [layer.difference for layer in layers])
 
 
 def _lost(case: Case, alike: Course, layers: list[Layer], needed: int) -> bool:
@@ -66,14 +83,11 @@ def _lost(case: Case, alike: Course, layers: list[Layer], needed: int) -> bool:
 
     Not counting what the gradient loses on the same way: that is another finding. Without skips
     the bound is six correlation depths, if more than one direction is asked for (with one, on two
-    spirals, nets far deeper still learn). Where the two together take so much, and each of them
-    less than would be named for itself, real steps tell whether anything can be learned.
+    spirals, nets far deeper still learn).
     """
     beyond = -alike.decades - 2 * _decay(case)
     skips = any(layer.decades.get("residual") for layer in layers)
-    if beyond >= (BROKEN_DECADES if skips or needed < 2 else DEPTH_DECADES):
-        return True
-    return -alike.decades >= BROKEN_DECADES and never_begins(case)
+    return beyond >= (BROKEN_DECADES if skips or needed < 2 else DEPTH_DECADES)
 
 
 def _decay(case: Case) -> float:
@@ -110,7 +124,7 @@ def _finding(case: Case, fall: Course, what: str, needed: int) -> Finding:
     """The depth that six correlation depths allow goes with the fall of all differences only."""
     gate = case.trace.gate
     per_layer = fall.slope.value if fall.slope is not None else 0.0
-    whole = what.startswith("all")
+    whole = what == ALL
     evidence = {
         "decades": -fall.decades,
         "decades_per_layer": -per_layer,
@@ -138,7 +152,7 @@ def _isometry(case: Case) -> float | None:
 def clear(case: Case) -> dict[str, float] | None:
     """The fall of what differs between samples, where it is below every bound that names one."""
     layers = hidden(case.trace)
-    alike = course(layers, [layer.difference for layer in layers])
+    alike = _alike(layers)
     if alike is None or -alike.decades >= DEPTH_DECADES or _hides(case, alike):
         return None
     return {"decades": max(0.0, -alike.decades), "layers": float(len(layers))}

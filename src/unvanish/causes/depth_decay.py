@@ -12,6 +12,7 @@ from unvanish.causes.cause import (
     Finding,
     found,
 )
+from unvanish.causes.collapsed_signal import collapse
 from unvanish.causes.standing_still import SEEN, stands_still
 from unvanish.stretch import Stretch, passes, worst_fall
 from unvanish.trace import Layer
@@ -64,7 +65,8 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         return
     starved = -min(fall.elasticity or 0.0, 0.0)
     if min(starved, -fall.decades) < HARMFUL_DECADES:
-        stand = stands_still(case)
+        # A net whose samples are all alike stands still for that, with a gradient however flat.
+        stand = stands_still(case) if collapse(case) is None else None
         if stand is not None and stand.better_rate is None:
             evidence = stretch_evidence(fall)
             evidence |= {"even_steps": stand.even_steps, "own_steps": stand.own_steps}
