@@ -5,23 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from test_never_stepped import Step, batch, net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import unvanish
 
-Step = Callable[[nn.Module, torch.optim.Optimizer, Any], Any]
 Make = Callable[[Any], torch.optim.Optimizer]
-
-
-def batch() -> tuple[Tensor, Tensor]:
-    x = torch.randn(48, 6, generator=torch.Generator().manual_seed(0))
-    return x, x[:, :1] - x[:, 1:2]
-
-
-def net() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 1))
 
 
 def back(model: nn.Module, batch: Any) -> None:

@@ -42,22 +42,31 @@ def floored(outputs: Tensor, signs: Tensor) -> Tensor:
     return F.mse_loss(outputs, signs).clamp(min=0.05)
 
 
-def train(model: nn.Module, loss_of: Loss, steps: int = 120) -> float:
-    optimizer = torch.optim.Adam(model.parameters(), 0.05)
-    value = torch.zeros(())
+def adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), 0.05)
+
+
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, loss_of: Loss, steps: int
+) -> list[float]:
+    """The losses of so many steps, each on samples of its own."""
+    losses: list[float] = []
     for _ in range(steps):
         inputs, signs = batch()
         optimizer.zero_grad()
         value = loss_of(model(inputs), signs)
         value.backward()
         optimizer.step()
-    return float(value.detach())
+        losses.append(float(value.detach()))
+    return losses
 
 
 @pytest.mark.parametrize("loss_of", [hinge, clamped, largest])
 def test_diagnosed_when_met(loss_of: Loss) -> None:
     model = net()
-    assert train(model, loss_of) == 1.0  # at its least: what is left is the constant
+    assert (
+        train(model, adam(model), loss_of, 120)[-1] == 1.0
+    )  # at its least: what is left is the constant
     found = unvanish.diagnose(model, batch(), loss_of).findings
     assert all(finding.severity == "note" for finding in found)
 
@@ -65,16 +74,11 @@ def test_diagnosed_when_met(loss_of: Loss) -> None:
 @pytest.mark.parametrize("loss_of", [hinge, clamped, largest, floored])
 def test_watched_until_met(loss_of: Loss, tmp_path: Path) -> None:
     model = net()
-    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    optimizer = adam(model)
     with unvanish.watch(model, optimizer, tmp_path) as monitor:
-        for _ in range(150):
-            inputs, signs = batch()
-            optimizer.zero_grad()
-            value = loss_of(model(inputs), signs)
-            value.backward()
-            optimizer.step()
+        losses = train(model, optimizer, loss_of, 150)
     assert not any(bool(p.grad.any()) for p in model.parameters() if p.grad is not None)
-    assert float(value.detach()) > 0
+    assert losses[-1] > 0
     assert [(alarm.name, alarm.step) for alarm in monitor.alarms] == []
 
 
@@ -109,16 +113,8 @@ def test_a_penalty_that_swings_behind_a_met_margin(tmp_path: Path) -> None:
         )
 
     model = net()
-    loss_of = penalised(model)
-    optimizer = torch.optim.Adam(model.parameters(), 0.05)
-    losses: list[float] = []
+    optimizer = adam(model)
     with unvanish.watch(model, optimizer, tmp_path) as monitor:
-        for _ in range(80):
-            inputs, signs = batch()
-            optimizer.zero_grad()
-            value = loss_of(model(inputs), signs)
-            value.backward()
-            optimizer.step()
-            losses.append(float(value.detach()))
+        losses = train(model, optimizer, penalised(model), 80)
     assert losses[60] > 2 * min(losses)
     assert [(alarm.name, alarm.step) for alarm in monitor.alarms] == []

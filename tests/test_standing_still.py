@@ -1,6 +1,7 @@
 """Steps in proportion to a gradient that falls with depth: whether the net stands still is tried."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from unvanish.causes.cause import HARMFUL_DECADES
 from unvanish.stretch import worst_fall
 
 Pair = tuple[Tensor, Tensor]
+Task = Callable[[], Pair]
 
 
 def mlp(inputs: int, depth: int, outputs: int, activation: type[nn.Module]) -> nn.Sequential:
@@ -31,6 +33,18 @@ def moons() -> Pair:
 def digits() -> Pair:
     data = load_digits()
     return torch.tensor(data.data / 16, dtype=torch.float32)[:128], torch.tensor(data.target)[:128]
+
+
+def posed(task: Task, depth: int, activation: type[nn.Module]) -> tuple[nn.Sequential, Pair]:
+    """A net for a task, and the task."""
+    batch = task()
+    return mlp(batch[0].shape[1], depth, int(batch[1].max()) + 1, activation), batch
+
+
+def entropy_of(labels: Tensor) -> float:
+    """The cross entropy of one who knows no more than how many there are of each class."""
+    shares = torch.bincount(labels) / len(labels)
+    return -float((shares * shares.log()).sum())
 
 
 def right(model: nn.Module, batch: Pair) -> float:
@@ -60,9 +74,8 @@ STUCK = [
 
 
 @pytest.mark.parametrize(("task", "depth", "activation"), STUCK)
-def test_sgd_stands_still(task: type, depth: int, activation: type[nn.Module]) -> None:
-    batch: Pair = task()
-    model = mlp(batch[0].shape[1], depth, int(batch[1].max()) + 1, activation)
+def test_sgd_stands_still(task: Task, depth: int, activation: type[nn.Module]) -> None:
+    model, batch = posed(task, depth, activation)
     fall = worst_fall(unvanish.diagnose(model, batch, F.cross_entropy).trace)
     assert fall is not None
     # Sizes alone do not tell: it is above what rounding loses, in the gradient or in what it moves.
@@ -73,17 +86,12 @@ def test_sgd_stands_still(task: type, depth: int, activation: type[nn.Module]) -
     steps = found.evidence["own_steps"]
     assert steps is not None
     train(model, batch, optimizer, int(steps))
-    shares = torch.bincount(batch[1]) / len(batch[1])
-    entropy = -float(
-        (shares * shares.log()).sum()
-    )  # of one who knows no more than how many there are
-    assert float(F.cross_entropy(model(batch[0]), batch[1]).detach()) > 0.97 * entropy
+    assert float(F.cross_entropy(model(batch[0]), batch[1]).detach()) > 0.97 * entropy_of(batch[1])
 
 
 @pytest.mark.parametrize(("task", "depth", "activation"), STUCK)
-def test_adam_does_not(task: type, depth: int, activation: type[nn.Module]) -> None:
-    batch: Pair = task()
-    model = mlp(batch[0].shape[1], depth, int(batch[1].max()) + 1, activation)
+def test_adam_does_not(task: Task, depth: int, activation: type[nn.Module]) -> None:
+    model, batch = posed(task, depth, activation)
     optimizer = torch.optim.Adam(model.parameters())
     assert said(model, batch, optimizer) == []
     before = right(model, batch)
@@ -101,10 +109,9 @@ LEARNS = [
 
 
 @pytest.mark.parametrize(("task", "depth", "activation"), LEARNS)
-def test_sgd_begins_late(task: type, depth: int, activation: type[nn.Module]) -> None:
+def test_sgd_begins_late(task: Task, depth: int, activation: type[nn.Module]) -> None:
     """The gradient falls by up to 2.7 decades, the loss stands for a while, and then it learns."""
-    batch: Pair = task()
-    model = mlp(batch[0].shape[1], depth, int(batch[1].max()) + 1, activation)
+    model, batch = posed(task, depth, activation)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     assert said(model, batch, optimizer) == []
     before = right(model, batch)

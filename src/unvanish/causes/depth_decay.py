@@ -13,7 +13,7 @@ from unvanish.causes.cause import (
     found,
 )
 from unvanish.causes.collapsed_signal import collapse
-from unvanish.causes.standing_still import SEEN, stands_still
+from unvanish.causes.standing_still import SEEN, even_fall, stands_still
 from unvanish.stretch import Stretch, passes, worst_fall
 from unvanish.trace import Layer
 
@@ -58,10 +58,8 @@ REMEDIES = (
 
 def find(case: Case) -> Iterable[Finding | Expected]:
     """The worst fall along the trunk, if it compounds with depth and starves the far layers."""
-    fall = worst_fall(case.trace)
-    if fall is None or -fall.decades < SEEN or fall.repeats_one_module:
-        return
-    if not fall.compounds or (fall.slope is not None and not fall.slope.falls):
+    fall = even_fall(case.trace)
+    if fall is None:
         return
     starved = -min(fall.elasticity or 0.0, 0.0)
     if min(starved, -fall.decades) < HARMFUL_DECADES:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from unvanish.causes.cause import Case
 from unvanish.causes.updates import fastest, held_back, pushed
 from unvanish.experiments.rehearsal import Rehearsal
-from unvanish.stretch import worst_fall
+from unvanish.stretch import Stretch, worst_fall
+from unvanish.trace import Trace
 from unvanish.training.optimizer import PROPORTIONAL
 
 SEEN = 1.0
@@ -40,6 +41,14 @@ class Stand:
     better_steps: float = math.inf
 
 
+def even_fall(trace: Trace) -> Stretch | None:
+    """The worst fall over the depth, if it is a decade or more and all layers take part in it."""
+    fall = worst_fall(trace)
+    if fall is None or -fall.decades < SEEN or fall.repeats_one_module or not fall.compounds:
+        return None
+    return fall if fall.slope is None or fall.slope.falls else None
+
+
 def stands_still(case: Case) -> Stand | None:
     """Asked by experiment where the gradient falls with depth, however little.
 
@@ -48,12 +57,8 @@ def stands_still(case: Case) -> Stand | None:
     enough. So copies are trained. One whose weights all move alike begins to tell its targets from
     shuffled ones; the user's own optimizer does not in ten times as many steps.
     """
-    optimizer, fall = case.optimizer, worst_fall(case.trace)
-    if optimizer is None or optimizer.name not in PROPORTIONAL or fall is None:
-        return None
-    if -fall.decades < SEEN or fall.repeats_one_module or not fall.compounds:
-        return None
-    if fall.slope is not None and not fall.slope.falls:
+    optimizer = case.optimizer
+    if optimizer is None or optimizer.name not in PROPORTIONAL or even_fall(case.trace) is None:
         return None
     base = case.laboratory.rehearsal()
     if base is None or not base.finite or not fastest(base):

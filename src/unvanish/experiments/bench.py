@@ -221,9 +221,14 @@ class Bench(Laboratory):
 
         def experiment() -> HeldOut:
             twin, optimizer = program.twin(factors)
-            with program.at_rest():
-                program.trained(twin, optimizer, [parts[0]], taken, tracked=False)
-                return ask(twin, parts[0], parts[1], loss)
+            try:
+                with program.at_rest():
+                    program.trained(twin, optimizer, [parts[0]], taken, tracked=False)
+                    return ask(twin, parts[0], parts[1], loss)
+            except IndexError as error:  # in half of a batch that was looked at as a whole
+                reason = str(error).rstrip(".")
+                said = f"targets of samples that refer to the batch cannot be halved: {reason}"
+                raise IndexError(said) from error
 
         said = f"{taken} steps on half of the samples"
         said += f" with {len(factors)} weight tensors scaled" if factors else ""
