@@ -38,14 +38,12 @@ def preserved(model: nn.Module, seed: int) -> Generator["Guard"]:
 
 @contextlib.contextmanager
 def hooks_kept(leaves: Iterable[Tensor]) -> Generator[None]:
-    """Post-accumulate hooks that are put on inside come off: who is stopped cannot take off his own."""
+    """Post-accumulate hooks that are put on inside come off, those that were taken off are back."""
     before = [(leaf, dict(_post_hooks(leaf))) for leaf in leaves]
     try:
         yield
     finally:
-        for leaf, hooks in before:
-            _post_hooks(leaf).clear()
-            _post_hooks(leaf).update(hooks)
+        _put_back(before)
 
 
 class Guard:
@@ -117,9 +115,7 @@ class Guard:
             if leaf.requires_grad != requires_grad:
                 leaf.requires_grad_(requires_grad)
             leaf.grad = grad
-        self.silence()  # what ran inside may have been stopped before it took off its own
-        for leaf, saved in self._hooks:
-            _post_hooks(leaf).update(saved)
+        _put_back(self._hooks)
         # Whatever still points here must not keep a batch or its gradients alive.
         for kept in (self._modules, self._leaves, self._modes, self._buffers, self._values):
             kept.clear()
@@ -165,6 +161,13 @@ def _same_bits(left: Tensor, right: Tensor) -> bool:
     if left.is_floating_point():
         left, right = left.view(_WHOLE[left.itemsize]), right.view(_WHOLE[right.itemsize])
     return torch.equal(left, right)
+
+
+def _put_back(kept: Iterable[tuple[Tensor, dict[int, Any]]]) -> None:
+    """The hooks that leaves came with, and no others: who is stopped cannot take off his own."""
+    for leaf, hooks in kept:
+        _post_hooks(leaf).clear()
+        _post_hooks(leaf).update(hooks)
 
 
 def _post_hooks(leaf: Tensor) -> dict[int, Any]:
