@@ -1,4 +1,7 @@
-"""Differences that fall with the gradient, each less than would be named alone: steps decide."""
+"""Differences that fall with the gradient, each less than would be named alone: steps decide.
+
+Both pass the same factors, which are named for the gradient.
+"""
 
 import pytest
 import torch
@@ -31,10 +34,32 @@ def test_what_steps_teach_decides(activation: type[nn.Module], named: bool) -> N
     model = convolutions(activation)
     optimizer = torch.optim.SGD(model.parameters(), 0.3)
     found = unvanish.diagnose(model, (inputs, targets), F.cross_entropy, optimizer).findings
-    assert [f.name for f in found if f.severity != "note"] == ["collapsed-signal"] * named
+    assert [f.name for f in found if f.severity != "note"] == ["depth-decay"] * named
     for _ in range(400):
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), targets).backward()
         optimizer.step()
     loss = float(F.cross_entropy(model(inputs), targets).detach())
     assert (loss > 0.98 * entropy_of(targets)) == named
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_ten_sigmoid_convolutions_stand_still_with_any_optimizer(given: bool) -> None:
+    """Variance-preserving weights keep the first layers' elasticity just above what rounding takes."""
+    inputs, targets = batch()
+    torch.manual_seed(1)
+    layers: list[nn.Module] = []
+    for k in range(10):
+        layers += [nn.Conv2d(12 if k else 1, 12, 3, padding=1), nn.Sigmoid()]
+        nn.init.kaiming_normal_(layers[-2].get_parameter("weight"))
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    found = unvanish.diagnose(
+        model, (inputs, targets), F.cross_entropy, optimizer if given else None
+    ).findings
+    assert [f.name for f in found if f.severity != "note"][:1] == ["depth-decay"]
+    for _ in range(400):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    assert float(F.cross_entropy(model(inputs), targets).detach()) > 0.98 * entropy_of(targets)

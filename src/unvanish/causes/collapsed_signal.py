@@ -52,11 +52,8 @@ def find(case: Case) -> Iterable[Finding]:
     """All differences lost, or all but a few directions of them, layer by layer."""
     lost = collapse(case)
     if lost is None:
-        alike = _alike(hidden(case.trace))
-        beside = alike is not None and _steady(alike) and -alike.decades >= BROKEN_DECADES
-        # Where differences and gradient together fall so far, and each of them less than would be
-        # named for itself, real steps tell whether anything can be learned.
-        lost = (alike, ALL) if alike is not None and beside and never_begins(case) else None
+        alike = lost_together(case)
+        lost = (alike, ALL) if alike is not None and not shared(case, alike) else None
     if lost is not None:
         yield _finding(case, *lost, directions_needed(case.trace))
 
@@ -72,6 +69,25 @@ def collapse(case: Case) -> tuple[Course, str] | None:
     if aligned is None or not _steady(aligned):
         return None
     return (aligned, WEAKEST) if _decay(case) < HARMFUL_DECADES <= -aligned.decades else None
+
+
+def lost_together(case: Case) -> Course | None:
+    """A fall of all differences that goes with the gradient's, each less than is named for itself.
+
+    Together they may leave nothing to learn from: real steps tell.
+    """
+    alike = _alike(hidden(case.trace))
+    if alike is None or not _steady(alike) or -alike.decades < BROKEN_DECADES:
+        return None
+    return alike if never_begins(case) else None
+
+
+def shared(case: Case, alike: Course) -> bool:
+    """Whether half of the differences' fall or more is the gradient's: both pass the same factors.
+
+    A factor that every layer has takes its square from the energy of what differs.
+    """
+    return 2 * _decay(case) >= -alike.decades / 2
 
 
 def _alike(layers: list[Layer]) -> Course | None:

@@ -12,8 +12,16 @@ from unvanish.causes.cause import (
     Finding,
     found,
 )
-from unvanish.causes.collapsed_signal import collapse
-from unvanish.causes.standing_still import SEEN, even_fall, stands_still
+from unvanish.causes.collapsed_signal import collapse, lost_together, shared
+from unvanish.causes.standing_still import (
+    SEEN,
+    even_fall,
+    in_question,
+    stands_still,
+    starved,
+    told_by_size,
+    too_long,
+)
 from unvanish.stretch import Stretch, passes, worst_fall
 from unvanish.trace import Layer
 
@@ -61,35 +69,64 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     fall = even_fall(case.trace)
     if fall is None:
         return
-    starved = -min(fall.elasticity or 0.0, 0.0)
-    if min(starved, -fall.decades) < HARMFUL_DECADES:
-        # A net whose samples are all alike stands still for that, with a gradient however flat.
-        stand = stands_still(case) if collapse(case) is None else None
-        if stand is not None and stand.better_rate is None:
-            evidence = stretch_evidence(fall)
-            evidence |= {"even_steps": stand.even_steps, "own_steps": stand.own_steps}
-            yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
-        elif case.optimizer is None and starved >= SEEN:
-            yield Expected(
-                name="moderate-decay",
-                where=(case.trace.layers[fall.end].name or "(model)",),
-                because=f"the gradient falls by {-fall.decades:.1f} decades over {fall.count} layers: "
-                "an optimizer that divides by its size (Adam) makes up for that",
-                unless="steps are in proportion to the gradient (SGD): give the optimizer, and "
-                "whether it learns is tried",
-            )
-        elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
-            yield Expected(
-                name="gradient-mirrors-signal",
-                where=(case.trace.layers[fall.end].name,),
-                because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, "
-                "but the signal is larger there "
-                f"by as much: weight gradients differ by only {starved:.1f} decades",
-                unless="the weight gradients of the first layers fall behind as well",
-            )
+    if not told_by_size(fall):
+        yield from _moderate(case, fall)
         return
-    severity = "broken" if starved >= BROKEN_DECADES else "harmful"
+    severity = "broken" if starved(fall) >= BROKEN_DECADES else "harmful"
     yield found(CARD, severity, places(case, fall), stretch_evidence(fall), _remedies(fall))
+
+
+def _moderate(case: Case, fall: Stretch) -> Iterable[Finding | Expected]:
+    """A fall whose size alone does not tell: what real steps teach does, where they were taken."""
+    shown = _shown_by_steps(case)
+    if shown is not None:
+        evidence = {**stretch_evidence(fall), **shown}
+        yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
+    elif starved(fall) >= SEEN and (
+        case.optimizer is None or (in_question(case) and too_long(case))
+    ):
+        yield _untried(case, fall)
+    elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
+        yield Expected(
+            name="gradient-mirrors-signal",
+            where=(case.trace.layers[fall.end].name,),
+            because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, "
+            "but the signal is larger there "
+            f"by as much: weight gradients differ by only {starved(fall):.1f} decades",
+            unless="the weight gradients of the first layers fall behind as well",
+        )
+
+
+def _shown_by_steps(case: Case) -> dict[str, float] | None:
+    """What copies did that show that the net stands still for its fall; ``None``: it does not."""
+    if collapse(case) is not None:  # it stands still for that, with a gradient however flat
+        return None
+    stand = stands_still(case)
+    if stand is not None:
+        steps = {"even_steps": stand.even_steps, "own_steps": stand.own_steps}
+        return steps if stand.better_rate is None else None
+    alike = lost_together(case)
+    return {} if alike is not None and shared(case, alike) else None
+
+
+def _untried(case: Case, fall: Stretch) -> Expected:
+    """A fall that only experiments could tell from a harmless one, and why there was none."""
+    unless = (
+        "steps are in proportion to the gradient (SGD): give the optimizer, and whether it learns is "
+        "tried"
+    )
+    if case.optimizer is not None:
+        unless = (
+            "steps are in proportion to the gradient (SGD): whether it learns would take long to try, "
+            "and was not tried"
+        )
+    return Expected(
+        name="moderate-decay",
+        where=(case.trace.layers[fall.end].name or "(model)",),
+        because=f"the gradient falls by {-fall.decades:.1f} decades over {fall.count} layers: "
+        "an optimizer that divides by its size (Adam) makes up for that",
+        unless=unless,
+    )
 
 
 def places(case: Case, stretch: Stretch) -> list[str]:

@@ -8,7 +8,7 @@ from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.half_precision_weights import RESOLUTIONS
 from unvanish.causes.level import converged
 from unvanish.causes.rounded_away import rounded_away
-from unvanish.causes.standing_still import stands_still
+from unvanish.causes.standing_still import in_question, stands_still, teaches
 from unvanish.causes.updates import fastest, held_back, pushed, update_to_weight
 from unvanish.experiments.rehearsal import Rehearsal
 
@@ -47,7 +47,7 @@ CUSTOMARY = 1e-3
 
 def find(case: Case) -> Iterable[Finding]:
     """Steps that hardly move the weights; that a net stands still with; that move a part of it alone."""
-    slow = next(iter(_slow(case)), None) or _standing(case) or _in_part(case)
+    slow = _standing(case) or next(iter(_slow(case)), None) or _in_part(case)
     return [] if slow is None else [slow]
 
 
@@ -74,7 +74,7 @@ def _in_part(case: Case) -> Finding | None:
 def _standing(case: Case) -> Finding | None:
     """Where the gradient falls with depth: a rate that begins where the user's own does not."""
     stand, base = stands_still(case), case.laboratory.rehearsal()
-    if stand is None or stand.better_rate is None or base is None:
+    if stand is None or base is None or stand.better_rate is None or stand.better_rate <= 1:
         return None
     faster = stand.own_steps / stand.better_steps
     return _finding(base, update_to_weight(base) * held_back(case), stand.better_rate, faster)
@@ -99,6 +99,8 @@ def _slow(case: Case) -> Iterable[Finding]:
         return
     pace, before = _pace(larger), max(_pace(base), 0.0)
     if pace < _FASTER * before:
+        return
+    if in_question(case) and (stands_still(case) is not None or not teaches(case, rate)):
         return
     yield _finding(base, typical, rate, min(pace / before, 1e6) if before > 0 else 1e6)
 

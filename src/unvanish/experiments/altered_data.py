@@ -1,12 +1,13 @@
 """Data as it is and as it might be: its scale, standardised, with targets in another order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from unvanish.batches import map_tensors
+from unvanish.batches import map_tensors, tensors_in
 
 BOTH = "inputs and targets"
 
@@ -19,6 +20,29 @@ class Scale:
     mean: float
     low: float
     high: float
+
+
+def count_samples(inputs: Any, targets: Any) -> int | None:
+    """The length that the first axes of all tensors have in common; ``None`` where they differ."""
+    sizes = {t.shape[0] if t.dim() else 0 for t in (*tensors_in(inputs), *tensors_in(targets))}
+    return min(sizes) if len(sizes) == 1 and min(sizes) else None
+
+
+def in_parts(inputs: Any, targets: Any, count: int) -> list[tuple[Any, Any]]:
+    """So many batches with as many samples each, all of them once.
+
+    Which part a sample is in is drawn by lot: targets that come in a fixed order must not part
+    with it.
+    """
+    samples = count_samples(inputs, targets) or 1
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(0))
+    parts = [ordered(part) for part in order.chunk(count)]
+    return [(map_tensors(inputs, part), map_tensors(targets, part)) for part in parts]
+
+
+def ordered(order: Tensor) -> Callable[[Tensor], Tensor]:
+    """What takes these entries of a tensor's first axis."""
+    return lambda tensor: tensor[order.to(tensor.device)]
 
 
 def shuffled(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from unvanish.batches import Forward, Loss
 from unvanish.errors import UnvanishError
 from unvanish.experiments import knowing, looks
-from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of
+from unvanish.experiments.altered_data import Scale, count_samples, out_of_reach, scale_of
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.experiments.misfit import falls_with_misfit
@@ -147,6 +147,12 @@ class Bench(Laboratory):
         """Share of the float targets' variance that no output between two bounds can meet."""
         return out_of_reach(looks.floats(self._program, "targets"), low, high)
 
+    @property
+    def samples(self) -> int | None:
+        """Samples of the first batch; ``None`` where only the user knows which is which."""
+        pair = self._program.pair()
+        return count_samples(*pair) if pair is not None else None
+
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
 
@@ -157,23 +163,23 @@ class Bench(Laboratory):
         return self._try(("shuffled",), said, lambda: looks.shuffled_ratio(self._program))
 
     def steps_to_know(
-        self, share: float, most: int, *, rate: float = 1.0, even: bool = False
+        self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
     ) -> float | None:
         """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
 
-        Asked after 25 steps and at every doubling. ``None`` without an optimizer, or where targets
-        cannot be shuffled.
+        Asked after 25 steps and at every doubling. ``parts``: each batch is as many smaller ones.
+        ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
-        if not self.has_optimizer or self.shuffled_ratio() is None:
+        if not (self.has_optimizer or even) or self.shuffled_ratio() is None:
             return None
 
         def experiment() -> float:
-            return knowing.steps_to_know(self._program, share, most, rate, even)
+            return knowing.steps_to_know(self._program, share, most, rate, even, parts)
 
         said = f"at most {most} steps at {rate:g} times the step size, until something is learned"
         if even:
             said = f"at most {most} steps of Adam, until something is learned"
-        return self._try(("know", share, most, rate, even), said, experiment)
+        return self._try(("know", share, most, rate, even, parts), said, experiment)
 
     def loss_follows(self, names: Sequence[str]) -> bool | None:
         """Whether the loss changes when these parameters of a copy are given other values."""

@@ -5,7 +5,6 @@ the losses that the same outputs get under shuffled targets. If what was learned
 about samples it has not seen, their own targets fit no better than anyone else's.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unvanish.batches import Loss, call_model, map_tensors, tensors_in
+from unvanish.experiments.altered_data import count_samples, in_parts, ordered
 
 SHUFFLES = 99
 """With 99 shuffles the smallest p is 0.01."""
@@ -36,15 +36,11 @@ def split_samples(inputs: Any, targets: Any) -> tuple[Any, Any] | None:
 
     Which half is drawn by lot: targets that come in a fixed order must not part with it.
     """
-    sizes = {t.shape[0] if t.dim() else 0 for t in (*tensors_in(inputs), *tensors_in(targets))}
-    if len(sizes) != 1 or min(sizes) < 16:
+    count = count_samples(inputs, targets)
+    if count is None or count < 16:
         return None
-    order = torch.randperm(min(sizes), generator=torch.Generator().manual_seed(0))
-    first, second = (_ordered(half) for half in order.chunk(2))
-    return (
-        (map_tensors(inputs, first), map_tensors(targets, first)),
-        (map_tensors(inputs, second), map_tensors(targets, second)),
-    )
+    first, second = in_parts(inputs, targets, 2)
+    return first, second
 
 
 def ask(model: nn.Module, seen: Any, unseen: Any, loss: Loss) -> HeldOut:
@@ -63,9 +59,5 @@ def _p_value(model: nn.Module, batch: Any, loss: Loss) -> float:
         own = float(loss(outputs, targets))
         count = tensors_in(targets)[0].shape[0]
         orders = [torch.randperm(count, generator=generator) for _ in range(SHUFFLES)]
-        wrong = [float(loss(outputs, map_tensors(targets, _ordered(order)))) for order in orders]
+        wrong = [float(loss(outputs, map_tensors(targets, ordered(order)))) for order in orders]
     return (1 + sum(1 for value in wrong if value <= own)) / (1 + SHUFFLES)
-
-
-def _ordered(order: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: tensor[order.to(tensor.device)]

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from unvanish.batches import split_batch
+from unvanish.experiments.altered_data import in_parts
 from unvanish.experiments.looks import shuffled_ratio
 from unvanish.experiments.program import Program
 from unvanish.training.optimizer_copy import set_options
@@ -14,12 +16,15 @@ BATCHES = 20
 """Different batches, one after another and again."""
 
 
-def steps_to_know(program: Program, share: float, most: int, rate: float, even: bool) -> float:
+def steps_to_know(
+    program: Program, share: float, most: int, rate: float, even: bool, parts: int
+) -> float:
     """Steps after which one minus the loss over that with shuffled targets is this share.
 
     The user's own step size is multiplied by ``rate``; ``even``: Adam's default step instead, which
-    moves every weight that gets any gradient by the same small amount. Infinite where it is not
-    reached in ``most`` steps, or the loss is no number any more.
+    moves every weight that gets any gradient by the same small amount; ``parts``: each batch is as
+    many smaller ones. Infinite where it is not reached in ``most`` steps, or the loss is no number
+    any more.
     """
     twin, optimizer = program.twin()
     if even:
@@ -29,6 +34,8 @@ def steps_to_know(program: Program, share: float, most: int, rate: float, even: 
     taken, mark = 0, min(FIRST, most)
     with program.at_rest():
         batches = program.batches(min(BATCHES, most))
+        if parts > 1:
+            batches = [part for batch in batches for part in in_parts(*split_batch(batch), parts)]
         while True:
             record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
             known = shuffled_ratio(program, twin) if record.finite else None

@@ -21,6 +21,11 @@ class Laboratory:
     stepped: bool = False
     """Whether steps were taken with the user's optimizer before."""
 
+    @property
+    def samples(self) -> int | None:
+        """Samples of the first batch, where inputs and targets can be taken apart by sample."""
+        return None
+
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after a few real optimizer steps on the same data."""
         return None
@@ -58,12 +63,13 @@ class Laboratory:
         return None
 
     def steps_to_know(
-        self, share: float, most: int, *, rate: float = 1.0, even: bool = False
+        self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
     ) -> float | None:
         """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
 
         Share: one minus the loss over that with shuffled targets. ``rate`` multiplies the user's
-        step size; ``even``: with Adam's default step, the same for all weights.
+        step size; ``even``: with Adam's default step, the same for all weights; ``parts``: each
+        batch is as many smaller ones.
         """
         return None
 
