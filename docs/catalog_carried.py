@@ -20,6 +20,7 @@ MAKERS = (
     "probe/live_pass.py",
     "probe/live_reasons.py",
     "experiments/bench.py",
+    "experiments/wording.py",
     "experiments/rehearsal.py",
     "experiments/what_ifs.py",
     "treatment/visit.py",

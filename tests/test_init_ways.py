@@ -1,16 +1,18 @@
 """What signals pass on their way: activations that end a branch, permutations, weights on the left."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unvanish import init
-from unvanish.init.stretches import is_chaotic
+from unvanish.init.stretches import leaves_scale
 from unvanish.theory.activations import nonlinearity
 
 WIDTH = 32
@@ -164,13 +166,46 @@ def test_the_gradient_of_a_sine_grows_as_the_closed_form_says() -> None:
         growth = frequency**2 * (1 + damped) / (1 - damped)
         for layers in range(1, 9):
             function = nonlinearity(Sine(frequency))
-            assert is_chaotic(function, layers) == (growth**layers > 100)
+            assert leaves_scale(function, layers) == (growth**layers > 100)
 
 
-def test_common_activations_are_not_chaotic_in_shallow_nets_and_branches() -> None:
-    for name in ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "selu", "softplus", "sin"):
-        assert not is_chaotic(nonlinearity(name), 8), name
-        assert not is_chaotic(nonlinearity(name), 4, 100), name
+@pytest.mark.parametrize("name", ["sigmoid", "softplus"])
+def test_what_loses_the_gradient_in_a_few_layers_is_off_scale(name: str) -> None:
+    """chi = E f'^2 / E f^2 under a normal variable, by plain sums."""
+    function = {"sigmoid": torch.sigmoid, "softplus": F.softplus}[name]
+    x = torch.linspace(-9, 9, 200_001, dtype=torch.float64, requires_grad=True)
+    weight = torch.exp(-(x.detach() ** 2) / 2)
+    values = function(x)
+    (slopes,) = torch.autograd.grad(values.sum(), x)
+    chi = float((weight * slopes**2).sum() / (weight * values.detach() ** 2).sum())
+    assert chi < 0.5
+    for layers in range(1, 9):
+        assert leaves_scale(nonlinearity(name), layers) == (chi**layers < 0.01)
+
+
+@pytest.mark.parametrize("depth", [4, 7])
+def test_shallow_sigmoid_nets_hand_the_gradient_on_and_learn(depth: int) -> None:
+    data = load_digits()
+    inputs, targets = torch.tensor(data.data / 16).float()[:256], torch.tensor(data.target)[:256]
+    torch.manual_seed(0)
+    sizes = [64] + [64] * (depth - 1)
+    layers = [
+        part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.Sigmoid())
+    ]
+    model = nn.Sequential(*layers, nn.Linear(64, 10))
+    init.critical_(model, (inputs, targets), F.cross_entropy)
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(100):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    assert float((model(inputs).argmax(1) == targets).float().mean()) > 0.9
+
+
+def test_common_activations_keep_the_scale_in_shallow_nets_and_branches() -> None:
+    for name in ("relu", "tanh", "gelu", "silu", "elu", "selu", "sin"):
+        assert not leaves_scale(nonlinearity(name), 8), name
+        assert not leaves_scale(nonlinearity(name), 4, 100), name
 
 
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "branches"])

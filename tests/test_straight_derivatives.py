@@ -1,5 +1,6 @@
 """A loss of second derivatives asks a net of straight pieces for what it does not have."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 import unvanish
 
 Forward = Callable[[nn.Module, Any], Tensor]
+Derivative = Callable[[Tensor, Tensor], Tensor]
 SPACE = torch.linspace(0, 1, 32)[:, None]
 
 
@@ -28,6 +30,22 @@ def net(activation: type[nn.Module]) -> nn.Sequential:
 
 def derivative(values: Tensor, places: Tensor) -> Tensor:
     return torch.autograd.grad(values.sum(), places, create_graph=True)[0]
+
+
+def summed_with_ones(values: Tensor, places: Tensor) -> Tensor:
+    """As most programs write it: the vector that the Jacobian is multiplied by is all ones."""
+    ones = torch.ones_like(values)
+    return torch.autograd.grad(values, places, ones, create_graph=True, retain_graph=True)[0]
+
+
+def summed_with_full(values: Tensor, places: Tensor) -> Tensor:
+    return torch.autograd.grad(values, places, values.new_full((32, 1), 1.0), create_graph=True)[0]
+
+
+def curvature(way: Derivative, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    places = batch[0].clone().requires_grad_()
+    residual = way(way(model(places), places), places) + batch[1]
+    return residual.square().mean() + model(torch.tensor([[0.0], [1.0]])).square().mean()
 
 
 def poisson(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -76,6 +94,14 @@ def test_straight_pieces_have_no_curvature_to_train(activation: type[nn.Module])
     assert "second derivative" in (found[0].detail or "")
 
 
+@pytest.mark.parametrize("way", [derivative, summed_with_ones, summed_with_full])
+def test_however_the_derivative_is_written(way: Derivative) -> None:
+    forward = functools.partial(curvature, way)
+    found = unvanish.diagnose(net(nn.ReLU), BATCH, forward=forward).findings
+    assert [(finding.name, finding.where) for finding in found] == [("unfit-loss", ("1", "3"))]
+    assert names(net(nn.Tanh), forward) == []
+
+
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.SiLU, nn.Softplus, Sine])
 def test_smooth_ones_have(activation: type[nn.Module]) -> None:
     assert names(net(activation), poisson) == []
@@ -119,3 +145,18 @@ def test_a_curvature_that_is_zero_at_the_start_only_is_quiet() -> None:
     places = SPACE.clone().requires_grad_()
     assert not derivative(derivative(model(places), places), places).any()
     assert names(model, poisson) == []  # type: ignore[arg-type]
+
+
+def test_a_loss_of_derivatives_alone_leaves_the_last_bias_without_gradient_and_is_quiet() -> None:
+    """The bias that is added last has no part in any derivative; the shape of ones is no cut."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def slope(net: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        places = batch[0].clone().requires_grad_()
+        heights = net(places)
+        (found,) = torch.autograd.grad(heights, places, torch.ones_like(heights), create_graph=True)
+        return (found - torch.cos(places)).square().mean()
+
+    report = unvanish.diagnose(model, BATCH, forward=slope)
+    assert [f.name for f in report.findings if f.severity != "note"] == []

@@ -1,4 +1,4 @@
-"""Limits written by hand that no sample gets through: ``clamp``, ``maximum``, ``x * (x > 0)``.
+"""Limits written by hand that no sample gets through: ``clamp``, ``maximum``, ``x * (x > 0)``, ``exp``.
 
 Inside its range a limit hands everything on, outside of it nothing. What such a call is (a rectifier
 that is off, an activation at its end) its values say.
@@ -25,6 +25,8 @@ CHOICES = dict[str, frozenset[str]](
     MaskedFill=frozenset(("masked_fill",)),
 )
 """Limits at zero, where what is chosen by is a comparison of the very values that are chosen."""
+VANISHING = dict[str, frozenset[str]](Exp=frozenset(("exp",)), Exp2=frozenset(("exp2",)))
+"""Their slope is their value, which is exactly zero once it is smaller than any number of its dtype."""
 COMPARISONS = frozenset("gt ge lt le greater greater_equal less less_equal".split())
 
 
@@ -65,7 +67,7 @@ def closed_limits(trace: Trace) -> list[ClosedLimit]:
 
 
 def _may_limit(op: Op) -> bool:
-    return op.kind in LIMITS or op.kind in CHOICES
+    return op.kind in LIMITS or op.kind in CHOICES or op.kind in VANISHING
 
 
 def _hidden(flow: Dataflow) -> list[int]:
@@ -90,6 +92,8 @@ def _made(flow: Dataflow, index: int, kind: str) -> bool:
     function = flow[index].function.strip("_")
     if kind in LIMITS:
         return function in LIMITS[kind]
+    if kind in VANISHING:
+        return function in VANISHING[kind] and flow.is_zero(index)
     return function in CHOICES[kind] and flow.is_zero(index) and chosen_by_itself(flow, index)
 
 

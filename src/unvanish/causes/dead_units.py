@@ -19,7 +19,9 @@ CARD = Card(
     says="{dead_units:.0f} of {units:.0f} units of {where} are zero on every sample: no gradient "
     "reaches what feeds them.",
     what="A rectifier whose input is negative for every sample outputs zero, has slope zero, "
-    "and can never come back by gradient: neither its weights nor its bias get any.",
+    "and can never come back by gradient: neither its weights nor its bias get any. So does an "
+    "exponential of numbers so far below zero that no number is small enough for the result (a "
+    "kernel that is narrow beside all distances).",
     hurts="Dead units are capacity lost for good. A layer that is dead as a whole cuts the net "
     "in two.",
     apart="Half the activations at zero is what ReLU does. A unit is dead only if it is zero on "
@@ -30,7 +32,8 @@ CARD = Card(
     "(then it counts if no gradient reaches anything before it) nor on a handful of samples of a "
     "trained net, whose units are sparse.",
     do="Look for a step that was too large or a bias far below zero; re-initialise the "
-    "units, or use a leaky activation. If the data is far from zero, scale it.",
+    "units, or use a leaky activation. If the data is far from zero, scale it; make a kernel as "
+    "wide as the distances are.",
     reference="Maas, Hannun, Ng 2013; Lu et al. 2019, arXiv:1903.06733 (Dying ReLU and "
     "initialization)",
     clear="at most {dead_share:.0%} of the units of any layer are zero on every sample",
@@ -78,7 +81,7 @@ def _rectifiers(trace: Trace) -> list[Activation]:
 
 
 def _off_by_hand(case: Case) -> Iterable[Finding]:
-    """Rectifiers written as limits at zero that are off as a whole."""
+    """Rectifiers written as limits at zero, and exponentials, that are off as a whole."""
     closed = [limit for limit in closed_limits(case.trace) if limit.at_zero]
     if closed:
         where = dict.fromkeys(name for limit in closed for name in limit.where)

@@ -15,10 +15,10 @@ from unvanish.causes.cause import (
 from unvanish.causes.collapsed_signal import collapse, lost_together, shared
 from unvanish.causes.standing_still import (
     SEEN,
+    decades_behind,
     even_fall,
     in_question,
     stands_still,
-    starved,
     told_by_size,
     too_long,
 )
@@ -72,19 +72,17 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     if not told_by_size(fall):
         yield from _moderate(case, fall)
         return
-    severity = "broken" if starved(fall) >= BROKEN_DECADES else "harmful"
+    severity = "broken" if decades_behind(fall) >= BROKEN_DECADES else "harmful"
     yield found(CARD, severity, places(case, fall), stretch_evidence(fall), _remedies(fall))
 
 
 def _moderate(case: Case, fall: Stretch) -> Iterable[Finding | Expected]:
     """A fall whose size alone does not tell: what real steps teach does, where they were taken."""
-    shown = _shown_by_steps(case)
+    shown, starved = _shown_by_steps(case), decades_behind(fall)
     if shown is not None:
         evidence = {**stretch_evidence(fall), **shown}
         yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
-    elif starved(fall) >= SEEN and (
-        case.optimizer is None or (in_question(case) and too_long(case))
-    ):
+    elif starved >= SEEN and (case.optimizer is None or (in_question(case) and too_long(case))):
         yield _untried(case, fall)
     elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
         yield Expected(
@@ -92,7 +90,7 @@ def _moderate(case: Case, fall: Stretch) -> Iterable[Finding | Expected]:
             where=(case.trace.layers[fall.end].name,),
             because=f"the gradient falls by {-fall.decades:.1f} decades towards the input, "
             "but the signal is larger there "
-            f"by as much: weight gradients differ by only {starved(fall):.1f} decades",
+            f"by as much: weight gradients differ by only {starved:.1f} decades",
             unless="the weight gradients of the first layers fall behind as well",
         )
 

@@ -31,7 +31,8 @@ CARD = Card(
     "listed as such; so is what another backward call of the given training step reaches. Without an "
     "optimizer, the turn of a network of its own that also reads the batch itself (a critic) is a "
     "note, and so is a network of its own of which a loss function takes its targets and nothing else.",
-    do="Remove the cut, or freeze the parameters (requires_grad_(False)) if it is meant.",
+    do="Remove the cut (leave a norm over a single value out), or freeze the parameters "
+    "(requires_grad_(False)) if it is meant.",
     reference="torch documentation, autograd mechanics: setting requires_grad, grad modes",
     clear="the gradient reaches {reached:.0f} of {trainable:.0f} trainable tensors",
 )
@@ -45,7 +46,10 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         said = f"{flat.op.kind.lower()}, which is flat everywhere,"
         if flat.op.kind not in FLAT:
             said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
-        yield _finding(flat.op.module, flat.parameters, said)
+        if flat.single:
+            said = "a norm over a single value, which gives the same whatever comes in,"
+        remedies = () if flat.single else REMEDIES
+        yield _finding(flat.op.module, flat.parameters, said, remedies=remedies)
     for zeros in zeroed(case.trace):
         said = f"{zeros.function}, which writes zeros over all that comes in,"
         yield _finding(zeros.module, zeros.parameters, said)
@@ -97,9 +101,15 @@ def _unreached(case: Case) -> list[Parameter]:
     return [p for p in case.trace.parameters if p.state == "none"]
 
 
-def _finding(place: str, lost: Sequence[str], said: str, severity: str = "broken") -> Finding:
+def _finding(
+    place: str,
+    lost: Sequence[str],
+    said: str,
+    severity: str = "broken",
+    remedies: tuple[str, ...] = REMEDIES,
+) -> Finding:
     evidence = {"parameters": float(len(lost))}
-    return found(CARD, severity, [place or "(model)", *lost], evidence, REMEDIES, detail=said)
+    return found(CARD, severity, [place or "(model)", *lost], evidence, remedies, detail=said)
 
 
 def _expected(unreached: list[Parameter]) -> Iterable[Expected]:

@@ -42,6 +42,7 @@ LOGARITHMIC = TAKES_LOGITS - {"softmax", "sigmoid", "softmin", "gumbel_softmax"}
 KEEPING = VIEWS | {"clamp", "clip", "clamp_min", "clamp_max"}
 """Functions that leave probabilities what they are."""
 QUOTIENTS = frozenset("div truediv true_divide divide rdiv rtruediv reciprocal".split())
+MINUS = frozenset(("sub", "isub", "subtract"))
 PLUS = VIEWS | SUMS
 SHIFT_INVARIANT = SOFTMAXES | {"cross_entropy"}
 """Functions that undo a log-softmax: it only shifts each sample's scores."""
@@ -55,19 +56,20 @@ def find(case: Case) -> Iterable[Finding]:
         return
     harmful = [pair for pair in pairs if not _harmless(flow, *pair)]
     first, second = (harmful or pairs)[0]
-    shape = flow[first].output_shape
+    shape, function = flow[first].output_shape, _named(flow, second)
     yield found(
         CARD,
         "harmful" if harmful else "note",
         [flow.feeder(first) or "(model)", flow[first].module or "(model)"],
         {"classes": float(shape[-1]) if shape else None, "pairs": float(len(pairs))},
         REMEDIES,
-        detail=f"{_named(flow, first)} and then {flow[second].function}",
+        detail=f"{_named(flow, first)} and then {function}",
     )
 
 
 def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:
-    function = flow[index].function
+    normalised = _normalises_scores(flow, index)
+    function = "log_softmax" if normalised else flow[index].function
     if function not in (TAKES_LOGITS if index in flow.near_loss else LOGARITHMIC):
         return None
     first = _unscaled(flow, flow.argument(index, 0, KEEPING))
@@ -77,7 +79,21 @@ def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:
         return None
     # A softmax of log-probabilities gives back the probabilities: that is meant.
     meant = flow[first].function == "log_softmax" and function == "softmax"
+    # Categorical(logits=) takes logarithms of what is no distribution yet, of probabilities too.
+    meant = meant or (normalised and flow[first].function in LOGARITHMIC)
     return None if meant else (first, index)
+
+
+def _normalises_scores(flow: Dataflow, index: int) -> bool:
+    """``x - logsumexp(x)``, as torch.distributions writes it, or ``x - log(sum(exp(x)))``."""
+    if flow[index].function not in MINUS or len(flow[index].inputs) != 2:
+        return False
+    scores, made = flow.argument(index), flow.argument(index, 1)
+    functions = list[str]()
+    while made is not None and made != scores:
+        functions.append(flow[made].function)
+        made = flow.argument(made)
+    return made is not None and functions in (["logsumexp"], ["log", "sum", "exp"])
 
 
 def _unscaled(flow: Dataflow, index: int | None) -> int | None:
@@ -119,7 +135,7 @@ def _written_out(flow: Dataflow, index: int) -> str | None:
 
 
 def _named(flow: Dataflow, index: int) -> str:
-    written = _written_out(flow, index)
+    written = "log_softmax" if _normalises_scores(flow, index) else _written_out(flow, index)
     return flow[index].function if written is None else f"a {written} written out"
 
 

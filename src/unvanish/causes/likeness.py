@@ -42,12 +42,13 @@ def hidden(trace: Trace) -> list[Layer]:
 def course(layers: Sequence[Layer], values: Sequence[float | None]) -> Course | None:
     """The fall of a reading over the layers, up to where it has reached its bottom.
 
-    Behind the bottom it may stay there for any number of layers; they would flatten the slope.
+    Behind the bottom it may stay there for any number of layers; they would flatten the slope. A
+    reading that is no finite number is none.
     """
     known = [
         (layer.name or "(model)", math.log10(max(value, FLOOR)))
         for layer, value in zip(layers, values, strict=True)
-        if value is not None
+        if value is not None and math.isfinite(value)
     ]
     if len(known) < 4:
         return None

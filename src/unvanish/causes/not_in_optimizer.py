@@ -21,12 +21,13 @@ CARD = Card(
     "parameters that the gradient reaches. A learning rate of zero under a scheduler (the group "
     "has an initial_lr above zero) is expected: a warm-up before the first step, a schedule that "
     "stands at zero after some. Tensors of other models in the "
-    "groups are no fault, nor is what another optimizer of the given step holds. Where the model "
-    "is never called itself, only the networks in it one by one (a GAN's players, an actor and its "
-    "critic), a network that is left out whole is a note.",
+    "groups are no fault, nor is what another optimizer of the given step holds. What only the loss "
+    "reads, parameters of its own or tensors that the model keeps without registering them, is a "
+    "note. Where the model is never called itself, only the networks in it one by one (a GAN's "
+    "players, an actor and its critic), a network that is left out whole is a note.",
     do="Build the optimizer from model.parameters() after the model is complete and on its device; "
-    "where groups are made by name, check that they add up to all parameters. Freeze what is "
-    "meant to stand still.",
+    "where groups are made by name, check that they add up to all parameters. Keep what a "
+    "loss learns in an nn.Parameter. Freeze what is meant to stand still.",
     reference="torch.optim: constructing it, per-parameter options",
     clear="all of the {trainable:.0f} tensors that the gradient reaches are stepped, in {groups:.0f} "
     "parameter groups",
@@ -45,6 +46,7 @@ def find(case: Case) -> Iterable[Finding | Expected]:
     names = {name for every in reached for name in every}
     yield from _missing(case, case.optimizer, names)
     yield from _of_loss(case, case.optimizer)
+    yield from _plain(case, case.optimizer)
     still = [g for g in case.optimizer.groups if g.lr == 0 and g.parameters]
     waiting = [g for g in still if g.scheduled]
     standing = [n for g in still if not g.scheduled for n in g.parameters if n in names]
@@ -145,6 +147,18 @@ def _of_loss(case: Case, optimizer: OptimizerReading) -> Iterator[Finding]:
     if optimizer.of_loss and reached:
         said = "belong to the loss and are in no parameter group of the optimizer"
         yield _found("note", [f"loss.{name}" for name in optimizer.of_loss], said)
+
+
+def _plain(case: Case, optimizer: OptimizerReading) -> Iterator[Finding]:
+    """What the model keeps as a plain tensor for its loss: a note, for the same reason."""
+    reached = {s.name for s in case.trace.strangers if s.owner == "outside" and s.gradient_norm}
+    names = [name for name in optimizer.plain if name in reached]
+    if names:
+        said = (
+            "are kept by the model as plain attributes, which model.parameters() leaves out, and no "
+            "optimizer that is known here holds them"
+        )
+        yield _found("note", names, said, remedies=())
 
 
 def _networks_apart(case: Case, missing: list[str]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.standing_still import LONG, too_long
+from unvanish.experiments.held_out import HeldOut
 
 CARD = Card(
     code="UV801",
@@ -14,9 +16,9 @@ CARD = Card(
     what="Gradients flow and real steps bring the loss of the shown samples down, but the "
     "targets of samples that were held out fit no better than shuffled targets.",
     hurts="The loss on fresh data stays at chance, whatever the net.",
-    apart="A permutation test on half of a batch, after real steps on the other half. A note, "
-    "not an alarm: with few samples or a hard task it can be too early to tell, and "
-    "random targets may be meant.",
+    apart="A permutation test on half of the samples, after real steps on the other half; asked again "
+    "after more steps, and with smaller ones, before the data is blamed. A note, not an alarm: with "
+    "few samples or a hard task it can be too early to tell, and random targets may be meant.",
     do="Check that inputs and labels belong together (shuffled apart? joined on the wrong "
     "key? off by one?), and overfit a larger part.",
     reference="Zhang et al. 2017, arXiv:1611.03530 (random labels); Karpathy, A recipe for training "
@@ -27,14 +29,37 @@ REMEDIES = ("check-data",)
 CLEAR = 0.02
 """One level for both halves: the shown one is clearly learned, the other is not. Chance alone lets
 one unlearnable program in fifty pass."""
+SLOWER = 10
+"""Times as many steps as were granted, up to LONG: no slow start is that slow."""
+SMALLER = 0.1
+"""Of the rate: where steps are too large, these are not."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """Memorised on one half, no better than shuffled on the other."""
     asked = case.laboratory.held_out()
-    if asked is not None and asked.memorised(CLEAR):
+    if asked is None or not asked.memorised(CLEAR):
+        return
+    asked = _asked_again(case, asked)
+    if asked is not None:
         evidence = {"seen_p": asked.seen, "unseen_p": asked.unseen, "samples": float(asked.samples)}
         yield found(CARD, "note", [], evidence, REMEDIES)
+
+
+def _asked_again(case: Case, asked: HeldOut) -> HeldOut | None:
+    """What a longer run says, where it and one of smaller steps blame the data as well; else nothing.
+
+    The first steps bring out what is easily told of the shown samples, and may be too few for what
+    they have in common with others; steps that are too large never get there.
+    """
+    steps = max(case.laboratory.allowed, min(SLOWER * case.laboratory.allowed, LONG))
+    if steps > case.laboratory.allowed:
+        longer = None if too_long(case) else case.laboratory.held_out(steps)
+        if longer is None or not longer.memorised(CLEAR):
+            return None
+        asked = longer
+    smaller = case.laboratory.held_out(steps, rate=SMALLER)
+    return asked if smaller is None or smaller.unseen > CLEAR else None
 
 
 CAUSE = Cause(card=CARD, find=find, fallback=True)

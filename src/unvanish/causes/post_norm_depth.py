@@ -90,6 +90,8 @@ def skip_path(flow: Dataflow) -> tuple[list[str], float]:
         known = [chains[end] for end in ends if end is not None and end in chains]
         names, decades = max(known, key=lambda chain: len(chain[0]), default=([], 0.0))
         before, after = flow[total].output_rms, operation.output_rms
+        if not all(map(math.isfinite, (before or 0.0, after or 0.0))):
+            continue  # of a sum without a size nothing can be said, nor of what comes after it
         taken = math.log10(before / after) if before and after else 0.0
         # What grew before (small embeddings brought to unit size) pays for nothing behind it.
         chains[index] = [*names, operation.module or "(model)"], max(decades, 0.0) + taken

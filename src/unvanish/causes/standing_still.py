@@ -55,14 +55,14 @@ def even_fall(trace: Trace) -> Stretch | None:
     return fall if fall.slope is None or fall.slope.falls else None
 
 
-def starved(fall: Stretch) -> float:
+def decades_behind(fall: Stretch) -> float:
     """Decades by which the far layers' elasticity lies below the near ones'."""
     return -min(fall.elasticity or 0.0, 0.0)
 
 
 def told_by_size(fall: Stretch) -> bool:
     """Whether so little arrives that no experiment is needed."""
-    return min(starved(fall), -fall.decades) >= HARMFUL_DECADES
+    return min(decades_behind(fall), -fall.decades) >= HARMFUL_DECADES
 
 
 def stands_still(case: Case) -> Stand | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.level import converged
+from unvanish.causes.standing_still import too_long
 from unvanish.experiments.rehearsal import Movement, Rehearsal
 
 CARD = Card(
@@ -39,6 +40,10 @@ SETTLED = 20
 """After fewer steps a run whose loss falls may still be the slower one by the chance of its start."""
 LONGER = 3
 """How many times as long a run is that is asked before a loss which only rose is held against it."""
+ALL_THE_SAME = 200
+"""Steps in which a run that only rose so far has learned something, or shows that it does not."""
+FIFTH = 0.2
+"""Of the loss: what is well below, for one run beside another or beside its own start."""
 RATES = (0.1, 0.01, 1e-4)
 FURTHER = (1e-6, 1e-8, 1e-10, 1e-12)
 """Asked only while steps go on to throw the weights away: small enough ones let every loss fall."""
@@ -66,13 +71,31 @@ def _well(case: Case, base: Rehearsal, smaller: Rehearsal, rate: float) -> Rehea
     """The run with smaller steps that shows that these are too large; ``None``: none does.
 
     One that ends well below, which longer ones of these steps do not make good. Where these end with
-    a net in which nothing moves any more, one that gets below it in any time.
+    a net in which nothing moves any more, one that gets below it in any time. Where both still stand
+    at a guess, one that learns while these do not.
     """
     if smaller.fell > 0 and clearly_better(smaller, base) and not goes_by(case, base, rate):
         return smaller
+    if smaller.fell > 0 > base.fell and len(base.losses) >= SETTLED and base.finite:
+        learned = _learns_instead(case, base, rate)
+        if learned is not None:
+            return learned
     dead = went_dead(base, case.trace.conditions.batches)
     later = case.laboratory.rehearsal(rate=rate, share=LONGER) if dead else None
     return later if later is not None and later.finite and later.final < base.final else None
+
+
+def _learns_instead(case: Case, base: Rehearsal, rate: float) -> Rehearsal | None:
+    """The run with smaller steps that learns in a time in which these do not; ``None``: they do, too."""
+    if too_long(case):
+        return None
+    share = max(ALL_THE_SAME / len(base.losses), 1.0)
+    longer = case.laboratory.rehearsal(share=share)
+    if longer is None or longer.fell >= FIFTH:
+        return None
+    learned = case.laboratory.rehearsal(rate=rate, share=share)
+    shown = learned is not None and learned.fell >= FIFTH and clearly_better(learned, longer)
+    return learned if shown else None
 
 
 def thrown(base: Rehearsal) -> bool:
@@ -140,7 +163,7 @@ def clearly_better(other: Rehearsal, base: Rehearsal) -> bool:
         return other.final < base.final
     if base.fell > 0 and len(base.losses) < SETTLED:
         return False
-    return base.final - other.final > 0.2 * abs(base.final)
+    return base.final - other.final > FIFTH * abs(base.final)
 
 
 def _finding(base: Rehearsal, smaller: Rehearsal, rate: float, moved: list[Movement]) -> Finding:

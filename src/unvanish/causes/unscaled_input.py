@@ -78,7 +78,7 @@ def _drowned(case: Case) -> Iterable[Finding]:
     mended = case.laboratory.rehearsal(scaled="inputs", share=share)
     if mended is None or mended.fell <= 0 or not clearly_better(mended, base):
         return
-    longer = case.laboratory.rehearsal(share=SLOWER * share)
+    longer = case.laboratory.rehearsal(share=SLOWER * share, fresh=True)
     if longer is not None and longer.finite and clearly_better(mended, longer):
         evidence = {"input_rms": scale.rms, "initial": longer.initial, "final": longer.final}
         many, few = len(longer.losses), len(mended.losses)
@@ -118,9 +118,15 @@ def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
 
 
 def _mends(case: Case, base: Rehearsal, parts: str) -> bool:
-    """Whether the same steps go well where these parts of the data are scaled."""
+    """Whether the same steps go well where these parts of the data are scaled.
+
+    There the optimizer begins anew, which alone must not do as well.
+    """
     mended = case.laboratory.rehearsal(scaled=parts)
-    return mended is not None and mended.fell > 0 and clearly_better(mended, base)
+    if mended is None or mended.fell <= 0 or not clearly_better(mended, base):
+        return False
+    anew = case.laboratory.rehearsal(fresh=True)
+    return anew is None or clearly_better(mended, anew)
 
 
 CAUSE = Cause(

@@ -23,11 +23,29 @@ def fastest(base: Rehearsal) -> float:
     return max(known, default=0.0)
 
 
+BEGUN = 0.2
+"""Share of its targets that a net knows when it has begun to learn."""
+
+
 def held_back(case: Case) -> float:
-    """How many times larger the rate will be, or was, that a scheduler holds down now."""
+    """How many times larger the rate will be, or was, that a scheduler holds down now.
+
+    One where it came down for good before anything was learned: the rest is trained with this one.
+    """
     groups = case.optimizer.groups if case.optimizer is not None else ()
     held = [g.initial_lr / g.lr for g in groups if g.scheduled and g.initial_lr and g.lr]
-    return max(held, default=1.0)
+    return max(held) if held and not _over_too_soon(case) else 1.0
+
+
+def _over_too_soon(case: Case) -> bool:
+    """Whether a schedule has come down for good and left a net that has not begun.
+
+    One that is through with a net that has learned left a small rate as it should.
+    """
+    if not case.laboratory.stepped or case.laboratory.rate_rises is not False:
+        return False
+    ratio = case.laboratory.shuffled_ratio()
+    return ratio is not None and 1 - ratio < BEGUN
 
 
 def update_to_weight(rehearsal: Rehearsal) -> float:

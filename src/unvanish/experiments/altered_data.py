@@ -87,7 +87,7 @@ def standardized(batch: Any, part: str) -> Any:
         spread = tensor.std(dims, keepdim=True)
         return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
 
-    if isinstance(batch, tuple) and len(cast(tuple[Any, ...], batch)) == 2:
+    if isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2:
         inputs, targets = cast(tuple[Any, Any], batch)
         if part != "targets":
             inputs = map_tensors(inputs, scale)

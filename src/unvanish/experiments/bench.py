@@ -9,7 +9,7 @@ from torch import nn
 
 from unvanish.batches import Forward, Loss
 from unvanish.errors import UnvanishError
-from unvanish.experiments import knowing, looks
+from unvanish.experiments import knowing, looks, wording
 from unvanish.experiments.altered_data import Scale, count_samples, out_of_reach, scale_of
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
@@ -19,10 +19,14 @@ from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.probe.compiled import unwrapped
 from unvanish.trace import Activation, Trace
 from unvanish.training.loss_of_step import Step
-from unvanish.training.optimizer_copy import OptimizerFactory, lift, set_options
+from unvanish.training.optimizer_copy import OptimizerFactory, begin_anew, lift, set_options
 from unvanish.training.record import LoopRecord
 from unvanish.training.recorder import LoopRecorder
 
+SHOWN = 20
+"""Different batches that a copy is shown, as many are kept back."""
+ASKED = 8
+"""Batches of each kind that are asked about."""
 FEWEST_STEPS = 20
 """Fewer steps than this teach nothing that could carry over."""
 
@@ -61,6 +65,11 @@ class Bench(Laboratory):
         return self._program.beside
 
     @property
+    def rate_rises(self) -> bool | None:
+        """Whether a scheduler will raise the rate above what it is now."""
+        return self._program.rate_rises
+
+    @property
     def loss(self) -> Loss | None:
         """The user's loss function."""
         return self._program.loss
@@ -87,41 +96,28 @@ class Bench(Laboratory):
         momentum: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
+        fresh: bool = False,
         factors: Mapping[str, float] | None = None,
         lifted: Sequence[str] = (),
     ) -> Rehearsal | None:
-        """Real steps with a copy of the user's own optimizer.
-
-        Args:
-            rate: factor on every group's learning rate.
-            decay: keep weight decay.
-            momentum: keep momentum (``False``: a group's ``momentum`` and first beta are zero).
-            share: of the granted steps to take (at least one).
-            scaled: ``"inputs"``, ``"targets"`` or both: bring these to zero mean and unit variance.
-            factors: what to multiply parameters by before the first step, by name.
-            lifted: parameters whose groups step at the largest rate of all groups.
-
-        Returns:
-            The record; ``None`` without an optimizer, or where the steps could not be taken.
-        """
+        """Real steps with a copy of the user's own optimizer; see :meth:`Laboratory.rehearsal`."""
         if not self.has_optimizer:
             return None
         steps = max(1, round(self.allowed * share))
+        anew = (fresh or scaled is not None) and self._program.remembers
 
         def experiment() -> Rehearsal:
             twin, optimizer = self._program.twin(factors)
+            if anew:
+                begin_anew(optimizer)
             set_options(optimizer, rate, decay, momentum)
             lift(optimizer, [twin.get_parameter(name) for name in lifted])
             return self._program.rehearsed(twin, optimizer, steps, scaled)
 
-        said = f"{steps} steps" + ("" if rate == 1 else f" at {rate:g} times the step size")
-        said += "" if decay else " without weight decay"
-        said += "" if momentum else " without momentum"
-        said += f" with scaled {scaled}" if scaled else ""
-        said += f" with {len(factors)} weight tensors scaled" if factors else ""
-        said += f" with {len(lifted)} weight tensors at the largest rate" if lifted else ""
+        named = factors or (), lifted
+        said = wording.of_steps(steps, rate, decay, momentum, scaled, anew, *named)
         by_name = (*sorted((factors or {}).items()), *lifted)
-        key = ("rehearsal", rate, decay, momentum, steps, scaled, *by_name)
+        key = ("rehearsal", rate, decay, momentum, steps, scaled, anew, *by_name)
         return self._try(key, said, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:
@@ -210,9 +206,12 @@ class Bench(Laboratory):
         return self._try(("scaled", factor), f"the loss times {factor:g}", experiment)
 
     def held_out(
-        self, steps: int | None = None, factors: Mapping[str, float] | None = None
+        self,
+        steps: int | None = None,
+        factors: Mapping[str, float] | None = None,
+        rate: float = 1.0,
     ) -> HeldOut | None:
-        """Train a copy on every other sample of the first batch, then ask about the rest.
+        """Train a copy on every other batch, or half of a single one, then ask about the rest.
 
         ``None`` with fewer than 20 granted steps, or where samples cannot be told apart.
         """
@@ -220,25 +219,28 @@ class Bench(Laboratory):
         taken = self.allowed if steps is None else steps
         if taken < FEWEST_STEPS or not (self.has_optimizer or steps) or loss is None:
             return None
-        pair = program.pair()
-        parts = split_samples(*pair) if pair is not None else None
+        pairs = program.pairs(2 * min(taken, SHOWN))
+        parts = split_samples(pairs) if pairs is not None else None
         if parts is None:
             return None
+        seen, unseen = parts
 
         def experiment() -> HeldOut:
             twin, optimizer = program.twin(factors)
+            set_options(optimizer, rate, decay=True, momentum=True)
             try:
                 with program.at_rest():
-                    program.trained(twin, optimizer, [parts[0]], taken, tracked=False)
-                    return ask(twin, parts[0], parts[1], loss)
+                    program.trained(twin, optimizer, seen, taken, tracked=False)
+                    return ask(twin, seen[:ASKED], unseen[:ASKED], loss)
             except IndexError as error:  # in half of a batch that was looked at as a whole
                 reason = str(error).rstrip(".")
                 said = f"targets of samples that refer to the batch cannot be halved: {reason}"
                 raise IndexError(said) from error
 
         said = f"{taken} steps on half of the samples"
+        said += f" at {rate:g} times the step size" if rate != 1 else ""
         said += f" with {len(factors)} weight tensors scaled" if factors else ""
-        key = "held out", taken, *sorted((factors or {}).items())
+        key = "held out", taken, rate, *sorted((factors or {}).items())
         return self._try(key, said, experiment)
 
     def loop(
@@ -273,7 +275,7 @@ class Bench(Laboratory):
         def experiment() -> LoopRecord:
             return self._program.looped(step, self.allowed, listening)
 
-        said = f"calls of step on a copy, {_described(scale_factor, scale_to, clip, divide)}"
+        said = wording.of_calls(scale_factor, scale_to, clip, divide)
         return self._try(("loop", scale_factor, scale_to, clip, divide), said, experiment)
 
     def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
@@ -288,13 +290,3 @@ class Bench(Laboratory):
                 self.failures.append(f"experiment not possible: {said}: {reason}")
                 self._kept[key] = None
         return self._kept[key]
-
-
-def _described(scale_factor: float, scale_to: float | None, clip: bool, divide: float) -> str:
-    parts = [
-        "" if scale_factor == 1 else f"the loss scale times {scale_factor:g}",
-        "" if scale_to is None else f"the loss scale at {scale_to:g}",
-        "" if clip else "without clipping",
-        "" if divide == 1 else f"gradients divided by {divide:g}",
-    ]
-    return ", ".join(part for part in parts if part) or "as it stands"

@@ -14,50 +14,84 @@ from torch import Tensor, nn
 from unvanish.batches import Loss, call_model, map_tensors, tensors_in
 from unvanish.experiments.altered_data import count_samples, in_parts, ordered
 
+FEWEST = 16
+"""Samples that are halved."""
 SHUFFLES = 99
 """With 99 shuffles the smallest p is 0.01."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """p-values of "the targets fit these samples no better than shuffled ones", after training."""
+    """p-values of "the targets fit these samples no better than shuffled ones", after training.
+
+    ``known``: one minus the loss on the unseen ones over that with shuffled targets; 1 where it is
+    zero, 0 where nothing is known.
+    """
 
     seen: float
     unseen: float
     samples: int
+    known: float
 
     def memorised(self, level: float) -> bool:
         """Whether the shown samples are clearly learned and the others are not."""
         return self.seen <= level < self.unseen
 
 
-def split_samples(inputs: Any, targets: Any) -> tuple[Any, Any] | None:
-    """Two batches with half of the samples each; ``None`` where samples cannot be told apart.
+def split_samples(batches: list[tuple[Any, Any]]) -> tuple[list[Any], list[Any]] | None:
+    """Batches with half of the samples each; ``None`` where samples cannot be told apart.
 
-    Which half is drawn by lot: targets that come in a fixed order must not part with it.
+    Every other batch, or half of a single one: drawn by lot, as targets that come in a fixed order
+    must not part with it. Inputs that a single batch holds twice are in the first half alone.
     """
-    count = count_samples(inputs, targets)
-    if count is None or count < 16:
+    counts = [count_samples(*batch) for batch in batches]
+    if None in counts or sum(count or 0 for count in counts) < FEWEST:
         return None
-    first, second = in_parts(inputs, targets, 2)
-    return first, second
+    if len(batches) > 1:
+        return batches[::2], batches[1::2]
+    seen, unseen = in_parts(*batches[0], 2)
+    others = (~torch.isin(_marks(unseen[0]), _marks(seen[0]))).nonzero().flatten()
+    if len(others) < FEWEST // 2:
+        return None
+    chosen = ordered(others)
+    return [seen], [(map_tensors(unseen[0], chosen), map_tensors(unseen[1], chosen))]
 
 
-def ask(model: nn.Module, seen: Any, unseen: Any, loss: Loss) -> HeldOut:
+def _marks(inputs: Any) -> Tensor:
+    """A number for each sample, the same where its inputs are."""
+    rows = [t.detach().cpu().double().flatten(1) for t in tensors_in(inputs) if t.dim() > 1]
+    rows += [t.detach().cpu().double()[:, None] for t in tensors_in(inputs) if t.dim() == 1]
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.rand(row.shape[1], generator=generator, dtype=torch.float64) for row in rows]
+    return torch.stack([(row * w).sum(1) for row, w in zip(rows, weights, strict=True)]).sum(0)
+
+
+def ask(model: nn.Module, seen: list[Any], unseen: list[Any], loss: Loss) -> HeldOut:
     """The two p-values of a trained model."""
-    count = tensors_in(unseen[1])[0].shape[0]
+    count = sum(tensors_in(targets)[0].shape[0] for _, targets in unseen)
+    (own, wrong), shown = _losses(model, unseen, loss), _losses(model, seen, loss)
     return HeldOut(
-        seen=_p_value(model, seen, loss), unseen=_p_value(model, unseen, loss), samples=count
+        seen=_p_value(*shown),
+        unseen=_p_value(own, wrong),
+        samples=count,
+        known=1 - own / float(wrong.mean()) if own >= 0 and wrong.mean() > 0 else 0.0,
     )
 
 
-def _p_value(model: nn.Module, batch: Any, loss: Loss) -> float:
-    inputs, targets = batch
+def _p_value(own: float, wrong: Tensor) -> float:
+    return (1 + int((wrong <= own).sum())) / (1 + SHUFFLES)
+
+
+def _losses(model: nn.Module, batches: list[Any], loss: Loss) -> tuple[float, Tensor]:
+    """Summed over batches of about one size: with their own targets, and shuffled in each batch."""
     generator = torch.Generator().manual_seed(0)
+    own, wrong = 0.0, torch.zeros(SHUFFLES, dtype=torch.float64)
     with torch.no_grad():
-        outputs = call_model(model, map_tensors(inputs, Tensor.clone))
-        own = float(loss(outputs, targets))
-        count = tensors_in(targets)[0].shape[0]
-        orders = [torch.randperm(count, generator=generator) for _ in range(SHUFFLES)]
-        wrong = [float(loss(outputs, map_tensors(targets, ordered(order)))) for order in orders]
-    return (1 + sum(1 for value in wrong if value <= own)) / (1 + SHUFFLES)
+        for inputs, targets in batches:
+            outputs = call_model(model, map_tensors(inputs, Tensor.clone))
+            own += float(loss(outputs, targets))
+            count = tensors_in(targets)[0].shape[0]
+            for index in range(SHUFFLES):
+                order = torch.randperm(count, generator=generator)
+                wrong[index] += float(loss(outputs, map_tensors(targets, ordered(order))))
+    return own, wrong

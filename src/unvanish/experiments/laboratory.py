@@ -22,6 +22,11 @@ class Laboratory:
     """Whether steps were taken with the user's optimizer before."""
 
     @property
+    def rate_rises(self) -> bool | None:
+        """Whether a scheduler will raise the rate above what it is now (``None``: not known)."""
+        return None
+
+    @property
     def samples(self) -> int | None:
         """Samples of the first batch, where inputs and targets can be taken apart by sample."""
         return None
@@ -38,23 +43,38 @@ class Laboratory:
         momentum: bool = True,
         share: float = 1.0,
         scaled: str | None = None,
+        fresh: bool = False,
         factors: Mapping[str, float] | None = None,
         lifted: Sequence[str] = (),
     ) -> Rehearsal | None:
-        """Real steps of a copy with the user's optimizer, its step size multiplied by ``rate``.
+        """Real steps with a copy of the user's own optimizer.
 
-        ``factors`` multiply parameters of the copy, by name, before the first step; groups with
-        ``lifted`` ones step at the largest rate of all groups.
+        Args:
+            rate: factor on every group's learning rate.
+            decay: keep weight decay.
+            momentum: keep momentum (``False``: a group's ``momentum`` and first beta are zero).
+            share: of the granted steps to take (at least one).
+            scaled: ``"inputs"``, ``"targets"`` or both: bring these to zero mean and unit variance.
+                What the optimizer remembers is of the data as they were, so it begins anew.
+            fresh: let the optimizer begin anew all the same, to compare with that.
+            factors: what to multiply parameters by before the first step, by name.
+            lifted: parameters whose groups step at the largest rate of all groups.
+
+        Returns:
+            The record; ``None`` without an optimizer, or where the steps could not be taken.
         """
         return None
 
     def held_out(
-        self, steps: int | None = None, factors: Mapping[str, float] | None = None
+        self,
+        steps: int | None = None,
+        factors: Mapping[str, float] | None = None,
+        rate: float = 1.0,
     ) -> HeldOut | None:
         """Whether what a copy learns on half of the samples says anything about the rest.
 
         ``steps`` are taken whatever was granted (``None``: those that were granted); ``factors``
-        multiply parameters of the copy, by name, before the first.
+        multiply parameters of the copy, by name, before the first, and ``rate`` the step size.
         """
         return None
 

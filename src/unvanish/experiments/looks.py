@@ -100,6 +100,6 @@ def jacobian_spread(program: Program) -> float | None:
 def floats(program: Program, part: str) -> list[Tensor]:
     """The float tensors with entries among the first batch's ``"inputs"`` or ``"targets"``."""
     (batch,) = program.batches(1)
-    pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple) else (batch,)
+    pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple | list) else (batch,)
     chosen = pair[0] if part == "inputs" else pair[1:]
     return [t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()]

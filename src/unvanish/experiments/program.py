@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from unvanish.training.optimizer_copy import OptimizerFactory, copied_optimizer,
 from unvanish.training.reached import kept, reached
 from unvanish.training.record import LoopRecord
 from unvanish.training.recorder import LoopRecorder
+from unvanish.training.schedules import rate_rises
 from unvanish.twins import twin_of
 
 FEWEST_CALLS = 4
@@ -60,16 +61,34 @@ class Program:
             return False
         return bool(given.state) or getattr(given, "_opt_called", False) is True
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the user's optimizer holds something of the steps before (momentum, averages)."""
+        return isinstance(self.optimizer, torch.optim.Optimizer) and bool(self.optimizer.state)
+
+    @cached_property
+    def rate_rises(self) -> bool | None:
+        """Whether a scheduler will raise the rate again; ``None``: none is known."""
+        given = self.optimizer
+        return rate_rises(given) if isinstance(given, torch.optim.Optimizer) else None
+
     def batches(self, most: int) -> list[Any]:
         """The first ones, at least one."""
         return take_batches(self.data, max(most, 1))
 
     def pair(self) -> tuple[Any, Any] | None:
         """Inputs and targets of the first batch; ``None`` where only the user knows which is which."""
-        (batch,) = self.batches(1)
-        if self.forward is not None or not isinstance(batch, tuple):
+        pairs = self.pairs(1)
+        return pairs[0] if pairs is not None else None
+
+    def pairs(self, most: int) -> list[tuple[Any, Any]] | None:
+        """The same of the first batches, tuples or (from a loader that collates) lists."""
+        batches = self.batches(most)
+        if self.forward is not None or not all(
+            isinstance(batch, tuple | list) for batch in batches
+        ):
             return None
-        return split_batch(cast(Any, batch))
+        return [split_batch(batch) for batch in batches]
 
     def loss_of(self, model: nn.Module, batch: Any) -> Tensor:
         """Of a copy of the batch: in-place code of the model must not write into the user's data."""

@@ -34,7 +34,7 @@ class Meter:
     def observe(self) -> Trace:
         """One observation."""
         self.passes += FORWARD + BACKWARD
-        return observe(self._model, self._batch, self._loss, self._forward, self._seed)
+        return observe(self._model, [self._batch], self._loss, self._forward, self._seed)
 
     def readings(self, trace: Trace) -> Readings:
         """The gate of this trace with the spread of singular values."""
@@ -65,7 +65,7 @@ class Meter:
 
     def inputs(self) -> Tensor | None:
         """The inputs where they are one float tensor."""
-        if self._forward is not None or not isinstance(self._batch, tuple):
+        if self._forward is not None or not isinstance(self._batch, tuple | list):
             return None
         found = split_batch(self._batch)[0]
         return found if isinstance(found, Tensor) and found.is_floating_point() else None

@@ -89,7 +89,7 @@ class Stretches:
         return make_plan(graph, parts, writers, frozenset(readers), self.choice, layers)
 
     def _unbends(self, situation: Situation) -> Callable[[int, Bend | None], bool]:
-        """Whether the activation behind a part is unbent: along a deep plain stretch, or chaotic."""
+        """Whether the activation behind a part is unbent: along a deep plain stretch, or off scale."""
         known: dict[tuple[int, int, int], bool] = {}
 
         def unbends(index: int, bend: Bend | None) -> bool:
@@ -98,7 +98,7 @@ class Stretches:
                 return bend is not None
             key = id(bend.function), *situation.bends_in_a_row(index)
             if key not in known:
-                known[key] = is_chaotic(bend.function, *key[1:])
+                known[key] = leaves_scale(bend.function, *key[1:])
             return known[key]
 
         return unbends
@@ -204,12 +204,12 @@ def _bend_behind(situation: Situation, index: int) -> Bend | None:
     return bends[0] if alike else None
 
 
-def is_chaotic(activation: Nonlinearity, layers: int, branches: int = 0) -> bool:
-    """Whether, at scale one, the gradient grows by more than the gate's factor of ten.
+def leaves_scale(activation: Nonlinearity, layers: int, branches: int = 0) -> bool:
+    """Whether, at scale one, the gradient grows or falls by more than the gate's factor of ten.
 
-    Its square grows by chi = E f'^2 / E f^2 a layer, and so by chi^layers along a plain stretch;
-    around residual branches, which are divided by the root of their number, by
-    (1 + chi^layers / branches)^branches.
+    Its square changes by chi = E f'^2 / E f^2 a layer (above one with tanh, a seventh with the
+    sigmoid), and so by chi^layers along a plain stretch; around residual branches, which are divided
+    by the root of their number, it only grows, by (1 + chi^layers / branches)^branches.
     """
     square, slope = activation.square(1.0), activation.slope_square(1.0)
     if not (0 < square < math.inf and 0 < slope < math.inf):
@@ -217,7 +217,7 @@ def is_chaotic(activation: Nonlinearity, layers: int, branches: int = 0) -> bool
     growth = layers * math.log(slope / square)
     if branches:
         growth = branches * math.log1p(math.exp(min(growth, _FAR)) / branches)
-    return growth > 2 * math.log(TOLERATED)
+    return abs(growth) > 2 * math.log(TOLERATED)
 
 
 def gain_after(situation: Situation, index: int) -> float:

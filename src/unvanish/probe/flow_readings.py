@@ -154,13 +154,20 @@ def find_cuts(flow: Flow, unreached: set[str]) -> tuple[Cut, ...]:
     return tuple(dict.fromkeys(cuts))  # a loop over numbers leaves at each of them
 
 
+SHAPED_AFTER = frozenset(
+    "ones_like zeros_like full_like empty_like rand_like randn_like "
+    "new_ones new_zeros new_full new_empty".split()
+)
+"""Functions that take a shape from a tensor, and none of its values."""
+
+
 def _carried_parameters(flow: Flow, wanted: set[str]) -> list[set[str]]:
     carried: list[set[str]] = []
     for call in flow.calls:
         mine = {leaf for leaf in call.leaves if leaf in wanted}
         for source in call.inputs:
             mine |= carried[source]
-        carried.append(mine)
+        carried.append(set() if call.function in SHAPED_AFTER else mine)
     return carried
 
 

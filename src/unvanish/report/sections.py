@@ -37,6 +37,11 @@ def verdict(diagnosis: "Diagnosis") -> tuple[str, str]:
     if diagnosis.healthy:
         if not diagnosis.trace.layers:
             return "unknown", _("No fault found, but too little was seen to call it healthy.")
+        if unexplained := _unexplained_zeros(diagnosis):
+            said = _(
+                "No alarm, but nothing found explains why the gradient of {names} is exactly zero."
+            )
+            return "unknown", filled(said, names=places(unexplained))
         if any(parameter.state == "zero" for parameter in diagnosis.trace.parameters):
             return "good", _("Healthy: no fault found. Some tensors get no gradient in this step.")
         named = any(finding.name != "blind-spot" for finding in diagnosis.findings)
@@ -45,6 +50,17 @@ def verdict(diagnosis: "Diagnosis") -> tuple[str, str]:
         return "good", noted if named else plain
     first = diagnosis.findings[0]
     return first.severity, filled(_(_VERDICT[first.severity]), said=sentence(first))
+
+
+def _unexplained_zeros(diagnosis: "Diagnosis") -> tuple[str, ...]:
+    """What gets a gradient of exactly zero while others do not, and is named nowhere with a reason.
+
+    Where all of it does, the loss has no slope: it is solved, or a finding says that it is flat.
+    """
+    states = {p.state for p in diagnosis.trace.parameters} - {"frozen", "none", "zero"}
+    named = {name for item in (*diagnosis.findings, *diagnosis.expected) for name in item.where}
+    zeros = [p for p in diagnosis.trace.parameters if p.state == "zero"]
+    return tuple(p.name for p in zeros if states and named.isdisjoint(p.names))
 
 
 def split(finding: Finding) -> str:

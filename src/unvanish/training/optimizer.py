@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from unvanish.training.plain_tensors import plain_tensors, unregistered_names
+
 PROPORTIONAL = frozenset(("SGD", "ASGD"))
 """Optimizers whose step is proportional to the gradient. Others divide a constant away."""
 
@@ -41,7 +43,9 @@ class OptimizerReading:
     ``missing`` are trainable parameters of the model in no group, ``duplicated`` those that are
     listed more than once, ``foreign`` counts tensors in the groups that are not the model's,
     ``elsewhere`` those of ``missing`` that another optimizer of the same training step holds.
-    ``of_loss`` are trainable parameters of a loss module that none of them holds.
+    ``of_loss`` are trainable parameters of a loss module that none of them holds. Of the tensors
+    that the model keeps without registering them, ``unregistered`` are those that one of them
+    steps, ``plain`` those that are no parameters at all and that none of them holds.
     """
 
     name: str
@@ -51,6 +55,8 @@ class OptimizerReading:
     foreign: int
     elsewhere: tuple[str, ...] = ()
     of_loss: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
 
     def group_of(self, name: str) -> ParameterGroup | None:
         """The first group that holds the parameter of this name."""
@@ -73,9 +79,12 @@ def read_optimizer(
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = optimizer.param_groups
+    every = [group for one in (optimizer, *others) for group in one.param_groups]
     held = [id(tensor) for group in groups for tensor in cast(list[Tensor], group["params"])]
     listed = set(held)
-    aside = {id(t) for other in others for group in other.param_groups for t in group["params"]}
+    known = {id(tensor) for group in every for tensor in group["params"]}
+    aside = known - listed
+    stepped = {id(t) for group in every if _has_rate(group) for t in group["params"]}
     beside = loss.named_parameters() if isinstance(loss, nn.Module) else ()
     twice = {identity for identity in listed if held.count(identity) > 1}
     return OptimizerReading(
@@ -88,13 +97,20 @@ def read_optimizer(
         ),
         duplicated=tuple(name for identity, name in names.items() if identity in twice),
         foreign=len(listed - names.keys()),
-        elsewhere=tuple(n for key, n in names.items() if key in aside and key not in listed),
+        elsewhere=tuple(n for key, n in names.items() if key in aside),
         of_loss=tuple(
             name
             for name, parameter in beside
-            if parameter.requires_grad and id(parameter) not in listed | aside | names.keys()
+            if parameter.requires_grad and id(parameter) not in known and id(parameter) not in names
         ),
+        unregistered=unregistered_names(model, stepped),
+        plain=tuple(name for name, t in plain_tensors(model).items() if id(t) not in known),
     )
+
+
+def _has_rate(group: dict[str, Any]) -> bool:
+    """Whether it steps, or will once a scheduler lets it."""
+    return group.get("lr") != 0 or bool(group.get("initial_lr"))
 
 
 def _group(group: dict[str, Any], names: dict[int, str]) -> ParameterGroup:

@@ -104,6 +104,19 @@ def lift(optimizer: torch.optim.Optimizer, tensors: Iterable[Tensor]) -> None:
             group["lr"] = largest
 
 
+def begin_anew(optimizer: torch.optim.Optimizer) -> None:
+    """Change a copy: it remembers nothing of the steps that were taken before."""
+    optimizer.state = defaultdict(dict[str, Any])
+    made = type(optimizer)
+    if made.__module__.startswith(
+        "torch.optim."
+    ):  # some fill their state as they are made (Adagrad)
+        asked = inspect.signature(made).parameters
+        options = {name: value for name, value in optimizer.defaults.items() if name in asked}
+        groups = [dict(group) for group in optimizer.param_groups]
+        optimizer.state = made(groups, **options).state
+
+
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether its step has to be given a function that takes the loss again (LBFGS)."""
     asked = inspect.signature(type(optimizer).step).parameters.get("closure")

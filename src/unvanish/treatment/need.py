@@ -137,7 +137,9 @@ class Need:
     def _reference(self, contender: Contender, unseen: Unseen = left_out) -> LinearSkill | None:
         if unseen not in self._known:
             task, steps = self._task, self._steps
-            outputs = outputs_of(contender.model, task.split.held_out[0])
+            rule = task.yardstick
+            plain = rule.forward is None or rule.metric is not None
+            outputs = outputs_of(contender.model, task.split.held_out[0]) if plain else None
             self._known[unseen] = (
                 linear_skill(task.yardstick, task.split, outputs, steps, unseen)
                 if outputs is not None

@@ -1,0 +1,68 @@
+"""A loader that collates gives batches as lists: the diagnosis is that of the same batch as a tuple."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from test_standing_still import digits, mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import unvanish
+
+Pair = tuple[Tensor, Tensor]
+Posed = tuple[nn.Module, Pair, Callable[[Tensor, Tensor], Tensor], torch.optim.Optimizer]
+
+
+def prices() -> Posed:
+    """Targets of hundreds of thousands."""
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 8)
+    targets = (inputs @ torch.randn(8, 1) + 1) * 2e5
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+    return model, (inputs, targets), F.mse_loss, torch.optim.Adam(model.parameters())
+
+
+def raw() -> Posed:
+    """Float inputs in thousands that saturate the units, and targets that are fine."""
+    torch.manual_seed(0)
+    inputs = 1000 * torch.randn(64, 8)
+    targets = torch.tanh(inputs[:, :1] / 1000)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
+    return model, (inputs, targets), F.mse_loss, torch.optim.Adam(model.parameters())
+
+
+def deep() -> Posed:
+    """Steps in proportion to the gradient, which copies have to be trained for."""
+    model = mlp(64, 6, 10, nn.Sigmoid)
+    return model, digits(), F.cross_entropy, torch.optim.SGD(model.parameters(), 0.1)
+
+
+def mislabelled() -> Posed:
+    """Targets that say nothing: half of the samples are asked about."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 2))
+    batch = torch.randn(64, 8), torch.randint(2, (64,))
+    return model, batch, F.cross_entropy, torch.optim.Adam(model.parameters(), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("posed", "expected"),
+    [
+        (prices, "unscaled-target"),
+        (raw, "unscaled-input"),
+        (deep, "depth-decay"),
+        (mislabelled, "nothing-to-learn"),
+    ],
+)
+def test_same_findings(posed: Callable[[], Posed], expected: str) -> None:
+    model, batch, loss, optimizer = posed()
+    loader = DataLoader(TensorDataset(*batch), batch_size=len(batch[0]))
+    assert isinstance(next(iter(loader)), list)
+    found = [
+        [f.name for f in unvanish.diagnose(model, data, loss, optimizer, steps=20).findings]
+        for data in (batch, loader)
+    ]
+    assert found[0] == found[1]
+    assert found[0][0] == expected
