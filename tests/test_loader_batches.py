@@ -66,3 +66,13 @@ def test_same_findings(posed: Callable[[], Posed], expected: str) -> None:
     ]
     assert found[0] == found[1]
     assert found[0][0] == expected
+
+
+def test_a_forward_of_the_users_own_is_tried_as_well() -> None:
+    model, batch, loss, optimizer = deep()
+
+    def forward(net: nn.Module, pair: Pair) -> Tensor:
+        return loss(net(pair[0]), pair[1])
+
+    report = unvanish.diagnose(model, batch, forward=forward, optimizer=optimizer, steps=20)
+    assert report.findings[0].name == "depth-decay"

@@ -3,19 +3,15 @@
 from dataclasses import dataclass
 
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
-from unvanish.probe.flow import WEIGHTED
+from unvanish.probe.flow import SHAPED_AFTER, WEIGHTED
 from unvanish.trace import Trace
 
 STRAIGHT = frozenset("relu leaky_relu prelu rrelu relu6 hardtanh threshold".split())
-CONSTANT = frozenset(
-    "ones_like zeros_like full_like rand_like randn_like new_ones new_zeros new_full".split()
-)
-"""Made after the shape of another tensor, such as the ``ones_like(u)`` that a grad is summed with."""
 LINEAR = (
     VIEWS
     | SUMS
     | WEIGHTED
-    | CONSTANT
+    | SHAPED_AFTER
     | frozenset("grad requires_grad sum mean cat stack hstack".split())
 )
 

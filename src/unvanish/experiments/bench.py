@@ -146,8 +146,8 @@ class Bench(Laboratory):
     @property
     def samples(self) -> int | None:
         """Samples of the first batch; ``None`` where only the user knows which is which."""
-        pair = self._program.pair()
-        return count_samples(*pair) if pair is not None else None
+        halves = self._program.halves()
+        return count_samples(*halves) if halves is not None else None
 
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
@@ -155,8 +155,13 @@ class Bench(Laboratory):
         Free of the scale of the loss. ``None`` where batches are not (inputs, targets) pairs with
         tensors of targets, or a loss is not positive.
         """
+        return self._shuffled(self._program.pair())
+
+    def _shuffled(self, pair: tuple[Any, Any] | None) -> float | None:
         said = "the loss with shuffled targets"
-        return self._try(("shuffled",), said, lambda: looks.shuffled_ratio(self._program))
+        return self._try(
+            ("shuffled", pair is None), said, lambda: looks.shuffled_ratio(self._program, pair)
+        )
 
     def steps_to_know(
         self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
@@ -166,7 +171,7 @@ class Bench(Laboratory):
         Asked after 25 steps and at every doubling. ``parts``: each batch is as many smaller ones.
         ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
-        if not (self.has_optimizer or even) or self.shuffled_ratio() is None:
+        if not (self.has_optimizer or even) or self._shuffled(self._program.halves()) is None:
             return None
 
         def experiment() -> float:

@@ -71,12 +71,13 @@ def loss_follows(program: Program, names: Sequence[str]) -> bool:
         return follows(loss, lambda: redraw(twin, names))
 
 
-def shuffled_ratio(program: Program, twin: nn.Module | None = None) -> float | None:
+def shuffled_ratio(
+    program: Program, pair: tuple[Any, Any] | None, twin: nn.Module | None = None
+) -> float | None:
     """Loss over the loss with targets given to the wrong samples; ``None`` where there are none.
 
     Of the user's model as it stands, or of a copy that was trained.
     """
-    pair = program.pair()
     if pair is None or not tensors_in(pair[1]):
         return None
     inputs, targets = pair

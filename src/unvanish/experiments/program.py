@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,15 @@ class Program:
         """Inputs and targets of the first batch; ``None`` where only the user knows which is which."""
         pairs = self.pairs(1)
         return pairs[0] if pairs is not None else None
+
+    def halves(self) -> tuple[Any, Any] | None:
+        """The two parts of the first batch, which a ``forward`` of the user's own may take as well.
+
+        There the second is taken for targets: where it is none, nothing is learned about it.
+        """
+        (batch,) = self.batches(1)
+        paired = isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2
+        return split_batch(batch) if paired else None
 
     def pairs(self, most: int) -> list[tuple[Any, Any]] | None:
         """The same of the first batches, tuples or (from a loader that collates) lists."""

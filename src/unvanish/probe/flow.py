@@ -16,6 +16,11 @@ REENTRANT = "reentrant checkpoint"
 """How a cut is named that torch's reentrant checkpoint made: nothing that it got required grad."""
 EXITS = frozenset(("numpy", "item", "tolist", "__array__", "__float__", "__int__"))
 """Functions that hand a tensor's values to the world outside of torch."""
+SHAPED_AFTER = frozenset(
+    "ones_like zeros_like full_like empty_like rand_like randn_like "
+    "new_ones new_zeros new_full new_empty".split()
+)
+"""Functions that take a shape from a tensor, and none of its values."""
 WRITTEN_INFINITE = frozenset("masked_fill where full full_like fill empty empty_like".split())
 
 

@@ -8,6 +8,7 @@ from unvanish.probe.flow import (
     MULTIPLYING,
     NORMALIZING,
     REENTRANT,
+    SHAPED_AFTER,
     WEIGHTED,
     Flow,
 )
@@ -152,13 +153,6 @@ def find_cuts(flow: Flow, unreached: set[str]) -> tuple[Cut, ...]:
                 )
             )
     return tuple(dict.fromkeys(cuts))  # a loop over numbers leaves at each of them
-
-
-SHAPED_AFTER = frozenset(
-    "ones_like zeros_like full_like empty_like rand_like randn_like "
-    "new_ones new_zeros new_full new_empty".split()
-)
-"""Functions that take a shape from a tensor, and none of its values."""
 
 
 def _carried_parameters(flow: Flow, wanted: set[str]) -> list[set[str]]:
