@@ -136,11 +136,12 @@ def test_targets_that_cannot_be_shuffled_leave_it_open() -> None:
     inputs, targets = moons()
     model = mlp(2, 5, 2, nn.Sigmoid)
 
-    def forward(net: nn.Module, batch: Pair) -> Tensor:
-        return F.cross_entropy(net(batch[0]), batch[1])
+    def forward(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(net(batch["points"]), batch["sides"])
 
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    found = unvanish.diagnose(model, (inputs, targets), forward=forward, optimizer=optimizer)
+    batch = {"points": inputs, "sides": targets}
+    found = unvanish.diagnose(model, batch, forward=forward, optimizer=optimizer)
     assert found.healthy
 
 
