@@ -177,6 +177,13 @@ def test_part_of_a_group_is_left_to_its_author(project: Project) -> None:
     assert (patch.diff, len(patch.cannot)) == ("", 1)
 
 
+def check_rate(project: Project, rate: str, after: str, **change: float) -> None:
+    """What a rate becomes in the source, and that nothing else does."""
+    project.write(text(f"optimizer = torch.optim.Adam(model.parameters(), lr={rate})"))
+    line = f"    optimizer = torch.optim.Adam(model.parameters(), lr={after})"
+    assert check(project, option(**change)) == [line]
+
+
 @pytest.mark.parametrize(
     ("rate", "factor", "after"),
     [
@@ -194,9 +201,7 @@ def test_part_of_a_group_is_left_to_its_author(project: Project) -> None:
 def test_a_rate_that_is_a_setting_stays_one(
     project: Project, rate: str, factor: float, after: str
 ) -> None:
-    project.write(text(f"optimizer = torch.optim.Adam(model.parameters(), lr={rate})"))
-    line = f"    optimizer = torch.optim.Adam(model.parameters(), lr={after})"
-    assert check(project, option(lr_factor=factor)) == [line]
+    check_rate(project, rate, after, lr_factor=factor)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +216,7 @@ def test_a_rate_that_is_a_setting_stays_one(
 def test_another_rate_leaves_a_setting_where_a_short_factor_leads_to_it(
     project: Project, rate: str, value: float, after: str
 ) -> None:
-    project.write(text(f"optimizer = torch.optim.Adam(model.parameters(), lr={rate})"))
-    line = f"    optimizer = torch.optim.Adam(model.parameters(), lr={after})"
-    assert check(project, option(lr=value)) == [line]
+    check_rate(project, rate, after, lr=value)
 
 
 def test_the_rate_of_a_deep_net_is_a_short_factor_of_its_own(project: Project) -> None:

@@ -55,13 +55,18 @@ def _own_generators_kept(data: Any) -> Generator[None]:
             generator.set_state(state)
 
 
+def is_pair(batch: Any) -> bool:
+    """Whether a batch is inputs and targets: a tuple of two, or a list as a loader collates it."""
+    return isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2
+
+
 def split_batch(batch: Any) -> tuple[Any, Any]:
     """``(inputs, targets)`` of a batch that goes to ``loss(outputs, targets)``.
 
     Raises:
         BadInput: the batch is not a pair.
     """
-    if isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2:
+    if is_pair(batch):
         inputs, targets = cast(tuple[Any, Any], batch)
         return inputs, targets
     length = f" of length {len(batch)}" if isinstance(batch, tuple | list) else ""

@@ -17,7 +17,7 @@ from unvanish.causes.standing_still import (
     SEEN,
     decades_behind,
     even_fall,
-    in_question,
+    proportional,
     stands_still,
     told_by_size,
     too_long,
@@ -82,7 +82,7 @@ def _moderate(case: Case, fall: Stretch) -> Iterable[Finding | Expected]:
     if shown is not None:
         evidence = {**stretch_evidence(fall), **shown}
         yield found(CARD, "harmful", places(case, fall), evidence, _remedies(fall))
-    elif starved >= SEEN and (case.optimizer is None or (in_question(case) and too_long(case))):
+    elif starved >= SEEN and (case.optimizer is None or (proportional(case) and too_long(case))):
         yield _untried(case, fall)
     elif -fall.decades >= HARMFUL_DECADES and (fall.forward or 0.0) < 0:
         yield Expected(

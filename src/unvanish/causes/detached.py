@@ -43,11 +43,12 @@ REMEDIES = ("rewire",)
 def find(case: Case) -> Iterable[Finding | Expected]:
     """Unreached parameters: those cut off on the way to the loss, and those that were not asked for."""
     for flat in flat_cuts(case.trace):
-        said = f"{flat.op.kind.lower()}, which is flat everywhere,"
-        if flat.op.kind not in FLAT:
-            said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
         if flat.single:
             said = "a norm over a single value, which gives the same whatever comes in,"
+        elif flat.op.kind in FLAT:
+            said = f"{flat.op.kind.lower()}, which is flat everywhere,"
+        else:
+            said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
         remedies = () if flat.single else REMEDIES
         yield _finding(flat.op.module, flat.parameters, said, remedies=remedies)
     for zeros in zeroed(case.trace):

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from unvanish.causes.cause import HARMFUL_DECADES, Case
-from unvanish.causes.updates import fastest, held_back, pushed
+from unvanish.causes.updates import BEGUN, fastest, held_back, pushed
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.stretch import Stretch, worst_fall
 from unvanish.trace import Trace
@@ -12,8 +12,8 @@ from unvanish.training.optimizer import PROPORTIONAL
 
 SEEN = 1.0
 """Decades over all layers: with less, the far layers' steps are ordinary ones."""
-LEARNS, NOTHING = 0.2, 0.02
-"""Share of its targets that a net knows when it has begun, and that it knows while it stands still."""
+NOTHING = 0.02
+"""Share of its targets that a net knows while it stands still."""
 MOST = 200
 """Steps in which a copy has to begin that moves all its weights alike, or at a better rate."""
 LONG = 2 * MOST
@@ -74,13 +74,13 @@ def stands_still(case: Case) -> Stand | None:
     shuffled ones; the user's own optimizer does not in ten times as many steps.
     """
     fall = even_fall(case.trace)
-    if fall is None or told_by_size(fall) or not in_question(case) or too_long(case):
+    if fall is None or told_by_size(fall) or not proportional(case) or too_long(case):
         return None
     base = case.laboratory.rehearsal()
     if base is None or not base.finite or not fastest(base):
         return None
     parts = _parts(case)
-    even = case.laboratory.steps_to_know(LEARNS, _affordable(case), even=True, parts=parts)
+    even = case.laboratory.steps_to_know(BEGUN, _affordable(case), even=True, parts=parts)
     if even is None or even == math.inf:
         return None
     rate, patience = held_back(case), max(TIMES * int(even), LONG)
@@ -88,17 +88,15 @@ def stands_still(case: Case) -> Stand | None:
         return None
     most = max(2 * int(even), MOST)
     for other in _other_rates(base):
-        soon = case.laboratory.steps_to_know(LEARNS, most, rate=other, parts=parts)
+        soon = case.laboratory.steps_to_know(BEGUN, most, rate=other, parts=parts)
         if soon is not None and soon < math.inf:
             return Stand(even_steps=even, own_steps=patience, better_rate=other, better_steps=soon)
     return Stand(even_steps=even, own_steps=patience)
 
 
-def in_question(case: Case) -> bool:
-    """Whether steps are in proportion to a gradient that falls with depth."""
-    optimizer = case.optimizer
-    proportional = optimizer is not None and optimizer.name in PROPORTIONAL
-    return proportional and even_fall(case.trace) is not None
+def proportional(case: Case) -> bool:
+    """Whether steps are in proportion to the gradient."""
+    return case.optimizer is not None and case.optimizer.name in PROPORTIONAL
 
 
 def teaches(case: Case, rate: float) -> bool:
@@ -107,8 +105,9 @@ def teaches(case: Case, rate: float) -> bool:
     That its loss falls is not enough: the last layers learn how often each target occurs, at any
     rate that they bear, whatever arrives at the others.
     """
-    steps = int(min(MOST, _steps(case) * _parts(case)))
-    return case.laboratory.steps_to_know(NOTHING, steps, rate=rate, parts=_parts(case)) != math.inf
+    parts = _parts(case)
+    steps = int(min(MOST, _steps(case) * parts))
+    return case.laboratory.steps_to_know(NOTHING, steps, rate=rate, parts=parts) != math.inf
 
 
 def _other_rates(base: Rehearsal) -> list[float]:

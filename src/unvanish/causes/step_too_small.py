@@ -8,7 +8,7 @@ from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.half_precision_weights import RESOLUTIONS
 from unvanish.causes.level import converged
 from unvanish.causes.rounded_away import rounded_away
-from unvanish.causes.standing_still import in_question, stands_still, teaches
+from unvanish.causes.standing_still import even_fall, proportional, stands_still, teaches
 from unvanish.causes.updates import fastest, held_back, pushed, update_to_weight
 from unvanish.experiments.rehearsal import Rehearsal
 
@@ -100,7 +100,8 @@ def _slow(case: Case) -> Iterable[Finding]:
     pace, before = _pace(larger), max(_pace(base), 0.0)
     if pace < _FASTER * before:
         return
-    if in_question(case) and (stands_still(case) is not None or not teaches(case, rate)):
+    falls = proportional(case) and even_fall(case.trace) is not None
+    if falls and (stands_still(case) is not None or not teaches(case, rate)):
         return
     yield _finding(base, typical, rate, min(pace / before, 1e6) if before > 0 else 1e6)
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from unvanish.batches import map_tensors, tensors_in
+from unvanish.batches import is_pair, map_tensors, tensors_in
 
 BOTH = "inputs and targets"
 
@@ -87,7 +87,7 @@ def standardized(batch: Any, part: str) -> Any:
         spread = tensor.std(dims, keepdim=True)
         return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
 
-    if isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2:
+    if is_pair(batch):
         inputs, targets = cast(tuple[Any, Any], batch)
         if part != "targets":
             inputs = map_tensors(inputs, scale)

@@ -10,7 +10,7 @@ from torch import nn
 from unvanish.batches import Forward, Loss
 from unvanish.errors import UnvanishError
 from unvanish.experiments import knowing, looks, wording
-from unvanish.experiments.altered_data import Scale, count_samples, out_of_reach, scale_of
+from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.experiments.misfit import falls_with_misfit
@@ -114,11 +114,10 @@ class Bench(Laboratory):
             lift(optimizer, [twin.get_parameter(name) for name in lifted])
             return self._program.rehearsed(twin, optimizer, steps, scaled)
 
-        named = factors or (), lifted
-        said = wording.of_steps(steps, rate, decay, momentum, scaled, anew, *named)
+        changed = wording.changes(rate, decay, momentum, scaled, anew, factors or (), lifted)
         by_name = (*sorted((factors or {}).items()), *lifted)
         key = ("rehearsal", rate, decay, momentum, steps, scaled, anew, *by_name)
-        return self._try(key, said, experiment)
+        return self._try(key, f"{steps} steps" + changed, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with every float input brought to zero mean and unit variance."""
@@ -145,9 +144,8 @@ class Bench(Laboratory):
 
     @property
     def samples(self) -> int | None:
-        """Samples of the first batch; ``None`` where only the user knows which is which."""
-        halves = self._program.halves()
-        return count_samples(*halves) if halves is not None else None
+        """Samples of the first batch; ``None`` where its parts cannot be told apart by sample."""
+        return self._program.samples
 
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
@@ -155,13 +153,12 @@ class Bench(Laboratory):
         Free of the scale of the loss. ``None`` where batches are not (inputs, targets) pairs with
         tensors of targets, or a loss is not positive.
         """
-        return self._shuffled(self._program.pair())
+        return self._shuffled(self._program.pair)
 
-    def _shuffled(self, pair: tuple[Any, Any] | None) -> float | None:
-        said = "the loss with shuffled targets"
-        return self._try(
-            ("shuffled", pair is None), said, lambda: looks.shuffled_ratio(self._program, pair)
-        )
+    def _shuffled(self, read: Callable[[], tuple[Any, Any] | None]) -> float | None:
+        program, said = self._program, "the loss with shuffled targets"
+        key = "shuffled", program.forward is not None and read == program.halves
+        return self._try(key, said, lambda: looks.shuffled_ratio(program, read()))
 
     def steps_to_know(
         self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
@@ -171,7 +168,7 @@ class Bench(Laboratory):
         Asked after 25 steps and at every doubling. ``parts``: each batch is as many smaller ones.
         ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
-        if not (self.has_optimizer or even) or self._shuffled(self._program.halves()) is None:
+        if not (self.has_optimizer or even) or self._shuffled(self._program.halves) is None:
             return None
 
         def experiment() -> float:
@@ -224,8 +221,7 @@ class Bench(Laboratory):
         taken = self.allowed if steps is None else steps
         if taken < FEWEST_STEPS or not (self.has_optimizer or steps) or loss is None:
             return None
-        pairs = program.pairs(2 * min(taken, SHOWN))
-        parts = split_samples(pairs) if pairs is not None else None
+        parts = self._halved(2 * min(taken, SHOWN))
         if parts is None:
             return None
         seen, unseen = parts
@@ -242,11 +238,18 @@ class Bench(Laboratory):
                 said = f"targets of samples that refer to the batch cannot be halved: {reason}"
                 raise IndexError(said) from error
 
-        said = f"{taken} steps on half of the samples"
-        said += f" at {rate:g} times the step size" if rate != 1 else ""
-        said += f" with {len(factors)} weight tensors scaled" if factors else ""
+        changed = wording.changes(rate=rate, factors=factors or ())
+        said = f"{taken} steps on half of the samples" + changed
         key = "held out", taken, rate, *sorted((factors or {}).items())
         return self._try(key, said, experiment)
+
+    def _halved(self, most: int) -> tuple[list[Any], list[Any]] | None:
+        """Batches to be shown and to be asked about, read once: a loader may have to start for it."""
+        key = "halved", most
+        if key not in self._kept:
+            pairs = self._program.pairs(most)
+            self._kept[key] = split_samples(pairs) if pairs is not None else None
+        return self._kept[key]
 
     def loop(
         self,

@@ -34,11 +34,12 @@ def steps_to_know(
     taken, mark = 0, min(FIRST, most)
     with program.at_rest():
         batches = program.batches(min(BATCHES, most))
+        asked = split_batch(batches[0])
         if parts > 1:
             batches = [part for batch in batches for part in in_parts(*split_batch(batch), parts)]
         while True:
             record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
-            known = shuffled_ratio(program, program.halves(), twin) if record.finite else None
+            known = shuffled_ratio(program, asked, twin) if record.finite else None
             if known is not None and 1 - known >= share:
                 return float(mark)
             if known is None or mark == most:

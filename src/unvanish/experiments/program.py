@@ -4,13 +4,21 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unvanish.batches import Forward, Loss, compute_loss, map_tensors, split_batch, take_batches
-from unvanish.experiments.altered_data import standardized
+from unvanish.batches import (
+    Forward,
+    Loss,
+    compute_loss,
+    is_pair,
+    map_tensors,
+    split_batch,
+    take_batches,
+)
+from unvanish.experiments.altered_data import count_samples, standardized
 from unvanish.experiments.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.preserve import preserved
 from unvanish.probe.compiled import eager
@@ -56,10 +64,7 @@ class Program:
 
         Plain SGD remembers nothing; torch's schedulers mark an optimizer whose step was called.
         """
-        given = self.optimizer
-        if not isinstance(given, torch.optim.Optimizer):
-            return False
-        return bool(given.state) or getattr(given, "_opt_called", False) is True
+        return self.remembers or getattr(self.optimizer, "_opt_called", False) is True
 
     @property
     def remembers(self) -> bool:
@@ -78,8 +83,7 @@ class Program:
 
     def pair(self) -> tuple[Any, Any] | None:
         """Inputs and targets of the first batch; ``None`` where only the user knows which is which."""
-        pairs = self.pairs(1)
-        return pairs[0] if pairs is not None else None
+        return self.halves() if self.forward is None else None
 
     def halves(self) -> tuple[Any, Any] | None:
         """The two parts of the first batch, which a ``forward`` of the user's own may take as well.
@@ -87,15 +91,18 @@ class Program:
         There the second is taken for targets: where it is none, nothing is learned about it.
         """
         (batch,) = self.batches(1)
-        paired = isinstance(batch, tuple | list) and len(cast(list[Any], batch)) == 2
-        return split_batch(batch) if paired else None
+        return split_batch(batch) if is_pair(batch) else None
+
+    @cached_property
+    def samples(self) -> int | None:
+        """Samples of the first batch; ``None`` where its parts cannot be told apart by sample."""
+        halves = self.halves()
+        return count_samples(*halves) if halves is not None else None
 
     def pairs(self, most: int) -> list[tuple[Any, Any]] | None:
-        """The same of the first batches, tuples or (from a loader that collates) lists."""
+        """Inputs and targets of the first batches; ``None`` as for the first one."""
         batches = self.batches(most)
-        if self.forward is not None or not all(
-            isinstance(batch, tuple | list) for batch in batches
-        ):
+        if self.forward is not None or not all(map(is_pair, batches)):
             return None
         return [split_batch(batch) for batch in batches]
 

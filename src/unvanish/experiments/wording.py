@@ -3,19 +3,17 @@
 from collections.abc import Collection
 
 
-def of_steps(
-    steps: int,
-    rate: float,
-    decay: bool,
-    momentum: bool,
-    scaled: str | None,
-    anew: bool,
-    factors: Collection[str],
-    lifted: Collection[str],
+def changes(
+    rate: float = 1.0,
+    decay: bool = True,
+    momentum: bool = True,
+    scaled: str | None = None,
+    anew: bool = False,
+    factors: Collection[str] = (),
+    lifted: Collection[str] = (),
 ) -> str:
-    """Real steps, and what was different in them from the user's own."""
+    """What was different in real steps from the user's own; empty where nothing was."""
     parts = [
-        f"{steps} steps",
         "" if rate == 1 else f" at {rate:g} times the step size",
         "" if decay else " without weight decay",
         "" if momentum else " without momentum",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unvanish.batches import Forward, Loss, split_batch
+from unvanish.batches import Forward, Loss, is_pair, split_batch
 from unvanish.errors import ModelFailed
 from unvanish.init.report import Readings
 from unvanish.preserve import preserved
@@ -65,7 +65,7 @@ class Meter:
 
     def inputs(self) -> Tensor | None:
         """The inputs where they are one float tensor."""
-        if self._forward is not None or not isinstance(self._batch, tuple | list):
+        if self._forward is not None or not is_pair(self._batch):
             return None
         found = split_batch(self._batch)[0]
         return found if isinstance(found, Tensor) and found.is_floating_point() else None

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from unvanish.batches import is_pair
 from unvanish.causes.cause import Finding
 from unvanish.causes.level import REGRESSION
 from unvanish.remedies import scale_input
@@ -78,7 +79,7 @@ def float_targets(patient: Patient) -> list[Tensor]:
     """The floating targets of all batches (inputs, targets)."""
     found: list[Tensor] = []
     for batch in patient.batches:
-        if not isinstance(batch, tuple | list) or len(cast(list[Any], batch)) != 2:
+        if not is_pair(batch):
             return []
         targets = cast(list[Any], batch)[1]
         if not isinstance(targets, Tensor) or not targets.is_floating_point():

@@ -108,9 +108,8 @@ def begin_anew(optimizer: torch.optim.Optimizer) -> None:
     """Change a copy: it remembers nothing of the steps that were taken before."""
     optimizer.state = defaultdict(dict[str, Any])
     made = type(optimizer)
-    if made.__module__.startswith(
-        "torch.optim."
-    ):  # some fill their state as they are made (Adagrad)
+    if made.__module__.startswith("torch.optim."):
+        # Some fill their state as they are made (Adagrad).
         asked = inspect.signature(made).parameters
         options = {name: value for name, value in optimizer.defaults.items() if name in asked}
         groups = [dict(group) for group in optimizer.param_groups]

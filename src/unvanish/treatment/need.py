@@ -137,8 +137,7 @@ class Need:
     def _reference(self, contender: Contender, unseen: Unseen = left_out) -> LinearSkill | None:
         if unseen not in self._known:
             task, steps = self._task, self._steps
-            rule = task.yardstick
-            plain = rule.forward is None or rule.metric is not None
+            plain = task.yardstick.reads_outputs
             outputs = outputs_of(contender.model, task.split.held_out[0]) if plain else None
             self._known[unseen] = (
                 linear_skill(task.yardstick, task.split, outputs, steps, unseen)

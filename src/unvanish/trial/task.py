@@ -120,8 +120,7 @@ def prepare(
     rule = Yardstick(
         kind="loss" if metric is None else "metric", loss=loss, forward=forward, metric=metric
     )
-    plain_outputs = forward is None or metric is not None
-    outputs = outputs_of(plain, split.held_out[0]) if plain_outputs else None
+    outputs = outputs_of(plain, split.held_out[0]) if rule.reads_outputs else None
     answers = 0
     if outputs is not None and metric is not None:
         _check_metric(rule, plain, outputs, split)

@@ -47,6 +47,11 @@ class Yardstick:
     metric: Metric | None = None
 
     @property
+    def reads_outputs(self) -> bool:
+        """Whether the model is called on inputs as they are, and not by the user's forward alone."""
+        return self.forward is None or self.metric is not None
+
+    @property
     def higher_is_better(self) -> bool:
         """Everything but a loss."""
         return self.kind != "loss"
