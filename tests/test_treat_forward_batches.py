@@ -49,6 +49,16 @@ def test_a_healthy_program_is_left_alone(way: str) -> None:
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     treated = unvanish.treat(model, batches, forward=WAYS[way], optimizer=optimizer)
     assert not treated.edits
+    assert any("was not asked" in note for note in treated.notes)
+
+
+def test_what_can_be_compared_is_not_said_to_be_unasked() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    batches = list(zip(*(part.split(32) for part in samples()), strict=True))
+    treated = unvanish.treat(model, batches, F.cross_entropy, optimizer)
+    assert treated.said.startswith("nothing to treat")
+    assert not any("was not asked" in note for note in treated.notes)
 
 
 def test_a_loader_initialises_as_its_batch_does() -> None:

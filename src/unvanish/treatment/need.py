@@ -65,6 +65,11 @@ class Need:
                 )
         return None
 
+    def unasked(self, contender: Contender) -> bool:
+        """Whether there is nothing to compare it with, so that ``None`` says nothing about it."""
+        constant = self._task.zero_skill is not None and self._task.split.unseen
+        return not constant and self._reference(contender) is None
+
     def beyond(self, contender: Contender) -> str | None:
         """Whether, though it fits what it was trained on, a line does better on what neither saw.
 

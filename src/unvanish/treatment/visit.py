@@ -24,6 +24,11 @@ from unvanish.trial.yardstick import Metric
 MOST = 4
 """Times as many seeds at most where a trial is undecided: small parts held out need them."""
 _FINE = "nothing to treat: the gradients are fine."
+_UNASKED = (
+    "whether the net learns what is plainly there was not asked: no constant answer and no linear "
+    "model can be had here to compare it with (forward= alone allows none; loss= with "
+    "(inputs, targets) pairs does)"
+)
 PROOFS = 2
 """So many finalists of a course are put on trial before it is said that nothing was found."""
 
@@ -64,6 +69,8 @@ class Visit:
         try:
             course.run()
             if before.healthy and not course.missing:
+                if course.need.unasked(course.base):
+                    self._notes.append(_UNASKED)
                 return self._finish(course, None, before, _FINE)
             proved = self._proved(course)
             if proved is None and not course.missing and course.run_without_findings():
