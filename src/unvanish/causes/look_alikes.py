@@ -11,6 +11,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Expected
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
 from unvanish.causes.level import CERTAIN, share_of_chance
+from unvanish.causes.mixed_samples import mixed_samples
 from unvanish.causes.no_nonlinearity import data_of
 from unvanish.causes.passed_on import passed_on
 from unvanish.causes.silent_terms import silent_terms
@@ -27,7 +28,8 @@ CARD = Card(
     what="Small, zero or missing gradients that the structure of the model calls for: a bias before "
     "batch norm, the key bias of attention, weights before a norm, embedding rows that no "
     "sample asked for, frozen and tied weights, rectifiers at zero, a model that has converged, a "
-    "term of the loss that is a number and no more, values that are passed on detached.",
+    "term of the loss that is a number and no more, values that are passed on detached, answers that "
+    "depend on the other samples of the batch.",
     hurts="Not at all. Tools that judge a gradient by its size alone raise the alarm here.",
     apart="Each is listed under 'expected' only where its reason was found in the operations of "
     "this model, and says what would make it a fault after all.",
@@ -46,6 +48,7 @@ def find(case: Case) -> Iterable[Expected]:
     flow = Dataflow(case.trace)
     for look in LOOKS:
         yield from look(case.trace, flow)
+    yield from mixed_samples(case)
 
 
 def _bias_before_norm(trace: Trace, flow: Dataflow) -> Iterator[Expected]:

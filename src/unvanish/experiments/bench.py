@@ -1,6 +1,5 @@
 """Experiments on a copy: what would happen if. The user's model is never stepped."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,12 +7,13 @@ import torch
 from torch import nn
 
 from unvanish.batches import Forward, Loss
-from unvanish.errors import UnvanishError
 from unvanish.experiments import knowing, looks, wording
 from unvanish.experiments.altered_data import Scale, out_of_reach, scale_of
+from unvanish.experiments.attempts import Attempts
 from unvanish.experiments.held_out import HeldOut, ask, split_samples
 from unvanish.experiments.laboratory import Laboratory
 from unvanish.experiments.misfit import falls_with_misfit
+from unvanish.experiments.mixing import Mixed, mixed_at
 from unvanish.experiments.program import Program
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.probe.compiled import unwrapped
@@ -52,12 +52,12 @@ class Bench(Laboratory):
     ) -> None:
         whole = unwrapped(model)[0]
         self._program = Program(whole, data, loss, forward, optimizer, seed, step)
-        self._kept: dict[tuple[Any, ...], Any] = {}
+        self._attempts = Attempts()
         self.allowed = allowed
         self.stepped = self._program.stepped
         self.has_optimizer = optimizer is not None
-        self.failures: list[str] = []
-        self.tried: list[str] = []
+        self.tried = self._attempts.tried
+        self.failures = self._attempts.failures
 
     @property
     def beside(self) -> list[torch.optim.Optimizer]:
@@ -86,7 +86,9 @@ class Bench(Laboratory):
             self._program.rehearsed(twin, optimizer, steps)
             return self._program.observed(twin)
 
-        return self._try(("after", steps), f"{steps} steps on a copy, observed again", experiment)
+        return self._attempts.run(
+            ("after", steps), f"{steps} steps on a copy, observed again", experiment
+        )
 
     def rehearsal(
         self,
@@ -117,22 +119,22 @@ class Bench(Laboratory):
         changed = wording.changes(rate, decay, momentum, scaled, anew, factors or (), lifted)
         by_name = (*sorted((factors or {}).items()), *lifted)
         key = ("rehearsal", rate, decay, momentum, steps, scaled, anew, *by_name)
-        return self._try(key, f"{steps} steps" + changed, experiment)
+        return self._attempts.run(key, f"{steps} steps" + changed, experiment)
 
     def with_inputs_scaled(self) -> Trace | None:
         """The trace with every float input brought to zero mean and unit variance."""
         said = "inputs scaled to zero mean and unit variance"
-        return self._try(("inputs",), said, lambda: looks.inputs_scaled(self._program))
+        return self._attempts.run(("inputs",), said, lambda: looks.inputs_scaled(self._program))
 
     def with_neutral_init(self, activations: Sequence[Activation]) -> Trace | None:
         """The trace of a copy with weights that neither amplify nor attenuate."""
         experiment = lambda: looks.neutral_init(self._program, activations)  # noqa: E731
-        return self._try(("neutral",), "neutral initialisation", experiment)
+        return self._attempts.run(("neutral",), "neutral initialisation", experiment)
 
     def with_weights_redrawn(self, seed: int) -> Trace | None:
         """The trace of a copy with the entries of every weight tensor in another order."""
         experiment = lambda: looks.redrawn(self._program, seed)  # noqa: E731
-        return self._try(("redrawn", seed), "weights in another order", experiment)
+        return self._attempts.run(("redrawn", seed), "weights in another order", experiment)
 
     def data_scale(self, part: str) -> Scale | None:
         """Scale of the float values of the first batch's ``"inputs"`` or ``"targets"``."""
@@ -158,7 +160,7 @@ class Bench(Laboratory):
     def _shuffled(self, read: Callable[[], tuple[Any, Any] | None]) -> float | None:
         program, said = self._program, "the loss with shuffled targets"
         key = "shuffled", program.forward is not None and read == program.halves
-        return self._try(key, said, lambda: looks.shuffled_ratio(program, read()))
+        return self._attempts.run(key, said, lambda: looks.shuffled_ratio(program, read()))
 
     def steps_to_know(
         self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
@@ -177,12 +179,14 @@ class Bench(Laboratory):
         said = f"at most {most} steps at {rate:g} times the step size, until something is learned"
         if even:
             said = f"at most {most} steps of Adam, until something is learned"
-        return self._try(("know", share, most, rate, even, parts), said, experiment)
+        return self._attempts.run(("know", share, most, rate, even, parts), said, experiment)
 
     def loss_follows(self, names: Sequence[str]) -> bool | None:
         """Whether the loss changes when these parameters of a copy are given other values."""
         experiment = lambda: looks.loss_follows(self._program, names)  # noqa: E731
-        return self._try(("follows", *names), "other values for what gets no gradient", experiment)
+        return self._attempts.run(
+            ("follows", *names), "other values for what gets no gradient", experiment
+        )
 
     def falls_with_misfit(self) -> bool | None:
         """Whether the loss falls as outputs go away from the batch (``None``: nothing to ask of).
@@ -190,7 +194,14 @@ class Bench(Laboratory):
         See :func:`unvanish.experiments.misfit.falls_with_misfit`.
         """
         said = "the slope of the loss by the distance to the batch"
-        return self._try(("misfit",), said, lambda: falls_with_misfit(self._program))
+        return self._attempts.run(("misfit",), said, lambda: falls_with_misfit(self._program))
+
+    def mixed_at(self) -> Mixed | None:
+        """Where answers begin to depend on the other samples of the batch; ``None``: not seen.
+
+        See :func:`unvanish.experiments.mixing.mixed_at`.
+        """
+        return self._attempts.once(("mixed",), lambda: mixed_at(self._program))
 
     def jacobian_spread(self) -> float | None:
         """How far the singular values of d outputs / d inputs lie apart, from a few products.
@@ -200,12 +211,12 @@ class Bench(Laboratory):
         float tensor or the outputs not one.
         """
         said = "products with the end-to-end Jacobian"
-        return self._try(("jacobian",), said, lambda: looks.jacobian_spread(self._program))
+        return self._attempts.run(("jacobian",), said, lambda: looks.jacobian_spread(self._program))
 
     def with_loss_scaled(self, factor: float) -> Trace | None:
         """The trace with the loss multiplied by ``factor`` before the backward pass."""
         experiment = lambda: looks.loss_scaled(self._program, factor)  # noqa: E731
-        return self._try(("scaled", factor), f"the loss times {factor:g}", experiment)
+        return self._attempts.run(("scaled", factor), f"the loss times {factor:g}", experiment)
 
     def held_out(
         self,
@@ -241,15 +252,16 @@ class Bench(Laboratory):
         changed = wording.changes(rate=rate, factors=factors or ())
         said = f"{taken} steps on half of the samples" + changed
         key = "held out", taken, rate, *sorted((factors or {}).items())
-        return self._try(key, said, experiment)
+        return self._attempts.run(key, said, experiment)
 
     def _halved(self, most: int) -> tuple[list[Any], list[Any]] | None:
         """Batches to be shown and to be asked about, read once: a loader may have to start for it."""
-        key = "halved", most
-        if key not in self._kept:
+
+        def read() -> tuple[list[Any], list[Any]] | None:
             pairs = self._program.pairs(most)
-            self._kept[key] = split_samples(pairs) if pairs is not None else None
-        return self._kept[key]
+            return split_samples(pairs) if pairs is not None else None
+
+        return self._attempts.once(("halved", most), read)
 
     def loop(
         self,
@@ -284,17 +296,4 @@ class Bench(Laboratory):
             return self._program.looped(step, self.allowed, listening)
 
         said = wording.of_calls(scale_factor, scale_to, clip, divide)
-        return self._try(("loop", scale_factor, scale_to, clip, divide), said, experiment)
-
-    def _try(self, key: tuple[Any, ...], said: str, experiment: Callable[[], Any]) -> Any:
-        """Run an experiment once; one that raises becomes a blind spot with its reason."""
-        if key not in self._kept:
-            start = time.perf_counter()
-            try:
-                self._kept[key] = experiment()
-                self.tried.append(f"{said} ({time.perf_counter() - start:.2f} s)")
-            except (UnvanishError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                self.failures.append(f"experiment not possible: {said}: {reason}")
-                self._kept[key] = None
-        return self._kept[key]
+        return self._attempts.run(("loop", scale_factor, scale_to, clip, divide), said, experiment)

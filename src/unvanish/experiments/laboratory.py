@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from unvanish.experiments.altered_data import Scale
 from unvanish.experiments.held_out import HeldOut
+from unvanish.experiments.mixing import Mixed
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.trace import Activation, Trace
 from unvanish.training.record import LoopRecord
@@ -119,6 +120,10 @@ class Laboratory:
 
     def falls_with_misfit(self) -> bool | None:
         """Whether the loss falls as outputs go away from the batch (``None``: nothing to ask of)."""
+        return None
+
+    def mixed_at(self) -> Mixed | None:
+        """Where answers begin to depend on the other samples of the batch; ``None``: not seen."""
         return None
 
     def jacobian_spread(self) -> float | None:
