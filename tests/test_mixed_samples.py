@@ -116,6 +116,18 @@ def test_samples_that_stand_apart_are_not_listed(name: str) -> None:
     assert not listed(APART[name](), loss=F.cross_entropy)
 
 
+def test_nothing_to_learn_points_there_before_it_blames_the_data() -> None:
+    torch.manual_seed(0)
+    model = Reader(last_state, nn.LSTM(8, 16))
+    series = torch.randn(64, 20, 8)
+    data = series, (series[:, 3, 0] > 0).long()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    found = unvanish.diagnose(model, data, F.cross_entropy, optimizer=optimizer, steps=20)
+    (finding,) = found.findings
+    assert (finding.name, finding.where) == ("nothing-to-learn", ("part",))
+    assert "look first at the module" in str(found)
+
+
 def test_a_graph_that_cannot_be_halved_is_no_failure() -> None:
     torch.manual_seed(0)
     nodes, edges = torch.randn(12, 8), torch.rand(12, 12).softmax(1)

@@ -12,7 +12,7 @@ CARD = Card(
     name="nothing-to-learn",
     title="what is learned on some samples says nothing about others",
     says="The net learns the samples it is shown (p = {seen_p:.2g}), but that says nothing "
-    "about {samples:.0f} others (p = {unseen_p:.2g}): look at the data and the labels.",
+    "about {samples:.0f} others (p = {unseen_p:.2g}): {detail}.",
     what="Gradients flow and real steps bring the loss of the shown samples down, but the "
     "targets of samples that were held out fit no better than shuffled targets.",
     hurts="The loss on fresh data stays at chance, whatever the net.",
@@ -34,6 +34,12 @@ SLOWER = 10
 SMALLER = 0.1
 """Of the rate: where steps are too large, these are not."""
 
+_DATA = "look at the data and the labels"
+_MIXED = (
+    "look first at the module named below, behind which an answer depends on the other samples of "
+    "its batch, then at the data"
+)
+
 
 def find(case: Case) -> Iterable[Finding]:
     """Memorised on one half, no better than shuffled on the other."""
@@ -43,7 +49,10 @@ def find(case: Case) -> Iterable[Finding]:
     asked = _asked_again(case, asked)
     if asked is not None:
         evidence = {"seen_p": asked.seen, "unseen_p": asked.unseen, "samples": float(asked.samples)}
-        yield found(CARD, "note", [], evidence, REMEDIES)
+        mixed = case.laboratory.mixed_at()
+        where = [] if mixed is None else [mixed.module or "(model)"]
+        said = _DATA if mixed is None else _MIXED
+        yield found(CARD, "note", where, evidence, REMEDIES, detail=said)
 
 
 def _asked_again(case: Case, asked: HeldOut) -> HeldOut | None:

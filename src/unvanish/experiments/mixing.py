@@ -1,7 +1,6 @@
 """Whether a sample's answer depends on which others stand in its batch, and from which module on."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from unvanish.batches import map_tensors, tensors_in
 from unvanish.experiments.program import Program
+from unvanish.probe.returned import heard
 from unvanish.randomness import seeded
 from unvanish.twins import twin_of
 
@@ -75,21 +75,15 @@ def _calls(program: Program, batch: Any, left: int, seed: int = 0) -> list[_Call
     """What every module of a copy returned, in the order of their ends."""
     twin = twin_of(program.model).eval()
     calls: list[_Call] = []
-    with ExitStack() as hooks, program.at_rest(), seeded(seed):
-        for name, module in twin.named_modules():
-            handle = module.register_forward_hook(_listener(name, calls, left))
-            hooks.callback(handle.remove)
-        program.loss_of(twin, batch)
-    return calls
 
-
-def _listener(name: str, calls: list[_Call], left: int) -> Callable[..., None]:
-    def listen(module: nn.Module, given: Any, returned: Any) -> None:
+    def listen(module: str, returned: Any) -> None:
         floats = [t for t in tensors_in(returned) if t.dim() and t.is_floating_point()]
         # Cloned: later code may write into what was returned.
-        calls.append(_Call(name, [(len(t), t.detach()[-left:].clone()) for t in floats]))
+        calls.append(_Call(module, [(len(t), t.detach()[-left:].clone()) for t in floats]))
 
-    return listen
+    with heard(twin, listen), program.at_rest(), seeded(seed):
+        program.loss_of(twin, batch)
+    return calls
 
 
 def _first_mixed(whole: Sequence[_Call], half: Sequence[_Call], samples: int) -> Mixed | None:
