@@ -1,6 +1,8 @@
-"""A loader that collates gives batches as lists: the diagnosis is that of the same batch as a tuple."""
+"""Lists as a loader collates them, mappings that name their targets: the diagnosis of the same tuple."""
 
+from collections import UserDict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -76,3 +78,41 @@ def test_a_forward_of_the_users_own_is_tried_as_well() -> None:
 
     report = unvanish.diagnose(model, batch, forward=forward, optimizer=optimizer, steps=20)
     assert report.findings[0].name == "depth-decay"
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict])
+@pytest.mark.parametrize(
+    ("posed", "expected"),
+    [(prices, "unscaled-target"), (raw, "unscaled-input"), (deep, "depth-decay")],
+)
+def test_same_findings_of_a_mapping(
+    posed: Callable[[], Posed], expected: str, kind: Callable[[dict[str, Tensor]], Any]
+) -> None:
+    model, (inputs, targets), loss, optimizer = posed()
+
+    def of_pair(model: nn.Module, batch: Pair) -> Tensor:
+        return loss(model(batch[0]), batch[1])
+
+    def of_mapping(model: nn.Module, batch: Any) -> Tensor:
+        return loss(model(batch["x"]), batch["labels"])
+
+    pair = unvanish.diagnose(
+        model, (inputs, targets), forward=of_pair, optimizer=optimizer, steps=20
+    )
+    mapping = kind({"x": inputs, "labels": targets})
+    named = unvanish.diagnose(model, [mapping], forward=of_mapping, optimizer=optimizer, steps=20)
+    assert [f.name for f in named.findings] == [f.name for f in pair.findings]
+    assert pair.findings[0].name == expected
+
+
+def test_a_mapping_of_its_own_kind_is_not_written_into() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    batch = UserDict({"x": torch.randn(16, 4), "labels": torch.randint(2, (16,))})
+    before = batch["x"].clone()
+
+    def forward(model: nn.Module, batch: Any) -> Tensor:
+        batch["x"].mul_(0.5)
+        return F.cross_entropy(model(batch["x"]), batch["labels"])
+
+    unvanish.diagnose(model, [batch], forward=forward)
+    assert torch.equal(batch["x"], before)

@@ -5,8 +5,10 @@ be a tensor, a tuple (positional arguments) or a mapping (keyword arguments).
 """
 
 import contextlib
+import copy
 import inspect
 import itertools
+from collections import UserDict
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, cast
 
@@ -163,9 +165,17 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return made(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, list):
         return [map_tensors(item, change) for item in cast(list[Any], value)]
-    if type(value) is dict:
-        return {key: map_tensors(item, change) for key, item in cast(dict[Any, Any], value).items()}
+    if isinstance(value, dict | UserDict):
+        return map_entries(value, lambda _, item: map_tensors(item, change))
     return value
+
+
+def map_entries(value: Any, change: Callable[[Any, Any], Any]) -> Any:
+    """A mapping of the same kind, every entry made anew from its key and its value."""
+    made = copy.copy(value)
+    for key, item in list(value.items()):
+        made[key] = change(key, item)
+    return made
 
 
 def check_arguments(model: Any, loss: Any, forward: Any, seed: Any, batches: Any = 1) -> None:

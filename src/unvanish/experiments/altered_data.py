@@ -1,15 +1,17 @@
 """Data as it is and as it might be: its scale, standardised, with targets in another order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from unvanish.batches import is_pair, map_tensors, tensors_in
+from unvanish.batches import is_pair, map_entries, map_tensors, split_batch, tensors_in
 
 BOTH = "inputs and targets"
+TARGETS = frozenset(("labels", "label", "label_ids", "targets", "target", "y"))
+"""How mappings name their targets: as Hugging Face's models take them, and as papers write them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,22 +24,41 @@ class Scale:
     high: float
 
 
-def count_samples(inputs: Any, targets: Any) -> int | None:
+def halves_of(batch: Any) -> tuple[Any, Any] | None:
+    """Inputs and targets: of a pair, or of a mapping that names its targets as is the custom."""
+    if is_pair(batch):
+        return split_batch(batch)
+    if not isinstance(batch, Mapping):
+        return None
+    named = cast(Mapping[Any, Any], batch)
+    targets = {key: value for key, value in named.items() if key in TARGETS}
+    inputs = {key: value for key, value in named.items() if key not in TARGETS}
+    return (inputs, targets) if inputs and targets else None
+
+
+def with_halves(batch: Any, inputs: Any, targets: Any) -> Any:
+    """A batch of the same kind as one that :func:`halves_of` took apart, of other halves."""
+    if is_pair(batch):
+        return inputs, targets
+    changed = {**inputs, **targets}
+    return map_entries(batch, lambda key, _: changed[key])
+
+
+def count_samples(batch: Any) -> int | None:
     """The length that the first axes of all tensors have in common; ``None`` where they differ."""
-    sizes = {t.shape[0] if t.dim() else 0 for t in (*tensors_in(inputs), *tensors_in(targets))}
+    sizes = {t.shape[0] if t.dim() else 0 for t in tensors_in(batch)}
     return min(sizes) if len(sizes) == 1 and min(sizes) else None
 
 
-def in_parts(inputs: Any, targets: Any, count: int) -> list[tuple[Any, Any]]:
+def in_parts(batch: Any, count: int) -> list[Any]:
     """So many batches with as many samples each, all of them once.
 
     Which part a sample is in is drawn by lot: targets that come in a fixed order must not part
     with it.
     """
-    samples = count_samples(inputs, targets) or 1
+    samples = count_samples(batch) or 1
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(0))
-    parts = [ordered(part) for part in order.chunk(count)]
-    return [(map_tensors(inputs, part), map_tensors(targets, part)) for part in parts]
+    return [map_tensors(batch, ordered(part)) for part in order.chunk(count)]
 
 
 def ordered(order: Tensor) -> Callable[[Tensor], Tensor]:
@@ -87,9 +108,10 @@ def standardized(batch: Any, part: str) -> Any:
         spread = tensor.std(dims, keepdim=True)
         return (tensor - tensor.mean(dims, keepdim=True)) / torch.where(spread > 0, spread, 1)
 
-    if is_pair(batch):
-        inputs, targets = cast(tuple[Any, Any], batch)
-        if part != "targets":
-            inputs = map_tensors(inputs, scale)
-        return inputs, targets if part == "inputs" else map_tensors(targets, scale)
-    return map_tensors(batch, scale)
+    halves = halves_of(batch)
+    if halves is None:
+        return map_tensors(batch, scale)
+    inputs, targets = halves
+    if part != "targets":
+        inputs = map_tensors(inputs, scale)
+    return with_halves(batch, inputs, targets if part == "inputs" else map_tensors(targets, scale))

@@ -1,6 +1,6 @@
 """Experiments on a copy: what would happen if. The user's model is never stepped."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -155,12 +155,12 @@ class Bench(Laboratory):
         Free of the scale of the loss. ``None`` where batches are not (inputs, targets) pairs with
         tensors of targets, or a loss is not positive.
         """
-        return self._shuffled(self._program.pair)
+        return None if self._program.forward is not None else self._shuffled()
 
-    def _shuffled(self, read: Callable[[], tuple[Any, Any] | None]) -> float | None:
+    def _shuffled(self) -> float | None:
         program, said = self._program, "the loss with shuffled targets"
-        key = "shuffled", program.forward is not None and read == program.halves
-        return self._attempts.run(key, said, lambda: looks.shuffled_ratio(program, read()))
+        experiment = lambda: looks.shuffled_ratio(program, *program.batches(1))  # noqa: E731
+        return self._attempts.run(("shuffled",), said, experiment)
 
     def steps_to_know(
         self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
@@ -170,7 +170,7 @@ class Bench(Laboratory):
         Asked after 25 steps and at every doubling. ``parts``: each batch is as many smaller ones.
         ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
-        if not (self.has_optimizer or even) or self._shuffled(self._program.halves) is None:
+        if not (self.has_optimizer or even) or self._shuffled() is None:
             return None
 
         def experiment() -> float:

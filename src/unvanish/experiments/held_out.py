@@ -44,12 +44,12 @@ def split_samples(batches: list[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]
     Every other batch, or half of a single one: drawn by lot, as targets that come in a fixed order
     must not part with it. Inputs that a single batch holds twice are in the first half alone.
     """
-    counts = [count_samples(*batch) for batch in batches]
+    counts = [count_samples(batch) for batch in batches]
     if None in counts or sum(count or 0 for count in counts) < FEWEST:
         return None
     if len(batches) > 1:
         return batches[::2], batches[1::2]
-    seen, unseen = in_parts(*batches[0], 2)
+    seen, unseen = in_parts(batches[0], 2)
     others = (~torch.isin(_marks(unseen[0]), _marks(seen[0]))).nonzero().flatten()
     if len(others) < FEWEST // 2:
         return None

@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from unvanish.batches import split_batch
 from unvanish.experiments.altered_data import in_parts
 from unvanish.experiments.looks import shuffled_ratio
 from unvanish.experiments.program import Program
@@ -34,9 +33,9 @@ def steps_to_know(
     taken, mark = 0, min(FIRST, most)
     with program.at_rest():
         batches = program.batches(min(BATCHES, most))
-        asked = split_batch(batches[0])
+        asked = batches[0]
         if parts > 1:
-            batches = [part for batch in batches for part in in_parts(*split_batch(batch), parts)]
+            batches = [part for batch in batches for part in in_parts(batch, parts)]
         while True:
             record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
             known = shuffled_ratio(program, asked, twin) if record.finite else None

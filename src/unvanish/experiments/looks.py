@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from unvanish.batches import compute_loss, map_tensors, tensors_in
-from unvanish.experiments.altered_data import shuffled, standardized
+from unvanish.experiments.altered_data import halves_of, shuffled, standardized, with_halves
 from unvanish.experiments.followed import follows, redraw
 from unvanish.experiments.initial_weights import draw_again, make_neutral
 from unvanish.experiments.program import Program
@@ -71,20 +71,19 @@ def loss_follows(program: Program, names: Sequence[str]) -> bool:
         return follows(loss, lambda: redraw(twin, names))
 
 
-def shuffled_ratio(
-    program: Program, pair: tuple[Any, Any] | None, twin: nn.Module | None = None
-) -> float | None:
+def shuffled_ratio(program: Program, batch: Any, twin: nn.Module | None = None) -> float | None:
     """Loss over the loss with targets given to the wrong samples; ``None`` where there are none.
 
     Of the user's model as it stands, or of a copy that was trained.
     """
-    if pair is None or not tensors_in(pair[1]):
+    halves = halves_of(batch)
+    if halves is None or not tensors_in(halves[1]):
         return None
-    inputs, targets = pair
+    inputs, targets = halves
+    others = with_halves(batch, inputs, map_tensors(targets, shuffled))
     twin = twin_of(program.model) if twin is None else twin
     with program.at_rest():
-        known = mean_loss(twin, [(inputs, targets)], program.loss_of)
-        wrong = mean_loss(twin, [(inputs, map_tensors(targets, shuffled))], program.loss_of)
+        known, wrong = (mean_loss(twin, [each], program.loss_of) for each in (batch, others))
     return known / wrong if known > 0 and wrong > 0 else None
 
 
@@ -101,6 +100,13 @@ def jacobian_spread(program: Program) -> float | None:
 def floats(program: Program, part: str) -> list[Tensor]:
     """The float tensors with entries among the first batch's ``"inputs"`` or ``"targets"``."""
     (batch,) = program.batches(1)
-    pair = cast(tuple[Any, ...], batch) if isinstance(batch, tuple | list) else (batch,)
-    chosen = pair[0] if part == "inputs" else pair[1:]
-    return [t for t in tensors_in(chosen) if t.is_floating_point() and t.numel()]
+    halves = halves_of(batch)
+    if halves is None:
+        several = isinstance(batch, tuple | list)
+        parts = cast(tuple[Any, ...], batch) if several else (batch,)
+        halves = parts[0], parts[1:]
+    return [
+        tensor
+        for tensor in tensors_in(halves[0] if part == "inputs" else halves[1])
+        if tensor.is_floating_point() and tensor.numel()
+    ]

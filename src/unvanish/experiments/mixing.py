@@ -49,17 +49,17 @@ def mixed_at(program: Program) -> Mixed | None:
     where they do not change, where a half cannot be run by itself (a graph, whose adjacency is of
     all nodes) and where answers are drawn by chance.
     """
-    halves, samples = program.halves(), program.samples
-    if halves is None or samples is None or samples < 4:
+    (batch,), samples = program.batches(1), program.samples
+    if samples is None or samples < 4:
         return None
     if any(_is_of_batch(module) for module in program.model.modules()):
         return None
     left = samples - samples // 2
-    later = map_tensors(halves, lambda tensor: tensor[-left:])
+    later = map_tensors(batch, lambda tensor: tensor[-left:])
     try:
-        whole, half = (_calls(program, batch, left) for batch in (halves, later))
+        whole, half = (_calls(program, each, left) for each in (batch, later))
         found = _first_mixed(whole, half, samples)
-        if found is None or not _agree(whole, _calls(program, halves, left, seed=1)):
+        if found is None or not _agree(whole, _calls(program, batch, left, seed=1)):
             return None
     except Exception:  # the user's own code met data it was not made for: there is no answer
         return None

@@ -18,7 +18,7 @@ from unvanish.batches import (
     split_batch,
     take_batches,
 )
-from unvanish.experiments.altered_data import count_samples, standardized
+from unvanish.experiments.altered_data import count_samples, halves_of, standardized
 from unvanish.experiments.rehearsal import EVALUATED, Rehearsal, mean_loss, rehearse
 from unvanish.preserve import preserved
 from unvanish.probe.compiled import eager
@@ -86,18 +86,17 @@ class Program:
         return self.halves() if self.forward is None else None
 
     def halves(self) -> tuple[Any, Any] | None:
-        """The two parts of the first batch, which a ``forward`` of the user's own may take as well.
+        """Inputs and targets of the first batch, which a ``forward`` of the user's own may take too.
 
-        There the second is taken for targets: where it is none, nothing is learned about it.
+        There the second of a pair is taken for targets: where it is none, nothing is learned of it.
         """
-        (batch,) = self.batches(1)
-        return split_batch(batch) if is_pair(batch) else None
+        return halves_of(self.batches(1)[0])
 
     @cached_property
     def samples(self) -> int | None:
         """Samples of the first batch; ``None`` where its parts cannot be told apart by sample."""
-        halves = self.halves()
-        return count_samples(*halves) if halves is not None else None
+        (batch,) = self.batches(1)
+        return count_samples(batch) if halves_of(batch) is not None else None
 
     def pairs(self, most: int) -> list[tuple[Any, Any]] | None:
         """Inputs and targets of the first batches; ``None`` as for the first one."""
