@@ -9,6 +9,7 @@ from test_alarms import CHAIN, reading
 from unvanish.alarms import Alarms
 from unvanish.recording import Event, Recording, Writer
 from unvanish.recording.summarising import summarise
+from unvanish.report.html.recording import recording_page
 from unvanish.report.recording import render_recording
 
 DEATHS = 40
@@ -60,6 +61,11 @@ def test_what_a_look_finds_dead_has_its_onset_and_what_changed(tmp_path: Path) -
         writer.write(reading(48))
         writer.event(told)
     with Recording.open(tmp_path) as recording:
-        shown = " ".join(render_recording(summarise(recording)).split())
+        summary = summarise(recording)
+        shown, page = (
+            " ".join(render_recording(summary).split()),
+            recording_page(recording, summary),
+        )
+    assert "Just before: the learning rate was multiplied by 10; step of the change" in page
     assert "Broken: dead-units since step 40 in 1." in shown
     assert "Just before: the learning rate was multiplied by 10; step of the change" in shown

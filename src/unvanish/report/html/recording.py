@@ -24,7 +24,15 @@ from unvanish.report.html.picture import (
 )
 from unvanish.report.html.steps import heat_picture
 from unvanish.report.profile import log10
-from unvanish.report.recorded import acted, evidence_of, recorded, sentence_of, title_of, verdict
+from unvanish.report.recorded import (
+    acted,
+    changed_before,
+    evidence_of,
+    recorded,
+    sentence_of,
+    title_of,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from unvanish.recording import Recording
@@ -79,11 +87,13 @@ def _alarm(alarm: "Alarm") -> Markup:
         when = _("step {step:,}, over at step {over:,}")
     said = sentence_of(alarm) or title_of(alarm.name)
     detail = recognised(alarm.detail) if alarm.detail and alarm.detail not in said else ""
+    before = changed_before(alarm)
     return tag(
         "article",
         head(alarm.name, alarm.severity, filled(when, step=alarm.step, over=alarm.over)),
         tag("p", said) if said else None,
         tag("p", detail, class_="soft") if detail else None,
+        tag("p", before) if before else None,
         evidence_list(alarm.evidence) or tag("p", evidence_of(alarm.evidence)),
         places_list(alarm.where),
         folded_card(alarm.name),
