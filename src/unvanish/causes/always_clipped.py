@@ -1,5 +1,6 @@
 """UV703 always-clipped: clipping has taken over the step size."""
 
+import math
 import statistics
 from collections.abc import Iterable
 
@@ -60,7 +61,7 @@ def find(case: Case) -> Iterable[Finding]:
 
 def _clipped(step: LoopStep, loop: LoopRecord) -> bool:
     """Made shorter by a clipping call on true gradients, or by hand to one and the same norm."""
-    if step.shrunk is None or step.shrunk <= 1 + BITES:
+    if step.shrunk is None or not 1 + BITES < step.shrunk < math.inf:
         return False
     if step.clippings:
         return not any(clipping.scaled for clipping in step.clippings)

@@ -5,22 +5,25 @@ from unvanish.causes.single_unit_softmax import SOFTMAXES
 from unvanish.trace import Operation, Trace
 
 PROBABILITIES = SOFTMAXES - {"log_softmax"}
+READS = frozenset(("nll_loss", "ctc_loss"))
 SCORES = frozenset("linear addmm conv1d conv2d conv3d".split())
 
 
-def without_logarithm(trace: Trace) -> Operation | None:
-    """What makes probabilities, or a layer's raw scores, that nothing but nll_loss reads for the loss.
+def without_logarithm(trace: Trace) -> tuple[Operation, Operation] | None:
+    """What reads them, and what makes probabilities or raw scores that nothing else reads for the loss.
 
     What else reads them, or another call of their layer, may be the part of the loss that bounds it
     (their logsumexp). A weight for each sample makes an expected reward of it; a sum of probabilities
     that is not negative was made so by somebody who knew (one minus each).
     """
-    if not any(operation.function == "nll_loss" for operation in trace.operations):
+    if not any(operation.function in READS for operation in trace.operations):
         return None
     flow = Dataflow(trace)
     for index in sorted(flow.to_loss):
-        made = flow.argument(index) if flow[index].function == "nll_loss" else None
-        if made is None or flow[made].function not in PROBABILITIES | SCORES:
+        made = flow.argument(index) if flow[index].function in READS else None
+        # torch's slope of ctc_loss is that of a softmax of what it reads: raw scores normalise themselves.
+        read = PROBABILITIES if flow[index].function == "ctc_loss" else PROBABILITIES | SCORES
+        if made is None or flow[made].function not in read:
             continue
         scores = made if flow[made].function in SCORES else flow.argument(made)
         if scores is None or _read_beside(flow, index, scores) or _weighed(flow, index):
@@ -29,7 +32,7 @@ def without_logarithm(trace: Trace) -> Operation | None:
         if made == scores:  # of a fixed direction (a cosine) there is a least value
             meant = not flow.trainable(flow[made].parameters)
         if not meant:
-            return flow[made]
+            return flow[index], flow[made]
     return None
 
 

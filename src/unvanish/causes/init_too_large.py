@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
+from unvanish.causes.dead_units import cuts
 from unvanish.causes.depth_decay import named
 from unvanish.causes.init_scale import (
     LOUD_DECADES,
@@ -15,15 +16,18 @@ from unvanish.causes.init_scale import (
     shut_by_weights,
 )
 from unvanish.causes.level import converged, squashed_output
-from unvanish.causes.nothing_to_learn import CLEAR
+from unvanish.causes.standing_still import NOTHING, too_long
 from unvanish.causes.step_too_large import thrown
+from unvanish.causes.updates import BEGUN
+from unvanish.experiments.held_out import CLEAR
+from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.stretch import Stretch, worst_rise
 
 CARD = Card(
     code="UV103",
     name="init-too-large",
     title="the weights are too large: signal and gradient grow, or units saturate",
-    says="The initial weights are too large: {layers:.0f} layers from {where} on pass "
+    says="The weights are too large: {layers:.0f} layers from {where} on pass "
     "{off_factor:.3g} times what would carry the signal.",
     what="The weights' gain is above the scale at which a layer keeps its signal. With ReLU "
     "the signal and the gradient grow by that factor at every layer; with tanh or sigmoid "
@@ -43,10 +47,16 @@ CARD = Card(
 )
 
 REMEDIES = ("reinitialize", "insert-norm")
+FEWEST = 20
+"""Steps that were granted, at least, before a loss that falls is held against the weights."""
+LONGER = 10
+"""How many times as long they are waited for then."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """Weights above critical by the product of the layers, and the growth or saturation they made."""
+    if case.laboratory.stepped and _is_dead(case):
+        return  # what steps have made of the weights, and no step can undo, is no initialisation
     layers = case.trace.layers[1:]  # the head is fed, it feeds no activation
     off = deviation(case.trace, layers)
     rise = worst_rise(case.trace)
@@ -68,19 +78,44 @@ def find(case: Case) -> Iterable[Finding]:
         yield found(CARD, "harmful", list(loud), loud_evidence(loud, rise), REMEDIES)
 
 
+def _is_dead(case: Case) -> bool:
+    """Whether a whole layer of units is off and lets nothing through to what lies before it."""
+    trace = case.trace
+    return any(
+        a.dead_units and a.dead_units == a.units and cuts(trace, a) for a in trace.activations
+    )
+
+
 def _mended(case: Case, loud: Mapping[str, float]) -> bool:
     """Whether steps that go up the loss go well at the same rate from critical weights."""
     if decades_above(loud) < LOUD_DECADES:
         return False
     base = case.laboratory.rehearsal()
-    if base is None or not (thrown(base) or base.fell < 0):
+    if base is None:
         return False
+    if not (thrown(base) or base.fell < 0):
+        return _stands_lower_untrained(case, loud, base)
     mended = case.laboratory.rehearsal(factors=loud)
     if mended is None or thrown(mended):
         return False
     # Weights that have learned something would do worse when they are scaled.
     before = min(base.initial, base.final) if base.finite else base.initial
     return mended.final < 0.8 * before
+
+
+def _stands_lower_untrained(case: Case, loud: Mapping[str, float], base: Rehearsal) -> bool:
+    """Whether critical weights have a lower loss before any step than these after ten times as many.
+
+    By a factor of ten: all that these steps do is take the scale back. Weights that have learned
+    something stand higher where they are scaled.
+    """
+    if case.laboratory.allowed < FEWEST:
+        return False  # so few steps may be the beginning of a good recovery
+    mended = case.laboratory.rehearsal(factors=loud)
+    if mended is None or thrown(mended) or not mended.final < mended.initial < base.final / 10:
+        return False
+    longer = case.laboratory.rehearsal(share=LONGER)
+    return longer is not None and longer.finite and mended.initial < longer.final / 10
 
 
 def _carries_over_when_mended(case: Case, loud: Mapping[str, float]) -> bool:
@@ -92,10 +127,20 @@ def _carries_over_when_mended(case: Case, loud: Mapping[str, float]) -> bool:
     if decades_above(loud) < LOUD_DECADES:
         return False
     asked = case.laboratory.held_out()
-    if asked is None or not asked.memorised(CLEAR):
+    if asked is None or not (asked.memorised(CLEAR) or asked.known < NOTHING):
         return False
     mended = case.laboratory.held_out(factors=loud)
-    return mended is not None and mended.unseen <= CLEAR
+    if mended is None or mended.unseen > CLEAR:
+        return False
+    return asked.memorised(CLEAR) or (mended.known >= BEGUN and _knows_nothing_later(case))
+
+
+def _knows_nothing_later(case: Case) -> bool:
+    """Whether ten times as many steps leave the samples that were not shown unknown as well."""
+    if too_long(case):
+        return False
+    later = case.laboratory.held_out(LONGER * case.laboratory.allowed)
+    return later is not None and later.known < NOTHING
 
 
 def _grown(above: float, rise: Stretch | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.standing_still import LONG, too_long
-from unvanish.experiments.held_out import HeldOut
+from unvanish.experiments.held_out import CLEAR, HeldOut
 
 CARD = Card(
     code="UV801",
@@ -26,9 +26,6 @@ CARD = Card(
 )
 
 REMEDIES = ("check-data",)
-CLEAR = 0.02
-"""One level for both halves: the shown one is clearly learned, the other is not. Chance alone lets
-one unlearnable program in fifty pass."""
 SLOWER = 10
 """Times as many steps as were granted, up to LONG: no slow start is that slow."""
 SMALLER = 0.1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import BROKEN_DECADES, HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.dataflow import DROPOUTS, SUMS, VIEWS, Dataflow
+from unvanish.causes.standing_still import begins
 from unvanish.probe.flow import NORMALIZING
 
 CARD = Card(
@@ -27,9 +28,10 @@ CARD = Card(
     "one only, 48 and 64 (7 and more) at none. Small branches grow as they train: from 24 sums on, "
     "where branches of the skip's size would close it, a copy takes ten steps of the given "
     "optimizer (measured: 24 blocks of small branches reach 5 decades at a rate at which they fail; "
-    "a BERT of 24 blocks at 5e-5 stays at 0.1). Weighted skips (DeepNorm), branches that start at "
-    "zero and norms before the branch lose nothing and are not named. The gradient norms "
-    "themselves stay flat and show nothing.",
+    "a BERT of 24 blocks at 5e-5 stays at 0.1). Where a copy begins to learn with the given optimizer "
+    "in a few hundred steps it is a note: the branches carry what the skips do not. Weighted "
+    "skips (DeepNorm), branches that start at zero and norms before the branch lose nothing and are "
+    "not named. The gradient norms themselves stay flat and show nothing.",
     do="Normalise before the branch (norm_first=True), weigh skip and branch as DeepNorm does, or "
     "start the branches at zero; else warm up for thousands of steps.",
     reference="Xiong et al. 2020, arXiv:2002.04745; Wang et al. 2022, arXiv:2203.00555 (DeepNorm)",
@@ -58,7 +60,7 @@ def find(case: Case) -> Iterable[Finding]:
     severity = "broken" if decades >= BROKEN_DECADES else "harmful"
     yield found(
         CARD,
-        "note" if warmed else severity,
+        "note" if warmed or begins(case) else severity,
         reversed(names),
         {
             "sublayers": float(len(names)),

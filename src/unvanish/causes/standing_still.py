@@ -1,10 +1,11 @@
-"""Whether a net stands still because steps in proportion to the gradient leave its far layers out."""
+"""Whether a net stands still: by steps that leave its far layers out, or by steps that are too large."""
 
 import math
 from dataclasses import dataclass
 
 from unvanish.causes.cause import HARMFUL_DECADES, Case
 from unvanish.causes.updates import BEGUN, fastest, held_back, pushed
+from unvanish.experiments.held_out import CLEAR
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.stretch import Stretch, worst_fall
 from unvanish.trace import Trace
@@ -24,11 +25,15 @@ LEAST, LARGEST = 0.001, 0.3
 """Update to weight of the fastest layer: between them is all that a layer could learn at."""
 RATES = 7
 """About as many other rates are tried."""
+SMALLER = (0.1, 0.01)
+"""Of the user's rate."""
 FEWEST = 16
 """Samples a step: no fewer where a batch is taken apart to save time."""
 WORK = 4e9
 """Entries that may be computed forward for it: mostly seconds on a processor core, of a wide net half
 a minute. What takes longer is not asked."""
+PRODUCTS = 16
+"""Products of a weight and a number that are added up in the time of an entry."""
 CALL = 10_000
 """Entries in whose time an operation is called: tens of microseconds, at some nanoseconds an entry."""
 
@@ -41,10 +46,18 @@ class Stand:
     no rate does, the steps are too unlike.
     """
 
-    even_steps: float
     own_steps: float
+    even_steps: float = math.inf
     better_rate: float | None = None
     better_steps: float = math.inf
+
+    @property
+    def told(self) -> str:
+        """What the copies did, as a sentence ends."""
+        return (
+            f"in {self.own_steps:.0f} steps a copy learns nothing, at {self.better_rate:g} times the step "
+            f"size another has begun to after {self.better_steps:.0f}"
+        )
 
 
 def even_fall(trace: Trace) -> Stretch | None:
@@ -88,10 +101,53 @@ def stands_still(case: Case) -> Stand | None:
         return None
     most = max(2 * int(even), MOST)
     for other in _other_rates(base):
-        soon = case.laboratory.steps_to_know(BEGUN, most, rate=other, parts=parts)
+        soon = case.laboratory.steps_to_know(BEGUN, most, rate=other, parts=parts, lasting=True)
         if soon is not None and soon < math.inf:
             return Stand(even_steps=even, own_steps=patience, better_rate=other, better_steps=soon)
     return Stand(even_steps=even, own_steps=patience)
+
+
+def overstepping(case: Case) -> Stand | None:
+    """A rate below the user's that teaches a copy what the user's own does not, of any optimizer.
+
+    The same is asked of it as where a gradient falls: the smaller steps have begun in a few hundred
+    and go on to know it, the user's own know nothing in ten times as many. Where a rate is being
+    warmed up, or was, nobody means to begin at the full one.
+    """
+    stand = stands_still(case)
+    if stand is not None:
+        return stand if stand.better_rate is not None and stand.better_rate < 1 else None
+    given, lab = case.optimizer, case.laboratory
+    if given is None or not lab.allowed or any(group.scheduled for group in given.groups):
+        return None
+    affordable = _steps(case)  # on whole batches: smaller ones bear smaller steps alone
+    if _falls_and_tells(case) or affordable < LONG + len(SMALLER) * MOST:
+        return None
+    if lab.steps_to_know(NOTHING, LONG) != math.inf:
+        return None
+    for rate in SMALLER:
+        soon = lab.steps_to_know(BEGUN, MOST, rate=rate, lasting=True)
+        if soon is not None and soon < math.inf:
+            patience = max(int(min(TIMES * soon, affordable)), LONG)
+            if lab.steps_to_know(NOTHING, patience) != math.inf:
+                return None
+            return Stand(own_steps=patience, better_rate=rate, better_steps=soon)
+    return None
+
+
+def _falls_and_tells(case: Case) -> bool:
+    """Whether the granted steps teach it so plainly that no more are needed to see it."""
+    base, asked = case.laboratory.rehearsal(), case.laboratory.held_out()
+    falls = base is not None and base.fell >= BEGUN
+    return falls and asked is not None and asked.seen <= CLEAR
+
+
+def begins(case: Case) -> bool:
+    """Whether a copy is seen to begin soon, by the user's own steps."""
+    if case.optimizer is None or _steps(case) < MOST:
+        return False
+    soon = case.laboratory.steps_to_know(BEGUN, MOST, lasting=True)
+    return soon is not None and soon < math.inf
 
 
 def proportional(case: Case) -> bool:
@@ -140,7 +196,13 @@ def _parts(case: Case) -> int:
 
 def _steps(case: Case) -> float:
     """Steps on whole batches that are affordable."""
-    entries = sum(max(math.prod(op.output_shape), CALL) for op in case.trace.operations)
+    trace = case.trace
+    fans = {name: math.prod(p.shape[1:]) for p in trace.parameters for name in p.names}
+    entries = 0.0
+    for operation in trace.operations:
+        products = sum(fans[name] for name in operation.parameters if name in fans)
+        cost = math.prod(operation.output_shape) * max(products / PRODUCTS, 1.0)
+        entries += max(cost, CALL)
     return WORK / max(entries, CALL)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Finding, found
 from unvanish.causes.level import converged
-from unvanish.causes.standing_still import too_long
+from unvanish.causes.standing_still import overstepping, too_long
 from unvanish.experiments.rehearsal import Movement, Rehearsal
 
 CARD = Card(
@@ -21,7 +21,8 @@ CARD = Card(
     hurts="The loss jumps, ends in NaN, or settles at a constant guess because units were "
     "killed on the way.",
     apart="Not a threshold on the rate: a copy took real steps with a copy of the optimizer and "
-    "its loss rose, another one took them at a smaller rate and its loss fell. Where "
+    "its loss rose, another one took them at a smaller rate and its loss fell; or one that took "
+    "hundreds learned nothing, where a smaller rate begins to in a tenth of them. Where "
     "scaling the data mends it at the same rate, that is named first.",
     do="Lower the learning rate to where the what-if falls, or warm it up; clip the gradient "
     "norm if only the first steps are too large.",
@@ -47,6 +48,21 @@ FIFTH = 0.2
 RATES = (0.1, 0.01, 1e-4)
 FURTHER = (1e-6, 1e-8, 1e-10, 1e-12)
 """Asked only while steps go on to throw the weights away: small enough ones let every loss fall."""
+
+
+def overstepped(case: Case) -> Iterable[Finding]:
+    """The loss did not rise, and these steps teach nothing that smaller ones teach; asked last of all."""
+    stand, base = overstepping(case), case.laboratory.rehearsal()
+    if stand is None or base is None:
+        return
+    moved = [m.name for m in sorted(base.weights, key=lambda m: -largest(m))]
+    evidence = {
+        "own_steps": stand.own_steps,
+        "better_rate": stand.better_rate,
+        "better_steps": stand.better_steps,
+    }
+    said = f"The step is too large: {stand.told}."
+    yield found(CARD, "harmful", moved[:8], evidence, REMEDIES, detail=said)
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -206,5 +222,6 @@ CAUSE = Cause(
     card=CARD,
     find=find,
     clear=clear,
+    otherwise=overstepped,
     explains=("dead-units", "saturated-activation", "weight-decay-dominates"),
 )

@@ -10,7 +10,7 @@ from unvanish.causes.level import converged
 from unvanish.causes.rounded_away import rounded_away
 from unvanish.causes.standing_still import even_fall, proportional, stands_still, teaches
 from unvanish.causes.updates import fastest, held_back, pushed, update_to_weight
-from unvanish.experiments.rehearsal import Rehearsal
+from unvanish.experiments.rehearsal import Movement, Rehearsal
 
 CARD = Card(
     code="UV702",
@@ -76,8 +76,15 @@ def _standing(case: Case) -> Finding | None:
     stand, base = stands_still(case), case.laboratory.rehearsal()
     if stand is None or base is None or stand.better_rate is None or stand.better_rate <= 1:
         return None
-    faster = stand.own_steps / stand.better_steps
-    return _finding(base, update_to_weight(base) * held_back(case), stand.better_rate, faster)
+    slow = [m.name for m in _slowest(base)]
+    evidence = {
+        "update_to_weight": update_to_weight(base) * held_back(case),
+        "own_steps": stand.own_steps,
+        "better_rate": stand.better_rate,
+        "better_steps": stand.better_steps,
+    }
+    said = f"The step is too small: {stand.told}."
+    return found(CARD, "harmful", slow[:8], evidence, REMEDIES, detail=said)
 
 
 def _slow(case: Case) -> Iterable[Finding]:
@@ -107,7 +114,7 @@ def _slow(case: Case) -> Iterable[Finding]:
 
 
 def _finding(base: Rehearsal, typical: float, rate: float, better: float) -> Finding:
-    slow = sorted(pushed(base), key=lambda m: statistics.median(m.update_to_weight))
+    slow = _slowest(base)
     evidence = {
         "update_to_weight": typical,
         "steps_needed": 1 / typical,
@@ -116,6 +123,10 @@ def _finding(base: Rehearsal, typical: float, rate: float, better: float) -> Fin
         "better": better,
     }
     return found(CARD, "harmful", [m.name for m in slow[:8]], evidence, REMEDIES)
+
+
+def _slowest(base: Rehearsal) -> list[Movement]:
+    return sorted(pushed(base), key=lambda m: statistics.median(m.update_to_weight))
 
 
 def _at_a_larger_rate(case: Case, base: Rehearsal) -> tuple[float, Rehearsal | None]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import HARMFUL_DECADES, Case, Cause, Expected, Finding, found
-from unvanish.causes.nothing_to_learn import CLEAR
 from unvanish.causes.time_profile import TimeCourse, course, time_profiles
+from unvanish.experiments.held_out import CLEAR
 
 CARD = Card(
     code="UV401",

@@ -28,7 +28,8 @@ CARD = Card(
     hurts="The loss sits on a plateau at the edge of the range.",
     apart="Squashed outputs with a squared error are common and often fine. Named only if more than "
     "a third of the targets' variance lies outside the range (a rectifier has no negative values), "
-    "if nll_loss reads a softmax or a layer's scores without a logarithm, if a second derivative that "
+    "if nll_loss reads a softmax or a layer's scores without a logarithm, or ctc_loss a softmax, if a "
+    "second derivative that "
     "goes into the loss is exactly zero on every sample, if a target of a binary cross entropy that no "
     "mask or weight can take out is nearer to another whole number than to 0 and 1, or if nine "
     "outputs in ten are already saturated while the loss is not done; and of any loss, if every "
@@ -62,11 +63,12 @@ def find(case: Case) -> Iterable[Finding]:
         evidence = {"straight": float(len(where))}
         yield found(CARD, "harmful", where, evidence, OF_CURVATURE, detail=said)
         return
-    made = without_logarithm(case.trace)
-    if made is not None:
-        said = f"nll_loss takes logarithms of probabilities, not the raw scores of {made.function}"
+    unlogged = without_logarithm(case.trace)
+    if unlogged is not None:
+        reads, made = unlogged
+        said = f"{reads.function} takes logarithms of probabilities, not the raw scores of {made.function}"
         if made.function in PROBABILITIES:
-            said = f"nll_loss takes logarithms of probabilities, not the values of {made.function}"
+            said = f"{reads.function} takes logarithms of probabilities, not the values of {made.function}"
         yield found(CARD, "harmful", [made.module or "(model)"], {}, OF_LOGARITHMS, detail=said)
         return
     endless = _endless(case.trace)

@@ -112,7 +112,10 @@ def _blown_up(case: Case, rms: float) -> Iterable[Finding]:
     if mended:
         evidence = {"input_rms": rms, "initial": base.initial, "final": base.final}
         # What reads a table of its own first is not what the steps threw away.
-        thrown_away = [m.name for m in base.weights if replaced(m)]
+        tables = {
+            n for op in case.trace.operations if op.function == "embedding" for n in op.parameters
+        }
+        thrown_away = [m.name for m in base.weights if replaced(m) and m.name not in tables]
         where = (thrown_away or [m.name for m in base.weights])[:1]
         yield found(CARD, "harmful", where, evidence, REMEDIES, detail=said)
 

@@ -1,5 +1,6 @@
 """By how much steps change weights, relative to their size."""
 
+import math
 import statistics
 
 from unvanish.causes.cause import Case
@@ -17,9 +18,22 @@ def pushed(rehearsal: Rehearsal) -> list[Movement]:
     ]
 
 
+def _a_step(rehearsal: Rehearsal, movement: Movement) -> float:
+    """What a step changes of a tensor, of as many as would change it by its own size.
+
+    Adagrad divides by the root of all squares so far: of a steady gradient step k is the first one, u,
+    over sqrt(k), n of them go 2 u sqrt(n), and it takes 1 / (2 u)^2 to go the whole way.
+    """
+    ratios = movement.update_to_weight
+    if rehearsal.optimizer != "Adagrad":
+        return statistics.median(ratios)
+    first = statistics.median(u * math.sqrt(k) for k, u in enumerate(ratios, 1))
+    return min((2 * first) ** 2, statistics.median(ratios))
+
+
 def fastest(base: Rehearsal) -> float:
     """The largest relative change a step of any weight tensor, in the median over steps."""
-    known = [statistics.median(m.update_to_weight) for m in pushed(base) if m.update_to_weight]
+    known = [_a_step(base, m) for m in pushed(base) if m.update_to_weight]
     return max(known, default=0.0)
 
 
@@ -50,7 +64,5 @@ def _over_too_soon(case: Case) -> bool:
 
 def update_to_weight(rehearsal: Rehearsal) -> float:
     """Median over weight tensors of the median relative change a step."""
-    ratios = [
-        statistics.median(m.update_to_weight) for m in pushed(rehearsal) if m.update_to_weight
-    ]
+    ratios = [_a_step(rehearsal, m) for m in pushed(rehearsal) if m.update_to_weight]
     return statistics.median(ratios) if ratios else 0.0

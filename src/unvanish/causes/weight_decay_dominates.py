@@ -1,11 +1,12 @@
 """UV705 weight-decay-dominates: decay outweighs the gradient."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.level import converged
+from unvanish.causes.standing_still import NOTHING
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.training.optimizer import OptimizerReading
 
@@ -34,19 +35,37 @@ REMEDIES = ("weight-decay",)
 
 def find(case: Case) -> Iterable[Finding]:
     """Weights that shrink by decay faster than the gradient moves them."""
+    return _outweighed(case, _slower)
+
+
+def collapsed(case: Case) -> Iterable[Finding]:
+    """The same of a net that knows nothing after its steps, where nothing else says why.
+
+    Weights that are gone do not come back in as few steps without decay.
+    """
+    return _outweighed(case, _knows_nothing) if case.laboratory.stepped else []
+
+
+def _knows_nothing(case: Case, with_decay: Rehearsal) -> bool:
+    """Whether the loss does not tell the net's own targets from shuffled ones."""
+    ratio = case.laboratory.shuffled_ratio()
+    return ratio is not None and 1 - ratio < NOTHING
+
+
+def _outweighed(case: Case, slower: Callable[[Case, Rehearsal], bool]) -> Iterable[Finding]:
     reading = case.optimizer
     if reading is None or not any(group.weight_decay for group in reading.groups):
         return
-    with_decay = case.laboratory.rehearsal()
-    if with_decay is None or not with_decay.weights or not with_decay.finite:
+    with_decay, first = case.laboratory.rehearsal(), _first(case)
+    if with_decay is None or first is None or not with_decay.weights or not with_decay.finite:
         return
     if reading.name in LINEAR:
-        shrink, moved = known_shrinkage(with_decay, reading)
-        if lost_along(with_decay) < shrink / 2:
+        shrink, moved = known_shrinkage(first, reading)
+        if lost_along(first) < shrink / 2:
             return  # in balance: the gradient gives back along the weights what decay takes
     elif reading.name in ADAPTIVE:
-        shrink, moved = outweighed(with_decay, reading)
-        if shrink > moved and not _slower(case, with_decay):
+        shrink, moved = outweighed(first, reading)
+        if shrink > moved and not slower(case, with_decay):
             return
     elif case.laboratory.allowed:
         without = case.laboratory.rehearsal(decay=False, share=0.0)
@@ -70,6 +89,13 @@ def find(case: Case) -> Iterable[Finding]:
         },
         REMEDIES,
     )
+
+
+def _first(case: Case) -> Rehearsal | None:
+    """One step of an optimizer that begins anew: what it remembers may be decay of steps before."""
+    if not case.laboratory.stepped:
+        return case.laboratory.rehearsal()
+    return case.laboratory.rehearsal(fresh=True, share=0.0)
 
 
 LINEAR = frozenset(("SGD", "AdamW"))
@@ -154,4 +180,4 @@ def shrinkage(with_decay: Rehearsal, without: Rehearsal) -> tuple[float, float]:
     return (math.sqrt(decay / weight), math.sqrt(gradient / weight)) if weight else (0.0, 0.0)
 
 
-CAUSE = Cause(card=CARD, find=find)
+CAUSE = Cause(card=CARD, find=find, otherwise=collapsed)

@@ -65,14 +65,13 @@ class Bench(Laboratory):
         return self._program.beside
 
     @property
-    def rate_rises(self) -> bool | None:
-        """Whether a scheduler will raise the rate above what it is now."""
-        return self._program.rate_rises
-
-    @property
     def loss(self) -> Loss | None:
         """The user's loss function."""
         return self._program.loss
+
+    @property
+    def rate_rises(self) -> bool | None:
+        return self._program.rate_rises
 
     def after_steps(self, steps: int) -> Trace | None:
         """The trace of a copy after real optimizer steps; run once for each number of steps.
@@ -137,11 +136,9 @@ class Bench(Laboratory):
         return self._attempts.run(("redrawn", seed), "weights in another order", experiment)
 
     def data_scale(self, part: str) -> Scale | None:
-        """Scale of the float values of the first batch's ``"inputs"`` or ``"targets"``."""
         return scale_of(looks.floats(self._program, part))
 
     def out_of_reach(self, low: float, high: float) -> float | None:
-        """Share of the float targets' variance that no output between two bounds can meet."""
         return out_of_reach(looks.floats(self._program, "targets"), low, high)
 
     @property
@@ -163,23 +160,31 @@ class Bench(Laboratory):
         return self._attempts.run(("shuffled",), said, experiment)
 
     def steps_to_know(
-        self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
+        self,
+        share: float,
+        most: int,
+        *,
+        rate: float = 1.0,
+        even: bool = False,
+        parts: int = 1,
+        lasting: bool = False,
     ) -> float | None:
-        """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
+        """Asked after 25 steps and at every doubling; see :meth:`Laboratory.steps_to_know`.
 
-        Asked after 25 steps and at every doubling. ``parts``: each batch is as many smaller ones.
         ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
         if not (self.has_optimizer or even) or self._shuffled() is None:
             return None
 
         def experiment() -> float:
-            return knowing.steps_to_know(self._program, share, most, rate, even, parts)
+            return knowing.steps_to_know(self._program, share, most, rate, even, parts, lasting)
 
         said = f"at most {most} steps at {rate:g} times the step size, until something is learned"
         if even:
             said = f"at most {most} steps of Adam, until something is learned"
-        return self._attempts.run(("know", share, most, rate, even, parts), said, experiment)
+        return self._attempts.run(
+            ("know", share, most, rate, even, parts, lasting), said, experiment
+        )
 
     def loss_follows(self, names: Sequence[str]) -> bool | None:
         """Whether the loss changes when these parameters of a copy are given other values."""

@@ -16,6 +16,9 @@ from unvanish.experiments.altered_data import count_samples, in_parts, ordered
 
 FEWEST = 16
 """Samples that are halved."""
+CLEAR = 0.02
+"""One level for both halves: the shown one is clearly learned, the other is not. Chance alone lets
+one unlearnable program in fifty pass."""
 SHUFFLES = 99
 """With 99 shuffles the smallest p is 0.01."""
 

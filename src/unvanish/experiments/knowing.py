@@ -16,21 +16,27 @@ BATCHES = 20
 
 
 def steps_to_know(
-    program: Program, share: float, most: int, rate: float, even: bool, parts: int
+    program: Program,
+    share: float,
+    most: int,
+    rate: float,
+    even: bool,
+    parts: int,
+    lasting: bool,
 ) -> float:
     """Steps after which one minus the loss over that with shuffled targets is this share.
 
     The user's own step size is multiplied by ``rate``; ``even``: Adam's default step instead, which
     moves every weight that gets any gradient by the same small amount; ``parts``: each batch is as
-    many smaller ones. Infinite where it is not reached in ``most`` steps, or the loss is no number
-    any more.
+    many smaller ones; ``lasting``: it must be so after twice the steps as well. Infinite where it
+    is not reached in ``most`` steps, or the loss is no number any more.
     """
     twin, optimizer = program.twin()
     if even:
         optimizer = torch.optim.Adam([p for g in optimizer.param_groups for p in g["params"]])
     else:
         set_options(optimizer, rate, decay=True, momentum=True)
-    taken, mark = 0, min(FIRST, most)
+    taken, mark, begun = 0, min(FIRST, most), math.inf
     with program.at_rest():
         batches = program.batches(min(BATCHES, most))
         asked = batches[0]
@@ -39,8 +45,12 @@ def steps_to_know(
         while True:
             record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
             known = shuffled_ratio(program, asked, twin) if record.finite else None
-            if known is not None and 1 - known >= share:
-                return float(mark)
-            if known is None or mark == most:
+            if known is None:
                 return math.inf
-            taken, mark = mark, min(2 * mark, most)
+            knows = 1 - known >= share
+            if knows and (begun < math.inf or not lasting):
+                return min(begun, float(mark))
+            if not knows and mark >= most:
+                return math.inf
+            begun = float(mark) if knows else math.inf
+            taken, mark = mark, 2 * mark if knows else min(2 * mark, most)

@@ -84,13 +84,20 @@ class Laboratory:
         return None
 
     def steps_to_know(
-        self, share: float, most: int, *, rate: float = 1.0, even: bool = False, parts: int = 1
+        self,
+        share: float,
+        most: int,
+        *,
+        rate: float = 1.0,
+        even: bool = False,
+        parts: int = 1,
+        lasting: bool = False,
     ) -> float | None:
         """Steps until a copy knows this share of its targets; infinite where ``most`` are too few.
 
         Share: one minus the loss over that with shuffled targets. ``rate`` multiplies the user's
         step size; ``even``: with Adam's default step, the same for all weights; ``parts``: each
-        batch is as many smaller ones.
+        batch is as many smaller ones; ``lasting``: and knows it after twice the steps as well.
         """
         return None
 

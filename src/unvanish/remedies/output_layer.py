@@ -97,7 +97,8 @@ def logits(patient: Patient, finding: Finding) -> Iterable[Plan]:
         edits = [_exchanged(patient, graph[i], IDENTITY) for i in here[-1:]]
         if edits and edits[0] is not None:
             yield (edits[0],)
-    made = without_logarithm(patient.diagnosis.trace)
+    unlogged = without_logarithm(patient.diagnosis.trace)
+    made = unlogged[1] if unlogged is not None else None
     if made is not None and made.dim is not None:
         logarithm = Part(type="torch.nn.LogSoftmax", arguments={"dim": made.dim})
         edit = _exchanged(patient, made, logarithm)

@@ -21,6 +21,7 @@ WORDS = {
     "better": marked("how many times as fast the loss falls then"),
     "better_final": marked("loss at last with a better step size"),
     "better_rate": marked("better step size, times the present one"),
+    "better_steps": marked("steps at the better step size until it begins to learn"),
     "change_share": marked("change of the answers, share of their size"),
     "classes": marked("classes"),
     "cosine": marked("mean cosine between samples at the end"),
