@@ -37,6 +37,11 @@ GROWTH_DECADES = HARMFUL_DECADES / 2
 """In amplitude: the energy of a difference grows by the inverse root of float32's resolution.
 On digits, tanh nets of 10 to 100 layers past it end below 60 %, those short of half of it above 90 %."""
 
+THROUGHOUT = 0.25
+"""Share of the rise that the middle half of the layers has, half of what a steady one leaves it:
+chaos multiplies everywhere. The first and the last layers may have jumps of their own (a first
+attention, a head that reads one token of many)."""
+
 
 def find(case: Case) -> Iterable[Finding]:
     """Sensitivity rising towards the input, layer by layer, without a batch norm's part in it."""
@@ -45,6 +50,8 @@ def find(case: Case) -> Iterable[Finding]:
     if rise is None or -rise.decades < GROWTH_DECADES:
         return
     if not rise.compounds or rise.slope is None or not rise.slope.falls:
+        return
+    if rise.inner < THROUGHOUT:
         return
     if coupled(case.trace, layers[-len(rise.layers)]):
         return

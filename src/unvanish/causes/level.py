@@ -80,11 +80,14 @@ def converged(case: Case) -> bool:
     """Whether the net knows its targets: the loss is a tenth of that with shuffled targets.
 
     A net that is done has small gradients and small steps for a good reason. Where targets cannot
-    be shuffled (one sample, a loss of its own), cross entropy itself tells.
+    be shuffled (one sample, a loss of its own), cross entropy itself tells; and of a net that has
+    taken steps the loss that it has with its weights in another order.
     """
     if share_of_chance(case.trace) < CERTAIN:
         return True
     ratio = case.laboratory.shuffled_ratio()
+    if ratio is None and case.laboratory.stepped:
+        ratio = case.laboratory.redrawn_ratio()
     return ratio is not None and ratio < DONE
 
 

@@ -17,11 +17,13 @@ FLOOR = 1e-17
 class Course:
     """A reading, in decades, over hidden layers counted from the input: its change and its slope.
 
-    ``largest`` is the largest share of the change that one layer took.
+    ``largest`` is the largest share of the change that one layer took, ``inner`` the share of the
+    middle half of the layers (of a steady change one half or more).
     """
 
     decades: float
     largest: float
+    inner: float
     slope: Slope | None
     layers: tuple[str, ...]
     first: float
@@ -61,10 +63,11 @@ def course(layers: Sequence[Layer], values: Sequence[float | None]) -> Course | 
     inside = levels[start : end + 1]
     lowest = list(itertools.accumulate(inside, min))  # a step down that is taken back is none
     steps = [b - a for a, b in itertools.pairwise(lowest)]
-    decades = levels[-1] - levels[start]
+    quarter, whole = len(steps) // 4, min(lowest[-1] - lowest[0], -1e-12)
     return Course(
-        decades=decades,
-        largest=min(steps, default=0.0) / min(lowest[-1] - lowest[0], -1e-12),
+        decades=levels[-1] - levels[start],
+        largest=min(steps, default=0.0) / whole,
+        inner=(lowest[-1 - quarter] - lowest[quarter]) / whole,
         slope=theil_sen(inside),
         layers=tuple(name for name, _ in known[start:]),
         first=10 ** levels[start],

@@ -19,7 +19,9 @@ def meant_cuts(case: Case) -> list[Expected]:
     cut = _cut_off(case.trace)
     later = reached_later(case, cut)
     apart = _left_out(case, {n: p for n, p in cut.items() if n not in later})
-    copied = _copies(case.trace, {n: p for n, p in cut.items() if n not in (*later, *apart)})
+    left = {n: p for n, p in cut.items() if n not in (*later, *apart)}
+    # A copy of what nobody steps is none: its original stands in the graph in its place.
+    copied = _copies(case.trace, left) if _steps_any(case) else []
     meant: list[Expected] = []
     if later:
         meant.append(
@@ -128,8 +130,13 @@ def _left_out(case: Case, cut: dict[str, Parameter]) -> list[str]:
     if case.optimizer is None:
         return []
     missing = set(case.optimizer.missing)
-    steps = any(missing.isdisjoint(p.names) for p in _trained(case.trace))
-    return [n for n, p in cut.items() if steps and not missing.isdisjoint(p.names)]
+    return [n for n, p in cut.items() if _steps_any(case) and not missing.isdisjoint(p.names)]
+
+
+def _steps_any(case: Case) -> bool:
+    """Whether the optimizer that was given holds anything that the gradient reaches."""
+    missing = set(case.optimizer.missing) if case.optimizer is not None else set[str]()
+    return any(missing.isdisjoint(p.names) for p in _trained(case.trace))
 
 
 def _copies(trace: Trace, cut: dict[str, Parameter]) -> list[str]:

@@ -15,7 +15,7 @@ CARD = Card(
     title="the step is too large",
     says="The step is too large: {where} changes by {update_to_weight:.2g} of its own size in "
     "a step and the loss goes from {initial:.3g} to {final:.3g}; at {better_rate:g} times "
-    "the step size it falls.",
+    "the step size it goes to {better_final:.3g}.",
     what="The learning rate, times the gradient as the optimizer scales it, moves the weights "
     "so far that the loss rises instead of falling.",
     hurts="The loss jumps, ends in NaN, or settles at a constant guess because units were "

@@ -1,5 +1,6 @@
 """Data as it is and as it might be: its scale, standardised, with targets in another order."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -72,6 +73,16 @@ def shuffled(tensor: Tensor) -> Tensor:
         return tensor
     order = torch.randperm(tensor.shape[0], generator=torch.Generator().manual_seed(0))
     return tensor[order.to(tensor.device)]
+
+
+def first_for_all(tensor: Tensor) -> Tensor:
+    """The first entry of the first axis in the place of every other."""
+    return tensor[:1].expand_as(tensor).clone() if tensor.dim() else tensor
+
+
+def no_number(tensor: Tensor) -> Tensor:
+    """NaN for every float; what counts or chooses stays, as code may not bear another."""
+    return torch.full_like(tensor, math.nan) if tensor.is_floating_point() else tensor
 
 
 def scale_of(tensors: list[Tensor]) -> Scale | None:

@@ -149,15 +149,18 @@ class Bench(Laboratory):
     def shuffled_ratio(self) -> float | None:
         """Loss over the loss with targets given to the wrong samples: near 1 for who knows nothing.
 
-        Free of the scale of the loss. ``None`` where batches are not (inputs, targets) pairs with
-        tensors of targets, or a loss is not positive.
+        Free of the scale of the loss. ``None`` where batches have no targets of their own (the
+        second of a pair, named so in a mapping), or a loss is not positive.
         """
-        return None if self._program.forward is not None else self._shuffled()
-
-    def _shuffled(self) -> float | None:
         program, said = self._program, "the loss with shuffled targets"
         experiment = lambda: looks.shuffled_ratio(program, *program.batches(1))  # noqa: E731
         return self._attempts.run(("shuffled",), said, experiment)
+
+    def redrawn_ratio(self) -> float | None:
+        """Loss over the loss with the entries of every weight tensor in another order."""
+        said = "the loss with the weights in another order"
+        experiment = lambda: looks.redrawn_ratio(self._program)  # noqa: E731
+        return self._attempts.run(("redrawn loss",), said, experiment)
 
     def steps_to_know(
         self,
@@ -173,7 +176,7 @@ class Bench(Laboratory):
 
         ``None`` where targets cannot be shuffled, and without an optimizer unless ``even``.
         """
-        if not (self.has_optimizer or even) or self._shuffled() is None:
+        if not (self.has_optimizer or even) or self.shuffled_ratio() is None:
             return None
 
         def experiment() -> float:

@@ -83,6 +83,10 @@ class Laboratory:
         """Loss over the loss with the targets given to the wrong samples (1: nothing is known)."""
         return None
 
+    def redrawn_ratio(self) -> float | None:
+        """Loss over the loss with the entries of every weight tensor in another order."""
+        return None
+
     def steps_to_know(
         self,
         share: float,

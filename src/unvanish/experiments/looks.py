@@ -3,13 +3,20 @@
 A module that raises, or a question that does not fit the program, is the caller's matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from unvanish.batches import compute_loss, map_tensors, tensors_in
-from unvanish.experiments.altered_data import halves_of, shuffled, standardized, with_halves
+from unvanish.experiments.altered_data import (
+    first_for_all,
+    halves_of,
+    no_number,
+    shuffled,
+    standardized,
+    with_halves,
+)
 from unvanish.experiments.followed import follows, redraw
 from unvanish.experiments.initial_weights import draw_again, make_neutral
 from unvanish.experiments.program import Program
@@ -74,16 +81,32 @@ def loss_follows(program: Program, names: Sequence[str]) -> bool:
 def shuffled_ratio(program: Program, batch: Any, twin: nn.Module | None = None) -> float | None:
     """Loss over the loss with targets given to the wrong samples; ``None`` where there are none.
 
-    Of the user's model as it stands, or of a copy that was trained.
+    None are those that the loss does not read, either: it is the same with the first sample's for
+    all, and with no numbers. Of the user's model as it stands, or of a copy that was trained.
     """
     halves = halves_of(batch)
     if halves is None or not tensors_in(halves[1]):
         return None
     inputs, targets = halves
-    others = with_halves(batch, inputs, map_tensors(targets, shuffled))
     twin = twin_of(program.model) if twin is None else twin
+
+    def loss(change: Callable[[Tensor], Tensor]) -> float:
+        with program.at_rest():
+            other = with_halves(batch, inputs, map_tensors(targets, change))
+            return mean_loss(twin, [other], program.loss_of)
+
+    known, wrong = loss(Tensor.clone), loss(shuffled)
+    if known == wrong == loss(first_for_all) and known == loss(no_number):
+        return None
+    return known / wrong if known > 0 and wrong > 0 else None
+
+
+def redrawn_ratio(program: Program) -> float | None:
+    """Loss over the loss with the entries of every weight tensor in another order."""
+    twin, other = twin_of(program.model), twin_of(program.model)
+    draw_again(other, program.seed)
     with program.at_rest():
-        known, wrong = (mean_loss(twin, [each], program.loss_of) for each in (batch, others))
+        known, wrong = (mean_loss(m, program.batches(1), program.loss_of) for m in (twin, other))
     return known / wrong if known > 0 and wrong > 0 else None
 
 
