@@ -4,20 +4,20 @@ import math
 from collections.abc import Iterable
 
 from unvanish.cards import Card
-from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.cause import RESOLUTION, Case, Cause, Finding, found
 from unvanish.causes.closed_limits import closed_limits
-from unvanish.causes.dataflow import SCALINGS, VIEWS, Dataflow
+from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
 from unvanish.causes.saturated_activation import places_of
 from unvanish.causes.zeroed import zeroed
 from unvanish.kinds import activation_name
+from unvanish.probe.flow import NORMALIZING, WEIGHTED
 from unvanish.trace import Activation, Trace
 
 CARD = Card(
     code="UV202",
     name="dead-units",
     title="units output zero on every sample and get no gradient",
-    says="{dead_units:.0f} of {units:.0f} units of {where} are zero on every sample: no gradient "
-    "reaches what feeds them.",
+    says="{dead_units:.0f} of {units:.0f} units of {where} are zero on every sample: {detail}.",
     what="A rectifier whose input is negative for every sample outputs zero, has slope zero, "
     "and can never come back by gradient: neither its weights nor its bias get any. So does an "
     "exponential of numbers so far below zero that no number is small enough for the result (a "
@@ -40,6 +40,9 @@ CARD = Card(
 )
 
 REMEDIES = ("reinitialize", "swap-activation", "scale-input", "step-size")
+CUT = "no gradient reaches what feeds them"
+OF_BIASES = REMEDIES[:2]
+"""Neither another scale of the data nor other steps wake what its own bias keeps off."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -57,21 +60,58 @@ def find(case: Case) -> Iterable[Finding]:
         return
     whole = [a for a in sick if a.dead_units == a.units]
     first = (whole or sick)[0]
-    yield found(
-        CARD,
-        "broken" if whole else "harmful",
-        places_of(whole or sick),
-        {
-            "dead_units": float(first.dead_units or 0),
-            "units": float(first.units or 0),
-            "dead_share": first.dead_share,
-            "input_mean": first.input_mean,
-            "input_rms": first.input_rms,
-            "activations": float(len(sick)),
-        },
-        REMEDIES,
-        detail=first.fed_by,
-    )
+    evidence = {
+        "dead_units": float(first.dead_units or 0),
+        "units": float(first.units or 0),
+        "dead_share": first.dead_share,
+        "input_mean": first.input_mean,
+        "input_rms": first.input_rms,
+        "activations": float(len(sick)),
+    }
+    said, remedies = CUT, REMEDIES
+    biases = [low_bias(flow, case.trace, a) for a in whole or sick]
+    if biases[0] is not None:
+        said = _by_bias(case.trace, list(filter(None, dict.fromkeys(biases))))
+        remedies = OF_BIASES
+    severity = "broken" if whole else "harmful"
+    yield found(CARD, severity, places_of(whole or sick), evidence, remedies, detail=said)
+
+
+def low_bias(flow: Dataflow, trace: Trace, activation: Activation) -> str | None:
+    """The bias of the layer right before a rectifier, where it is what keeps the rectifier off.
+
+    What comes in is a weighted sum and the bias. Below zero by its own rms, larger than all that
+    differs between units and samples, the bias does it alone if the mean without it lies within that
+    spread of zero: then the sum itself is above zero now and then.
+    """
+    mean = activation.input_mean
+    spread = math.sqrt(max(activation.input_rms**2 - mean**2, 0.0))
+    known = (_bias(flow, i, activation.fed_by) for i in _operations(flow, activation))
+    name = next(filter(None, known), None)
+    if name is None or not mean < 0:
+        return None
+    size = trace.parameter(name).weight_rms
+    rounding = (
+        math.sqrt(RESOLUTION) * size
+    )  # nothing comes in: then the mean is the bias, but for that
+    return name if size > spread >= abs(mean + size) - rounding else None
+
+
+def _bias(flow: Dataflow, index: int, layer: str | None) -> str | None:
+    """The vector that was added last to what a layer gives this operation; torch lists it last."""
+    made = flow.argument(index)
+    if made is None or flow[made].function not in WEIGHTED | NORMALIZING | SUMS:
+        return None
+    if layer is not None and flow[made].module != layer:
+        return None
+    vectors = [name for name in flow[made].parameters if flow.dimensions[name] == 1]
+    scaled = flow[made].function in NORMALIZING  # the first one multiplies
+    return vectors[-1] if len(vectors) > scaled else None
+
+
+def _by_bias(trace: Trace, biases: list[str]) -> str:
+    size, names = trace.parameter(biases[0]).weight_rms, ", ".join(biases)
+    return f"a bias of -{size:.2g} alone keeps them there and is to start at zero ({names})"
 
 
 def _rectifiers(trace: Trace) -> list[Activation]:
@@ -93,7 +133,7 @@ def _off_by_hand(case: Case) -> Iterable[Finding]:
             "input_rms": closed[0].input_rms,
             "activations": float(len(closed)),
         }
-        yield found(CARD, "broken", list(where), evidence, REMEDIES)
+        yield found(CARD, "broken", list(where), evidence, REMEDIES, detail=CUT)
 
 
 RARELY = 1e-3

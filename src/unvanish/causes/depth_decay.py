@@ -163,6 +163,9 @@ def _remedies(fall: Stretch) -> tuple[str, ...]:
     own = sum(layer.decades["weight"] for layer in fall.layers if layer.parameters)
     if min(own, fall.split["activation"]) > _without_weights(fall) < 0:
         return ("gated-residual", *(name for name in REMEDIES if name != "gated-residual"))
+    # Gates and products take most: weights and activations are not where it goes, so first a way around.
+    if fall.share("rest") > fall.share("weight") + fall.share("activation"):
+        return ("gated-residual", *(name for name in REMEDIES if name != "gated-residual"))
     if fall.share("activation") > fall.share("weight"):
         return (
             "tailored-activation",

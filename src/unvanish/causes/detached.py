@@ -38,6 +38,11 @@ CARD = Card(
 )
 
 REMEDIES = ("rewire",)
+LEAPING = frozenset(
+    "argmax argmin argsort bucketize searchsorted multinomial gt ge lt le greater greater_equal less "
+    "less_equal long int".split()
+)
+"""Functions that choose, compare or round: no way around them is a cut less, they have no slope."""
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -46,10 +51,10 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         if flat.single:
             said = "a norm over a single value, which gives the same whatever comes in,"
         elif flat.op.kind in FLAT:
-            said = f"{flat.op.kind.lower()}, which is flat everywhere,"
+            said = _leap(flat.op.kind.lower())
         else:
             said = f"{flat.op.kind.lower()}, which keeps nothing of what comes in,"
-        remedies = () if flat.single else REMEDIES
+        remedies = () if flat.single or flat.op.kind in FLAT else REMEDIES
         yield _finding(flat.op.module, flat.parameters, said, remedies=remedies)
     for zeros in zeroed(case.trace):
         said = f"{zeros.function}, which writes zeros over all that comes in,"
@@ -65,7 +70,10 @@ def find(case: Case) -> Iterable[Finding | Expected]:
                 turn = case.optimizer is None and (
                     own_turn(case.trace, lost) or only_targets(case.trace, lost)
                 )
-                yield _finding(cut.module, lost, cut.operation, "note" if turn else "broken")
+                leaps = cut.operation in LEAPING
+                said = _leap(cut.operation) if leaps else cut.operation
+                severity, remedies = "note" if turn else "broken", () if leaps else REMEDIES
+                yield _finding(cut.module, lost, said, severity, remedies)
     aside = [p.name for p in _unreached(case) if p.used is not False and p.name not in told]
     if lost := followed(case, aside):
         told |= dict.fromkeys(lost)
@@ -79,6 +87,13 @@ def find(case: Case) -> Iterable[Finding | Expected]:
         yield found(CARD, "broken", ["(model)", *lost], evidence, REMEDIES, detail=said)
         return
     yield from _expected(rest)
+
+
+def _leap(function: str) -> str:
+    return (
+        f"{function}, which is flat everywhere (a straight-through estimator or, for a choice, a softmax "
+        "or a Gumbel softmax hands a gradient on),"
+    )
 
 
 def _nothing_reached(case: Case, unreached: list[Parameter]) -> list[str]:

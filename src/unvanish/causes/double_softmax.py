@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import SCALINGS, SUMS, VIEWS, Dataflow
-from unvanish.causes.single_unit_softmax import SOFTMAXES
+from unvanish.causes.single_unit_softmax import SOFTMAXES, softmax_dim
 
 CARD = Card(
     code="UV204",
@@ -56,15 +56,26 @@ def find(case: Case) -> Iterable[Finding]:
         return
     harmful = [pair for pair in pairs if not _harmless(flow, *pair)]
     first, second = (harmful or pairs)[0]
-    shape, function = flow[first].output_shape, _named(flow, second)
+    function = _named(flow, second)
     yield found(
         CARD,
         "harmful" if harmful else "note",
         [flow.feeder(first) or "(model)", flow[first].module or "(model)"],
-        {"classes": float(shape[-1]) if shape else None, "pairs": float(len(pairs))},
+        {"classes": _classes(flow, first), "pairs": float(len(pairs))},
         REMEDIES,
         detail=f"{_named(flow, first)} and then {function}",
     )
+
+
+def _classes(flow: Dataflow, index: int) -> float | None:
+    """Entries along the dimension that a softmax runs over; of a sigmoid along the last."""
+    shape, dim = flow[index].output_shape, flow[index].dim
+    if _written_out(flow, index) == "softmax":
+        summed = flow.argument(index, 1, PLUS)
+        dim = None if summed is None else flow[summed].dim
+    elif shape and flow[index].function in SOFTMAXES:
+        dim = softmax_dim(flow[index])
+    return float(shape[-1 if dim is None else dim]) if shape else None
 
 
 def _pair(flow: Dataflow, index: int) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.nonfinite_patterns import backward_pattern, described
+from unvanish.causes.nonfinite_patterns import backward_pattern, described, place
 
 CARD = Card(
     code="UV502",
@@ -46,7 +46,7 @@ def find(case: Case) -> Iterable[Finding]:
                 "input_max": bad.input_max,
                 "input_zeros": None if bad.input_zeros is None else float(bad.input_zeros),
             }
-            where = bad.module or "(model)"
+            where = place(case.trace, bad)
             said = described(bad, backward_pattern(case.trace, bad))
             yield found(CARD, "broken", [where, *bad.parameters], evidence, REMEDIES, detail=said)
 

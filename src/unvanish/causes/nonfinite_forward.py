@@ -5,7 +5,13 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
-from unvanish.causes.nonfinite_patterns import described, forward_pattern, loss_term
+from unvanish.causes.nonfinite_patterns import (
+    described,
+    forward_pattern,
+    loss_term,
+    place,
+    too_short,
+)
 from unvanish.trace import Nonfinite
 
 CARD = Card(
@@ -34,7 +40,7 @@ def find(case: Case) -> Iterable[Finding]:
     """The first forward op that turned finite values into NaN or Inf, or what they came in with."""
     for bad in case.trace.nonfinite:
         if bad.phase == "forward":
-            yield _came_in(bad) if bad.came_in is not None else _made(case, bad)
+            yield _came_in(case, bad) if bad.came_in is not None else _made(case, bad)
 
 
 def _made(case: Case, bad: Nonfinite) -> Finding:
@@ -48,16 +54,17 @@ def _made(case: Case, bad: Nonfinite) -> Finding:
     if term is not None:
         evidence |= {"loss_term": float(term[0]), "loss_terms": float(term[1])}
     said = described(bad, forward_pattern(case.trace, bad), term)
-    return found(CARD, "broken", [bad.module or "(model)"], evidence, REMEDIES, detail=said)
+    remedies = () if too_short(bad) else REMEDIES  # what it was given is inside its domain
+    return found(CARD, "broken", [place(case.trace, bad)], evidence, remedies, detail=said)
 
 
-def _came_in(bad: Nonfinite) -> Finding:
+def _came_in(case: Case, bad: Nonfinite) -> Finding:
     """No operation is to blame: what it was given was bad already.
 
     Nor is there a remedy for it here: a parameter is so since an earlier step, where it is to be
     looked for, and a batch was made by somebody else.
     """
-    where = bad.parameters or (bad.module or "(model)",)
+    where = bad.parameters or (place(case.trace, bad),)
     said = f"The loss is not finite. NaN or Inf came in with {bad.came_in}."
     return found(CARD, "broken", where, {"count": float(bad.count)}, detail=said)
 

@@ -1,5 +1,6 @@
 """The known ways in which an operation makes NaN or Inf, recognised from its name and its inputs."""
 
+import math
 from collections.abc import Iterable
 
 from unvanish.causes.dataflow import Dataflow
@@ -17,6 +18,8 @@ def forward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
     """What happened at a forward op, in words; ``None``: none of the known ways."""
     name = {"rtruediv": "truediv", "__rtruediv__": "truediv"}.get(bad.operation, bad.operation)
     low, high = bad.input_min, bad.input_max
+    if too_short(bad):
+        return "an input is shorter than its target needs: fewer strides, or zero_infinity=True"
     if "softmax" in name or "attention" in name:
         return "a row that is masked all over" if low is not None and low == -float("inf") else None
     if name in _LOGARITHMS and low is not None:
@@ -28,6 +31,34 @@ def forward_pattern(trace: Trace, bad: Nonfinite) -> str | None:
     if _dtype(trace, bad) == "float16" and bad.kind == "inf" and (high is None or high < 65504):
         return "an overflow of float16 (which ends at 65504)"
     return "an overflow of the exponential" if name in _EXPONENTIALS else None
+
+
+def too_short(bad: Nonfinite) -> bool:
+    """Whether a CTC loss is infinite though no probability is zero: no path spells the target.
+
+    It takes a step for each label and one more between two of the same.
+    """
+    spelt = bad.operation == "ctc_loss" and bad.kind == "inf"
+    return spelt and bad.input_min is not None and math.isfinite(bad.input_min)
+
+
+def place(trace: Trace, bad: Nonfinite) -> str:
+    """The module, the model itself, or the loss: the program's own lines behind all modules."""
+    if bad.module:
+        return bad.module
+    at = [i for i, o in enumerate(trace.operations) if (o.module, o.call) == ("", bad.call)]
+    alike = [i for i in at if _plain(trace.operations[i].function) == _plain(bad.operation)] or at
+    if not alike or any(trace.operations[i].inside for i in alike):
+        return "(model)"
+    behind = Dataflow(trace).descendants(
+        alike
+    )  # what is made for the model to read is none of the loss
+    return "(model)" if any(trace.operations[i].inside for i in behind) else "loss"
+
+
+def _plain(function: str) -> str:
+    """One name for the program's ``linalg_norm`` and autograd's ``LinalgNorm``."""
+    return function.replace("_", "").lower()
 
 
 def backward_pattern(trace: Trace, bad: Nonfinite) -> str | None:

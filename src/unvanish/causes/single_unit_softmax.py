@@ -6,6 +6,7 @@ from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
 from unvanish.causes.dataflow import DROPOUTS, SCALINGS, VIEWS, Dataflow
 from unvanish.probe.flow import MULTIPLYING
+from unvanish.trace import Operation
 
 CARD = Card(
     code="UV203",
@@ -38,12 +39,16 @@ def find(case: Case) -> Iterable[Finding]:
         i
         for i in sorted(flow.to_loss)
         if is_single(flow, i)
-        and (i in flow.near_loss or _sums_over_another(flow, i) or _spread_over_many(flow, i))
+        and (i in flow.near_loss or _summed_along(flow, i) or _spread_over_many(flow, i))
     ]
     if not single:
         return
-    dead = sum(1 for p in case.trace.parameters if p.state == "zero")
     places = [flow.feeder(i) or flow[i].module or "(model)" for i in single]
+    if single[0] not in flow.near_loss and (along := _summed_along(flow, single[0])):
+        said = _pooling(flow[single[0]].function, places[0], along)
+        yield found(CARD, "broken", places, {"classes": 1.0}, detail=said)
+        return
+    dead = sum(1 for p in case.trace.parameters if p.state == "zero")
     yield found(
         CARD,
         "broken",
@@ -66,15 +71,35 @@ def is_single(flow: Dataflow, index: int) -> bool:
         return False
     if not shape:
         return True
-    # Without dim torch takes the first for 0, 1 and 3 dimensions, else the second.
-    dim = operation.dim if operation.dim is not None else int(len(shape) not in (1, 3))
+    dim = softmax_dim(operation)
     # Along the first dimension stand the samples: of one sample there is one.
     return dim % len(shape) > 0 and shape[dim] == 1
 
 
-def _sums_over_another(flow: Dataflow, index: int) -> bool:
-    """Whether what was normalised over one entry weighs a sum over a dimension that has several.
+def softmax_dim(operation: Operation) -> int:
+    """The dimension that it runs over; without one torch takes the first of 1 and 3, else the second."""
+    implied = int(len(operation.input_shapes[0]) not in (1, 3))
+    return implied if operation.dim is None else operation.dim
 
+
+def _pooling(function: str, place: str, along: tuple[int, int | None]) -> str:
+    terms, dim = along
+    said = (
+        "the dimension that is summed"
+        if dim is None
+        else f"the dimension that is summed, dim={dim}"
+    )
+    return (
+        f"The weights that {function} makes after {place} are all one, whatever the model says: it runs "
+        f"over a dimension of size one, and a sum of {terms} terms is weighed with it. Let it run over "
+        f"{said}."
+    )
+
+
+def _summed_along(flow: Dataflow, index: int) -> tuple[int, int | None] | None:
+    """Over how many entries what was normalised over one entry is summed, and along which dimension.
+
+    ``None``: it weighs no sum over a dimension that has several (the second: which one is not known).
     Such weights are all one: the softmax ran along a wrong dimension. With one key (one expert) the
     sum itself has one term.
     """
@@ -86,11 +111,21 @@ def _sums_over_another(flow: Dataflow, index: int) -> bool:
             if function in VIEWS | DROPOUTS and reader not in seen:
                 seen.add(reader)
                 pending.append(reader)
-            elif (function in PRODUCTS and _contracted(flow, made, reader) > 1) or (
-                function in SCALINGS and _summed(flow, made, reader) > 1
-            ):
-                return True
-    return False
+            elif function in PRODUCTS | SCALINGS:
+                shape = flow[reader].input_shapes[flow[reader].inputs.index(made)]
+                dim = (_contracted if function in PRODUCTS else _summed)(flow, made, reader)
+                if dim is not None and -dim <= len(shape) and shape[dim] > 1:
+                    return shape[dim], _own_dim(flow, index, shape, dim)
+    return None
+
+
+def _own_dim(flow: Dataflow, index: int, shape: tuple[int, ...], dim: int) -> int | None:
+    """The same dimension of the softmax's own output; behind a change of shape the only one as long."""
+    own = flow[index].output_shape
+    if own == shape:
+        return dim + len(own)
+    as_long = [place for place, size in enumerate(own) if place and size == shape[dim]]
+    return as_long[0] if len(as_long) == 1 else None
 
 
 def _spread_over_many(flow: Dataflow, index: int) -> bool:
@@ -118,22 +153,19 @@ def _spread_over_many(flow: Dataflow, index: int) -> bool:
 
 
 def _contracted(flow: Dataflow, made: int, product: int) -> int:
-    """Over how many of the weights' entries a matrix product sums."""
+    """Along which dimension of the weights, counted from the end, a matrix product sums."""
     place = flow[product].inputs.index(made)
-    shape = flow[product].input_shapes[place]
-    return shape[-1 if place == 0 or len(shape) < 2 else -2] if shape else 1
+    return -1 if place == 0 or len(flow[product].input_shapes[place]) < 2 else -2
 
 
-def _summed(flow: Dataflow, made: int, product: int) -> int:
-    """Over how many of the weights' entries the sum right behind a product by entries runs."""
-    shape = flow[product].input_shapes[flow[product].inputs.index(made)]
+def _summed(flow: Dataflow, made: int, product: int) -> int | None:
+    """Along which one the sum right behind a product by entries runs; ``None``: there is no such sum."""
     whole = flow[product].output_shape
     for reader in flow.consumers.get(product, ()):
         dim = flow[reader].dim
         if flow[reader].function == "sum" and dim is not None and whole:
-            own = dim % len(whole) - len(whole)  # counted from the end, as broadcasting does
-            return shape[own] if -own <= len(shape) else 1
-    return 1
+            return dim % len(whole) - len(whole)  # counted from the end, as broadcasting does
+    return None
 
 
 CAUSE = Cause(

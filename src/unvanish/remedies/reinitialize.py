@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from unvanish.causes.cause import Finding
-from unvanish.remedies.chart import body, isometric_rate, owners
+from unvanish.causes.dead_units import OF_BIASES, low_bias
+from unvanish.remedies.chart import body, flow, isometric_rate, owners
 from unvanish.remedies.drafts import initialise, option
 from unvanish.remedies.remedy import Patient, Plan, Remedy, RemedyCard
 from unvanish.surgery.edits import Edit
@@ -28,7 +29,10 @@ CARD = RemedyCard(
 
 
 def plan(patient: Patient, finding: Finding) -> Iterable[Plan]:
-    """The whole model; with the step size of its depth; the layers of the finding alone."""
+    """A bias to zero, if it does it; the whole model; with the step size of its depth; the layers alone."""
+    biases = _low_biases(patient) if finding.remedies == OF_BIASES else ()
+    if biases:
+        yield (Edit(action="fill", where=biases, options={"value": 0.0}),)
     whole = initialise()
     yield (whole,)
     yield from with_step_size(patient, whole)
@@ -45,6 +49,15 @@ def with_step_size(patient: Patient, *edits: Edit) -> Iterable[Plan]:
     rate = isometric_rate(patient)
     if rate is not None:
         yield (*edits, option(lr=rate))
+
+
+def _low_biases(patient: Patient) -> tuple[str, ...]:
+    """Biases that alone keep rectifiers off which are zero on every sample."""
+    trace, graph = patient.diagnosis.trace, flow(patient)
+    dead = [a for a in trace.activations if a.dead_units]
+    named = dict(body(patient).named_parameters())
+    found = dict.fromkeys(name for a in dead if (name := low_bias(graph, trace, a)))
+    return tuple(name for name in found if name in named and bool(named[name].mean() < 0))
 
 
 def _holds_bare_weights(patient: Patient) -> bool:
