@@ -3,7 +3,7 @@
 NEXT = {
     "reinitialize": (
         "re-initialise these weights for their activation (torch.nn.init: He for ReLU and its "
-        "kin, orthogonal for tanh)"
+        "kin, orthogonal for tanh), their biases at zero"
     ),
     "tailored-activation": "use an activation whose slope is one on average at this scale",
     "swap-activation": (
