@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from unvanish.causes.cause import HARMFUL_DECADES, Case
 from unvanish.causes.updates import BEGUN, fastest, held_back, pushed
-from unvanish.experiments.held_out import CLEAR
 from unvanish.experiments.rehearsal import Rehearsal
 from unvanish.stretch import Stretch, worst_fall
 from unvanish.trace import Trace
@@ -121,7 +120,8 @@ def overstepping(case: Case) -> Stand | None:
     if given is None or not lab.allowed or any(group.scheduled for group in given.groups):
         return None
     affordable = _steps(case)  # on whole batches: smaller ones bear smaller steps alone
-    if _falls_and_tells(case) or affordable < LONG + len(SMALLER) * MOST:
+    asked = lab.held_out()
+    if (asked is not None and asked.known >= BEGUN) or affordable < LONG + MOST:
         return None
     if lab.steps_to_know(NOTHING, LONG) != math.inf:
         return None
@@ -133,13 +133,6 @@ def overstepping(case: Case) -> Stand | None:
                 return None
             return Stand(own_steps=patience, better_rate=rate, better_steps=soon)
     return None
-
-
-def _falls_and_tells(case: Case) -> bool:
-    """Whether the granted steps teach it so plainly that no more are needed to see it."""
-    base, asked = case.laboratory.rehearsal(), case.laboratory.held_out()
-    falls = base is not None and base.fell >= BEGUN
-    return falls and asked is not None and asked.seen <= CLEAR
 
 
 def begins(case: Case) -> bool:

@@ -39,8 +39,9 @@ MOST = 0.5
 """Share of the loss of shuffled targets that is gone: most of what the targets say is known."""
 HEARING = 40
 """Steps for that: at Adam's default rate they move a weight by 0.04, as far from zero as torch's
-default draws the weights of several hundred units. Where nothing is heard yet, four times as many
-open gates further before it is said."""
+default draws the weights of several hundred units."""
+PATIENCE = (1, 4, 8)
+"""Times as many steps are taken before it is said that nothing is heard: they open gates further."""
 
 
 def find(case: Case) -> Iterable[Finding | Expected]:
@@ -79,7 +80,7 @@ def _severity(case: Case, read: TimeCourse) -> str:
     """
     if not read.lost:
         return "note"
-    asked = (case.laboratory.held_out(times * HEARING) for times in (1, 4))
+    asked = (case.laboratory.held_out(times * HEARING) for times in PATIENCE)
     if read.lost >= read.steps / 2:
         knows = (a is not None and a.unseen <= CLEAR and a.known >= MOST for a in asked)
         return "note" if any(knows) else "broken"
