@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import unvanish
+from unvanish.experiments.bench import Bench
 
 Pair = tuple[Tensor, Tensor]
 
@@ -79,3 +80,22 @@ def test_large_weights_between_norms_that_learn_are_a_note() -> None:
     found = unvanish.diagnose(model, data, F.cross_entropy, optimizer, steps=20)
     assert share_right(model, data, 1e-3, 300) > 0.6
     assert [(f.name, f.severity) for f in found.findings] == [("post-norm-depth", "note")]
+
+
+def test_of_a_likelihood_that_falls_below_zero_nothing_is_said() -> None:
+    """No share of such a loss is gone, so that it does not say that its net knows nothing."""
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 4)
+    last = nn.Linear(32, 2)
+    nn.init.constant_(last.bias, 2.0)  # wide at first: the loss is above zero
+    model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), last)
+
+    def density(outputs: Tensor, wanted: Tensor) -> Tensor:
+        mean, spread = outputs[:, :1], F.softplus(outputs[:, 1:])
+        return (((wanted - mean) / spread) ** 2 / 2 + spread.log()).mean()
+
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    batch = inputs, 0.02 * inputs[:, :1]
+    bench = Bench(model, batch, density, None, optimizer, 0, 20)
+    assert bench.shuffled_ratio() is not None
+    assert bench.steps_to_know(1.0, 400) is None

@@ -179,7 +179,7 @@ class Bench(Laboratory):
         if not (self.has_optimizer or even) or self.shuffled_ratio() is None:
             return None
 
-        def experiment() -> float:
+        def experiment() -> float | None:
             return knowing.steps_to_know(self._program, share, most, rate, even, parts, lasting)
 
         said = f"at most {most} steps at {rate:g} times the step size, until something is learned"

@@ -23,13 +23,14 @@ def steps_to_know(
     even: bool,
     parts: int,
     lasting: bool,
-) -> float:
+) -> float | None:
     """Steps after which one minus the loss over that with shuffled targets is this share.
 
     The user's own step size is multiplied by ``rate``; ``even``: Adam's default step instead, which
     moves every weight that gets any gradient by the same small amount; ``parts``: each batch is as
     many smaller ones; ``lasting``: it must be so after twice the steps as well. Infinite where it
-    is not reached in ``most`` steps, or the loss is no number any more.
+    is not reached in ``most`` steps, or the loss is no number any more; ``None`` where a loss below
+    zero has no share that is gone.
     """
     twin, optimizer = program.twin()
     if even:
@@ -44,9 +45,11 @@ def steps_to_know(
             batches = [part for batch in batches for part in in_parts(batch, parts)]
         while True:
             record = program.trained(twin, optimizer, batches, mark - taken, tracked=False)
-            known = shuffled_ratio(program, asked, twin) if record.finite else None
-            if known is None:
+            if not record.finite:
                 return math.inf
+            known = shuffled_ratio(program, asked, twin)
+            if known is None:
+                return None
             knows = 1 - known >= share
             if knows and (begun < math.inf or not lasting):
                 return min(begun, float(mark))
