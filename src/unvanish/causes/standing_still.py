@@ -110,16 +110,18 @@ def overstepping(case: Case) -> Stand | None:
     """A rate below the user's that teaches a copy what the user's own does not, of any optimizer.
 
     The same is asked of it as where a gradient falls: the smaller steps have begun in a few hundred
-    and go on to know it, the user's own know nothing in ten times as many. Where a rate is being
-    warmed up, or was, nobody means to begin at the full one.
+    and go on to know it, the user's own know nothing in ten times as many. On whole batches: smaller
+    ones bear smaller steps alone. Where a rate is being warmed up, or was, nobody means to begin at
+    the full one.
     """
     stand = stands_still(case)
     if stand is not None:
-        return stand if stand.better_rate is not None and stand.better_rate < 1 else None
+        better = stand.better_rate or math.inf
+        return stand if better < 1 and _parts(case) == 1 else None
     given, lab = case.optimizer, case.laboratory
     if given is None or not lab.allowed or any(group.scheduled for group in given.groups):
         return None
-    affordable = _steps(case)  # on whole batches: smaller ones bear smaller steps alone
+    affordable = _steps(case)
     asked = lab.held_out()
     if (asked is not None and asked.known >= BEGUN) or affordable < LONG + MOST:
         return None
