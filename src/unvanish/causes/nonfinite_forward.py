@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from unvanish.cards import Card
 from unvanish.causes.cause import Case, Cause, Finding, found
+from unvanish.causes.dataflow import Dataflow
 from unvanish.causes.nonfinite_patterns import (
     described,
     forward_pattern,
@@ -34,13 +35,34 @@ CARD = Card(
 )
 
 REMEDIES = ("guard-operation", "logits-loss", "scale-input", "step-size")
+MASKING = frozenset(("masked_fill", "where"))
+"""What writes infinities on purpose over scores that came in."""
 
 
 def find(case: Case) -> Iterable[Finding]:
     """The first forward op that turned finite values into NaN or Inf, or what they came in with."""
+    told = False
     for bad in case.trace.nonfinite:
         if bad.phase == "forward":
+            told = True
             yield _came_in(case, bad) if bad.came_in is not None else _made(case, bad)
+    loss, losses = case.trace.conditions.loss, case.trace.conditions.losses
+    if not told and not all(map(math.isfinite, (loss or 0.0, *losses))):
+        yield _let_through(case)
+
+
+def _let_through(case: Case) -> Finding:
+    """An infinity that was written on purpose (a masked score), and that the loss does not survive."""
+    flow = Dataflow(case.trace)
+    written = [flow[i] for i in sorted(flow.to_loss) if flow[i].function in MASKING]
+    if not written:
+        said = "The loss is not finite, and no operation was seen to make it so."
+        return found(CARD, "broken", ["loss"], {}, detail=said)
+    said = (
+        f"The loss is not finite: the infinity that {written[-1].function} writes reaches it. What is "
+        "asked for is masked for some sample."
+    )
+    return found(CARD, "broken", [written[-1].module or "(model)"], {}, detail=said)
 
 
 def _made(case: Case, bad: Nonfinite) -> Finding:
