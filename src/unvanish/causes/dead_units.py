@@ -91,9 +91,8 @@ def low_bias(flow: Dataflow, trace: Trace, activation: Activation) -> str | None
     if name is None or not mean < 0:
         return None
     size = trace.parameter(name).weight_rms
-    rounding = (
-        math.sqrt(RESOLUTION) * size
-    )  # nothing comes in: then the mean is the bias, but for that
+    # Where nothing comes in the mean is the bias, but for rounding.
+    rounding = math.sqrt(RESOLUTION) * size
     return name if size > spread >= abs(mean + size) - rounding else None
 
 

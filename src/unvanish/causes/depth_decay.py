@@ -161,10 +161,9 @@ def stretch_evidence(stretch: Stretch) -> dict[str, float | None]:
 def _remedies(fall: Stretch) -> tuple[str, ...]:
     """First what acts where the decades go: no initial value changes what has no weights."""
     own = sum(layer.decades["weight"] for layer in fall.layers if layer.parameters)
-    if min(own, fall.split["activation"]) > _without_weights(fall) < 0:
-        return ("gated-residual", *(name for name in REMEDIES if name != "gated-residual"))
-    # Gates and products take most: weights and activations are not where it goes, so first a way around.
-    if fall.share("rest") > fall.share("weight") + fall.share("activation"):
+    bare = min(own, fall.split["activation"]) > _without_weights(fall) < 0
+    # Where gates and products take most, it does not go in weights and activations: first a way around.
+    if bare or fall.share("rest") > fall.share("weight") + fall.share("activation"):
         return ("gated-residual", *(name for name in REMEDIES if name != "gated-residual"))
     if fall.share("activation") > fall.share("weight"):
         return (

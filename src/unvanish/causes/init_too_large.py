@@ -15,7 +15,7 @@ from unvanish.causes.init_scale import (
     loud_weights,
     shut_by_weights,
 )
-from unvanish.causes.level import converged, squashed_output
+from unvanish.causes.level import LONG, converged, squashed_output
 from unvanish.causes.standing_still import NOTHING, too_long
 from unvanish.causes.step_too_large import thrown
 from unvanish.causes.updates import BEGUN
@@ -47,10 +47,8 @@ CARD = Card(
 )
 
 REMEDIES = ("reinitialize", "insert-norm")
-FEWEST = 20
-"""Steps that were granted, at least, before a loss that falls is held against the weights."""
 LONGER = 10
-"""How many times as long they are waited for then."""
+"""How many times as long is waited for steps that bring the loss down."""
 
 
 def find(case: Case) -> Iterable[Finding]:
@@ -109,7 +107,7 @@ def _stands_lower_untrained(case: Case, loud: Mapping[str, float], base: Rehears
     By a factor of ten: all that these steps do is take the scale back. Weights that have learned
     something stand higher where they are scaled.
     """
-    if case.laboratory.allowed < FEWEST:
+    if case.laboratory.allowed < LONG:
         return False  # so few steps may be the beginning of a good recovery
     mended = case.laboratory.rehearsal(factors=loud)
     if mended is None or thrown(mended) or not mended.final < mended.initial < base.final / 10:

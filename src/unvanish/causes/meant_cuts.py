@@ -127,10 +127,10 @@ def _apart(part: set[str], own: set[str]) -> bool:
 
 def _left_out(case: Case, cut: dict[str, Parameter]) -> list[str]:
     """Those that the optimizer does not hold, if it holds others that the gradient reaches."""
-    if case.optimizer is None:
+    if case.optimizer is None or not _steps_any(case):
         return []
     missing = set(case.optimizer.missing)
-    return [n for n, p in cut.items() if _steps_any(case) and not missing.isdisjoint(p.names)]
+    return [n for n, p in cut.items() if not missing.isdisjoint(p.names)]
 
 
 def _steps_any(case: Case) -> bool:

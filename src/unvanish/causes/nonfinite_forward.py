@@ -46,8 +46,7 @@ def find(case: Case) -> Iterable[Finding]:
         if bad.phase == "forward":
             told = True
             yield _came_in(case, bad) if bad.came_in is not None else _made(case, bad)
-    loss, losses = case.trace.conditions.loss, case.trace.conditions.losses
-    if not told and not all(map(math.isfinite, (loss or 0.0, *losses))):
+    if not told and not _is_finite(case):
         yield _let_through(case)
 
 
@@ -93,8 +92,14 @@ def _came_in(case: Case, bad: Nonfinite) -> Finding:
 
 def clear(case: Case) -> dict[str, float] | None:
     """The loss, if that of every batch is a number."""
-    loss, losses = case.trace.conditions.loss, case.trace.conditions.losses
-    return {"loss": loss} if loss is not None and all(map(math.isfinite, (loss, *losses))) else None
+    loss = case.trace.conditions.loss
+    return {"loss": loss} if loss is not None and _is_finite(case) else None
+
+
+def _is_finite(case: Case) -> bool:
+    """Whether the loss of every batch is a number, as far as there is one."""
+    conditions = case.trace.conditions
+    return all(map(math.isfinite, (conditions.loss or 0.0, *conditions.losses)))
 
 
 CAUSE = Cause(

@@ -50,9 +50,8 @@ def place(trace: Trace, bad: Nonfinite) -> str:
     alike = [i for i in at if _plain(trace.operations[i].function) == _plain(bad.operation)] or at
     if not alike or any(trace.operations[i].inside for i in alike):
         return "(model)"
-    behind = Dataflow(trace).descendants(
-        alike
-    )  # what is made for the model to read is none of the loss
+    # What is made for the model to read is none of the loss.
+    behind = Dataflow(trace).descendants(alike)
     return "(model)" if any(trace.operations[i].inside for i in behind) else "loss"
 
 

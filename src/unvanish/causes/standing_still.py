@@ -58,6 +58,15 @@ class Stand:
             f"size another has begun to after {self.better_steps:.0f}"
         )
 
+    @property
+    def evidence(self) -> dict[str, float | None]:
+        """The numbers behind that."""
+        return {
+            "own_steps": self.own_steps,
+            "better_rate": self.better_rate,
+            "better_steps": self.better_steps,
+        }
+
 
 def even_fall(trace: Trace) -> Stretch | None:
     """The worst fall over the depth, if it is a decade or more and all layers take part in it."""
@@ -100,8 +109,8 @@ def stands_still(case: Case) -> Stand | None:
         return None
     most = max(2 * int(even), MOST)
     for other in _other_rates(base):
-        soon = case.laboratory.steps_to_know(BEGUN, most, rate=other, parts=parts, lasting=True)
-        if soon is not None and soon < math.inf:
+        soon = _begun(case, most, other, parts)
+        if soon is not None:
             return Stand(even_steps=even, own_steps=patience, better_rate=other, better_steps=soon)
     return Stand(even_steps=even, own_steps=patience)
 
@@ -128,8 +137,8 @@ def overstepping(case: Case) -> Stand | None:
     if lab.steps_to_know(NOTHING, LONG) != math.inf:
         return None
     for rate in SMALLER:
-        soon = lab.steps_to_know(BEGUN, MOST, rate=rate, lasting=True)
-        if soon is not None and soon < math.inf:
+        soon = _begun(case, MOST, rate)
+        if soon is not None:
             patience = max(int(min(TIMES * soon, affordable)), LONG)
             if lab.steps_to_know(NOTHING, patience) != math.inf:
                 return None
@@ -139,10 +148,14 @@ def overstepping(case: Case) -> Stand | None:
 
 def begins(case: Case) -> bool:
     """Whether a copy is seen to begin soon, by the user's own steps."""
-    if case.optimizer is None or _steps(case) < MOST:
-        return False
-    soon = case.laboratory.steps_to_know(BEGUN, MOST, lasting=True)
-    return soon is not None and soon < math.inf
+    affordable = case.optimizer is not None and _steps(case) >= MOST
+    return affordable and _begun(case, MOST) is not None
+
+
+def _begun(case: Case, most: int, rate: float = 1.0, parts: int = 1) -> float | None:
+    """Steps after which a copy has begun to learn for good; ``None``: it is not seen to."""
+    soon = case.laboratory.steps_to_know(BEGUN, most, rate=rate, parts=parts, lasting=True)
+    return soon if soon is not None and soon < math.inf else None
 
 
 def proportional(case: Case) -> bool:

@@ -56,13 +56,8 @@ def overstepped(case: Case) -> Iterable[Finding]:
     if stand is None or base is None:
         return
     moved = [m.name for m in sorted(base.weights, key=lambda m: -largest(m))]
-    evidence = {
-        "own_steps": stand.own_steps,
-        "better_rate": stand.better_rate,
-        "better_steps": stand.better_steps,
-    }
     said = f"The step is too large: {stand.told}."
-    yield found(CARD, "harmful", moved[:8], evidence, REMEDIES, detail=said)
+    yield found(CARD, "harmful", moved[:8], stand.evidence, REMEDIES, detail=said)
 
 
 def find(case: Case) -> Iterable[Finding]:

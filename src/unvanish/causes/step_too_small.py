@@ -77,12 +77,7 @@ def _standing(case: Case) -> Finding | None:
     if stand is None or base is None or stand.better_rate is None or stand.better_rate <= 1:
         return None
     slow = [m.name for m in _slowest(base)]
-    evidence = {
-        "update_to_weight": update_to_weight(base) * held_back(case),
-        "own_steps": stand.own_steps,
-        "better_rate": stand.better_rate,
-        "better_steps": stand.better_steps,
-    }
+    evidence = {"update_to_weight": update_to_weight(base) * held_back(case), **stand.evidence}
     said = f"The step is too small: {stand.told}."
     return found(CARD, "harmful", slow[:8], evidence, REMEDIES, detail=said)
 
